@@ -1,0 +1,254 @@
+"""The answers' shapes: what is sent is made from these, and the OpenAPI document shows the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from registry.domain.badge import Status
+from registry.domain.values import iso_time
+from registry.events import Sector
+
+Time = Annotated[
+    dt.datetime, PlainSerializer(iso_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+
+
+class Answer(BaseModel):
+    """camelCase members; an optional one that is absent is left out."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+def answered(answer: Answer, status: int = 200, *, absent_as_null: bool = False) -> Response:
+    """The answer as JSON; `absent_as_null` for lists, whose items keep all their members."""
+    content = answer.model_dump_json(by_alias=True, exclude_none=not absent_as_null)
+    return Response(content, status, media_type="application/json")
+
+
+class InstitutionAnswer(Answer):
+    """An institution, as the registrar admitted it. `suspended` is today's."""
+
+    brin: str
+    name: str
+    name_en: str | None = None
+    kind: Sector
+    schac_home: str | None = None
+    admitted_from: dt.date
+    admitted_until: dt.date | None = None
+    suspended: bool
+    suspended_since: Time | None = None
+    position: int
+
+
+class InstitutionList(Answer):
+    items: list[InstitutionAnswer]
+    next: str | None
+
+
+class InstitutionWritten(Answer):
+    brin: str
+    position: int
+
+
+class StudyLoad(Answer):
+    ects: int | float | None = None
+    sbu: int | None = None
+
+
+class Level(Answer):
+    nlqf: str
+    eqf: str | None = None
+
+
+class QualityAssurance(Answer):
+    name: str
+    url: str
+    description: str | None = None
+
+
+class ModuleContent(Answer):
+    """What a module version says; null where an import did not find it."""
+
+    name: str
+    description: str | None
+    study_load: StudyLoad | None
+    level: Level | None
+    learning_outcomes: list[str] | None
+    language: str | None
+    isced: str | None = None
+    participation: str | None
+    assessment: list[str] | None
+    supervision: str | None = None
+    quality_assurance: QualityAssurance | None
+    stackable: bool | None = None
+    faculty: str | None = None
+    programme: str | None = None
+    target_group: str | None = None
+    legal_ground: str | None = None
+
+
+class ModuleAnswer(ModuleContent):
+    """A module in one version. `latestVersion` and `withdrawnFrom` are the module's, as of now."""
+
+    id: str
+    institution: str
+    reference: str
+    version: int
+    latest_version: int
+    content_hash: str
+    registered_at: Time
+    withdrawn_from: dt.date | None = None
+    position: int
+
+
+class ModuleList(Answer):
+    items: list[ModuleAnswer]
+    next: str | None
+
+
+class ModuleWritten(Answer):
+    id: str
+    version: int
+    position: int
+
+
+class BadgeWritten(Answer):
+    """What a write about a badge came to; `status` is today's."""
+
+    id: str
+    learner_id: str
+    module_id: str
+    module_version: int
+    status: Status
+    position: int
+
+
+class StatusAnswer(Answer):
+    """What anyone may know of a badge, judged at `asOf`."""
+
+    id: str
+    status: Status
+    since: Time
+    institution: str
+    position: int
+    as_of: Time
+
+
+class ModuleShort(Answer):
+    id: str
+    version: int
+    name: str
+    study_load: Any
+    level: Any
+
+
+class BadgeItem(Answer):
+    """A badge in a list. `reference` is null for an auditor, and after the learner's erasure."""
+
+    id: str
+    status: Status
+    since: Time
+    institution: str
+    learner_id: str
+    module: ModuleShort
+    awarded_on: dt.date
+    valid_until: dt.date | None
+    reference: str | None
+    position: int
+
+
+class BadgeList(Answer):
+    items: list[BadgeItem]
+    next: str | None
+
+
+class LearnerAnswer(Answer):
+    edu_id: str | None = None
+    eppn: str | None = None
+    edubadges: str | None = None
+    name: str | None = None
+    email: str | None = None
+
+
+class EvidenceAnswer(Answer):
+    url: str | None = None
+    name: str | None = None
+    narrative: str | None = None
+    description: str | None = None
+
+
+class Judgement(Answer):
+    """A suspension or revocation: its reason, and the note for the institution and the learner."""
+
+    reason: str
+    since: Time
+    effective_on: dt.date | None = None
+    note: str | None = None
+
+
+class BadgeModule(ModuleContent):
+    """The module as it was when awarded."""
+
+    id: str
+    version: int
+    reference: str
+    content_hash: str
+
+
+class BadgeAnswer(Answer):
+    """A badge whole. `learner`, `reference`, `grade` and `evidence` are for its institution and learner."""
+
+    id: str
+    status: Status
+    since: Time
+    institution: str
+    learner_id: str
+    module: BadgeModule
+    awarded_on: dt.date
+    valid_until: dt.date | None = None
+    supersedes: str | None = None
+    suspension: Judgement | None = None
+    revocation: Judgement | None = None
+    learner: LearnerAnswer | None = None
+    reference: str | None = None
+    grade: str | None = None
+    evidence: list[EvidenceAnswer] | None = None
+    position: int
+
+
+class ReadModelHealth(Answer):
+    name: str
+    position: int
+    behind_events: int
+    behind_seconds: float
+    stopped_at: int | None = None
+    stopped_because: str | None = None
+
+
+class Readiness(Answer):
+    """`ready`, or `degraded` where a read model has stopped at an event; awards go on all the same."""
+
+    status: str
+    position: int
+    read_models: list[ReadModelHealth]
+
+
+class ProblemError(Answer):
+    pointer: str
+    detail: str
+
+
+class Problem(Answer):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    instance: str
+    errors: list[ProblemError] | None = None

@@ -1,0 +1,197 @@
+"""The composition root: everything that a serving process is made of, put together in one place."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio.to_thread
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+
+from api import health, problems
+from api.commands import badges as badge_commands
+from api.commands import institutions as institution_commands
+from api.commands import modules as module_commands
+from api.health import Metrics, Observed
+from api.lookups import badges as badge_lookups
+from api.lookups import catalogue as catalogue_lookups
+from api.lookups import events as event_lookups
+from api.openapi import describe
+from api.waiting import Positions
+from consumers.projector import Projector
+from projections.badges import Badges
+from projections.catalogue import Catalogue
+from projections.read_model import ReadModel
+from registry.application import Registry
+from registry.domain.errors import InvalidInput
+from registry.domain.values import day_in_amsterdam
+from registry.feed import Bell, StoreFeed
+from registry.keys import Keys
+from registry.postgres import Pool
+from registry.tokens import TokenReader
+from registry.vault import Vault
+
+API_VERSION = "1.0.0"
+# As many requests are worked on at once; the group commit makes one transaction of those that write.
+THREADS = 64
+READ_CONNECTIONS = 16
+
+ROUTERS = (
+    institution_commands.router,
+    module_commands.router,
+    badge_commands.router,
+    catalogue_lookups.router,
+    badge_lookups.router,
+    event_lookups.router,
+)
+
+
+def read_models() -> list[ReadModel]:
+    """Every read model of the registry."""
+    return [Badges(), Catalogue()]
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass
+class Parts:
+    """What a serving process holds, from start to stop."""
+
+    registry: Registry
+    reading: Pool
+    feeding: Pool
+    projectors: list[Projector]
+
+    def start(self) -> None:
+        for projector in self.projectors:
+            projector.start()
+
+    def stop(self) -> None:
+        """Writes first: what is acknowledged is durable; read models go on from where they are."""
+        self.registry.close()
+        for projector in self.projectors:
+            projector.stop()
+        self.reading.close()
+        self.feeding.close()
+
+
+def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now) -> FastAPI:
+    """The whole service on the database at `url`; it works from its lifespan's start to its end."""
+    bell = Bell()
+    registry = Registry(url, keys, clock, bell.ring)
+    reading = Pool(url, "registry_read", READ_CONNECTIONS)
+    feeding = Pool(url, "registry_project", 4)
+    projectors = [Projector(url, model, StoreFeed(feeding, bell)) for model in read_models()]
+    parts = Parts(registry, reading, feeding, projectors)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        await anyio.to_thread.run_sync(parts.start)
+        yield
+        await anyio.to_thread.run_sync(parts.stop)
+
+    outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    version_1 = _version_1()
+    metrics = Metrics(reading)
+    for app in (outer, version_1):
+        app.state.registry = registry
+        app.state.reading = reading
+        app.state.keys = keys
+        app.state.vault = Vault(keys)
+        app.state.tokens = TokenReader(reading)
+        app.state.positions = Positions(reading)
+        app.state.metrics = metrics
+        app.state.clock = clock
+        app.state.today = lambda: day_in_amsterdam(clock())
+        app.state.parts = parts
+        problems.add_handlers(app)
+    outer.include_router(health.router)
+    outer.get("/", include_in_schema=False)(home)
+    outer.mount("/v1", version_1)
+    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(problems.Bare500)
+    return outer
+
+
+def _version_1() -> FastAPI:
+    app = FastAPIOffline(
+        title="Microcredential registry",
+        version=API_VERSION,
+        description="A national register of microcredentials: their history, and a status to rely on.",
+        contact={"name": "Microcredential registry", "url": "/", "email": "registry@example.org"},
+        license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
+        servers=[{"url": "/v1", "description": "This registry"}],
+        openapi_url="/openapi.json",
+        dependencies=[Depends(only_known_parameters)],
+        redoc_url=None,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = describe(app)  # type: ignore[method-assign]
+    _let_others_read_the_document(app)
+    return app
+
+
+def _let_others_read_the_document(app: FastAPI) -> None:
+    """The document may be read from other origins: API Design Rules, /core/publish-openapi."""
+    app.router.routes = [
+        route for route in app.router.routes if getattr(route, "path", "") != "/openapi.json"
+    ]
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> Response:
+        return Response(
+            msgspec.json.encode(app.openapi()),
+            media_type="application/json",
+            headers={"Access-Control-Allow-Origin": "*"},
+        )
+
+
+async def only_known_parameters(request: Request) -> None:
+    """A query parameter that the route does not have, or that comes twice, is refused, not passed over."""
+    if not request.url.query:
+        return
+    given = [name for name, _ in request.query_params.multi_items()]
+    known = _known_parameters(request.scope["route"], request.app)
+    wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
+    wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
+    if wrong:
+        raise InvalidInput(*wrong)
+
+
+def _known_parameters(route: APIRoute, app: FastAPI) -> frozenset[str]:
+    kept: dict[APIRoute, frozenset[str]] = app.state.__dict__.setdefault("known_parameters", {})
+    if route not in kept:
+        document = app.openapi()["paths"].get(route.path_format, {})
+        operations: Sequence[dict[str, object]] = [
+            document.get(method.lower(), {}) for method in route.methods or ()
+        ]
+        parameters = [each for operation in operations for each in operation.get("parameters", [])]  # type: ignore[attr-defined]
+        kept[route] = frozenset(each["name"] for each in parameters if each["in"] == "query")
+    return kept[route]
+
+
+HOME = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Microcredential registry</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{font:1.1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}</style>
+</head><body><h1>Microcredential registry</h1>
+<p>The register behind microcredentials: a history, and a status that others can rely on.</p>
+<ul>
+<li><a href="/v1/docs">API documentation</a> (<a href="/v1/openapi.json">OpenAPI</a>)</li>
+<li><a href="/v1/institutions">Institutions</a> and <a href="/v1/modules">modules</a></li>
+<li><a href="/health/ready">Health</a></li>
+</ul></body></html>"""
+
+
+def home() -> HTMLResponse:
+    return HTMLResponse(HOME)

@@ -1,0 +1,61 @@
+"""Who asks, and whether that role may: a dependency of every route that is not public."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from api.problems import Forbidden, Unauthenticated
+from projections import read_model
+from projections.read_model import Asker
+from registry.domain.institution import Origin
+from registry.tokens import Principal, Role, TokenReader
+
+
+async def authenticate(request: Request) -> Principal:
+    """The principal of the request's bearer token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    reader: TokenReader = request.app.state.tokens
+    principal = reader.kept(token.strip()) or await run_in_threadpool(reader.read, token.strip())
+    if principal is None:
+        raise Unauthenticated
+    return principal
+
+
+def allow(*roles: Role) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency: the principal, when its role is one of these."""
+
+    async def check(request: Request) -> Principal:
+        principal = await authenticate(request)
+        if principal.role not in roles:
+            raise Forbidden
+        return principal
+
+    check.roles = roles  # type: ignore[attr-defined]
+    return check
+
+
+def brin(principal: Principal) -> str:
+    """The institution for which an institution's token speaks."""
+    if principal.institution is None:
+        raise Forbidden
+    return principal.institution
+
+
+def origin(principal: Principal) -> Origin:
+    return Origin("api", principal.token_id)
+
+
+def asker(principal: Principal) -> Asker:
+    """Whose rows this principal may see."""
+    if principal.role == "auditor":
+        return read_model.AUDITOR
+    if principal.role == "institution" and principal.institution is not None:
+        return read_model.institution(principal.institution)
+    if principal.role == "learner" and principal.learner_id is not None:
+        return read_model.learner(principal.learner_id)
+    raise Forbidden

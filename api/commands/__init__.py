@@ -1,0 +1,1 @@
+"""The writing door: load, decide, one save."""

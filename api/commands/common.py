@@ -1,0 +1,19 @@
+"""What the commands share: the registry that records, and who may command it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.auth import allow
+from registry.application import Registry
+from registry.tokens import Principal
+
+Registrar = Annotated[Principal, Depends(allow("registrar"))]
+Institution = Annotated[Principal, Depends(allow("institution"))]
+
+
+def registry_of(request: Request) -> Registry:
+    registry: Registry = request.app.state.registry
+    return registry

@@ -1,0 +1,104 @@
+"""The registrar's commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.answers import InstitutionWritten, answered
+from api.auth import origin
+from api.bodies import Body, body
+from api.commands.common import Registrar, registry_of
+from api.fields import Day, Name, Note, SchacHome
+from api.routes import answers, takes
+from registry.application import Outcome
+from registry.domain.errors import InvalidInput
+from registry.domain.institution import Particulars
+from registry.domain.values import BRIN
+from registry.events import Sector, SuspensionReason
+
+router = APIRouter(tags=["institutions"])
+
+
+class InstitutionBody(Body):
+    """An institution, stated whole."""
+
+    name: Name
+    name_en: Name | None = None
+    kind: Sector
+    schac_home: SchacHome | None = None
+    admitted_from: Day
+    admitted_until: Day | None = None
+
+    @classmethod
+    def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
+        first, last = members.get("admittedFrom"), members.get("admittedUntil")
+        if isinstance(first, str) and isinstance(last, str) and last < first:
+            return [("/admittedUntil", "lies before admittedFrom")]
+        return []
+
+
+class SuspensionBody(Body):
+    """Why an institution is suspended. The note is kept in the vault."""
+
+    reason: SuspensionReason
+    note: Note | None = None
+
+
+def _answer(outcome: Outcome) -> Response:
+    written = InstitutionWritten(brin=outcome.id, position=outcome.position)
+    return answered(written, 201 if outcome.created else 200)
+
+
+@router.put(
+    "/institutions/{brin}",
+    operation_id="putInstitution",
+    summary="Admit an institution, or change what is stated of it",
+    responses=answers(400, 401, 403, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
+    openapi_extra=takes(InstitutionBody),
+)
+def put_institution(
+    request: Request,
+    brin: str,
+    principal: Registrar,
+    stated: Annotated[InstitutionBody, Depends(body(InstitutionBody))],
+) -> Response:
+    if not BRIN.fullmatch(brin):
+        raise InvalidInput(("/brin", "is no BRIN: two digits and two capitals or digits"))
+    particulars = Particulars(
+        name=stated.name,
+        kind=stated.kind,
+        admitted_from=stated.admitted_from,
+        name_en=stated.name_en,
+        schac_home=stated.schac_home,
+        admitted_until=stated.admitted_until,
+    )
+    return _answer(registry_of(request).admit_institution(brin, particulars, origin(principal)))
+
+
+@router.post(
+    "/institutions/{brin}/suspension",
+    operation_id="suspendInstitution",
+    summary="Suspend an institution: from today it takes no awards",
+    responses=answers(400, 401, 403, 404, 409, 413, 415, ok=InstitutionWritten),
+    openapi_extra=takes(SuspensionBody),
+)
+def suspend_institution(
+    request: Request,
+    brin: str,
+    principal: Registrar,
+    stated: Annotated[SuspensionBody, Depends(body(SuspensionBody))],
+) -> Response:
+    registry = registry_of(request)
+    return _answer(registry.suspend_institution(brin, stated.reason, stated.note, origin(principal)))
+
+
+@router.delete(
+    "/institutions/{brin}/suspension",
+    operation_id="reinstateInstitution",
+    summary="Reinstate a suspended institution",
+    responses=answers(401, 403, 404, ok=InstitutionWritten),
+)
+def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
+    return _answer(registry_of(request).reinstate_institution(brin, origin(principal)))

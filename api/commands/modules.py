@@ -1,0 +1,153 @@
+"""An institution's commands about its modules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from api.answers import ModuleWritten, answered
+from api.auth import brin, origin
+from api.bodies import Body, body
+from api.commands.common import Institution, registry_of
+from api.fields import (
+    Assessment,
+    Day,
+    Description,
+    Ects,
+    Eqf,
+    Isced,
+    Language,
+    Name,
+    Nlqf,
+    Outcome,
+    Participation,
+    Reference,
+    Sbu,
+    Supervision,
+    Url,
+)
+from api.routes import ModuleId, answers, takes
+from registry import application
+from registry.events import ModuleContent
+
+router = APIRouter(tags=["modules"])
+
+
+class StudyLoadBody(Body):
+    """ECTS (hbo, wo) or SBU (mbo): exactly one."""
+
+    ects: Ects | None = None
+    sbu: Sbu | None = None
+
+
+class LevelBody(Body):
+    nlqf: Nlqf
+    eqf: Eqf | None = None
+
+
+class QualityAssuranceBody(Body):
+    name: Name
+    url: Url
+    description: Description | None = None
+
+
+class ModuleBody(Body):
+    """A module version, whole. All of it is public."""
+
+    reference: Reference
+    name: Name
+    description: Description
+    study_load: StudyLoadBody
+    level: LevelBody
+    learning_outcomes: Annotated[list[Outcome], Field(min_length=1, max_length=20)]
+    language: Language
+    isced: Isced | None = None
+    participation: Participation
+    assessment: Annotated[list[Assessment], Field(min_length=1, max_length=9)]
+    supervision: Supervision | None = None
+    quality_assurance: QualityAssuranceBody
+    stackable: bool | None = None
+    faculty: Name | None = None
+    programme: Name | None = None
+    target_group: Literal["professionals", "initial-students"] | None = None
+    legal_ground: Name | None = None
+
+    @classmethod
+    def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
+        load = members.get("studyLoad")
+        if isinstance(load, dict) and (load.get("ects") is None) == (load.get("sbu") is None):
+            return [("/studyLoad", "has exactly one of ects and sbu")]
+        return []
+
+    def content(self) -> ModuleContent:
+        members = self.model_dump(by_alias=True, exclude_none=True, exclude={"reference"})
+        return msgspec.convert(members, ModuleContent)
+
+
+class WithdrawalBody(Body):
+    """From which day the module takes no award: today, when it is left out."""
+
+    may_be_empty = True
+    from_: Annotated[Day | None, Field(alias="from")] = None
+
+
+def _answer(outcome: application.Outcome) -> Response:
+    written = ModuleWritten(id=outcome.id, version=outcome.version, position=outcome.position)
+    return answered(written, 201 if outcome.created else 200)
+
+
+@router.post(
+    "/modules",
+    operation_id="registerModule",
+    summary="Register a module",
+    responses=answers(400, 401, 403, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
+    openapi_extra=takes(ModuleBody),
+)
+def register_module(
+    request: Request, principal: Institution, stated: Annotated[ModuleBody, Depends(body(ModuleBody))]
+) -> Response:
+    registry = registry_of(request)
+    return _answer(
+        registry.register_module(brin(principal), stated.reference, stated.content(), origin(principal))
+    )
+
+
+@router.post(
+    "/modules/{moduleId}/versions",
+    operation_id="reviseModule",
+    summary="Add a version to a module",
+    responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
+    openapi_extra=takes(ModuleBody),
+)
+def revise_module(
+    request: Request,
+    module_id: ModuleId,
+    principal: Institution,
+    stated: Annotated[ModuleBody, Depends(body(ModuleBody))],
+) -> Response:
+    registry = registry_of(request)
+    return _answer(
+        registry.revise_module(
+            brin(principal), module_id, stated.reference, stated.content(), origin(principal)
+        )
+    )
+
+
+@router.post(
+    "/modules/{moduleId}/withdrawal",
+    operation_id="withdrawModule",
+    summary="Withdraw a module from a day on",
+    responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten),
+    openapi_extra=takes(WithdrawalBody),
+)
+def withdraw_module(
+    request: Request,
+    module_id: ModuleId,
+    principal: Institution,
+    stated: Annotated[WithdrawalBody, Depends(body(WithdrawalBody))],
+) -> Response:
+    registry = registry_of(request)
+    return _answer(registry.withdraw_module(brin(principal), module_id, stated.from_, origin(principal)))

@@ -1,0 +1,53 @@
+"""Opaque cursors: where the next page of a list begins, as the place of the last item."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
+
+from fastapi import Query
+
+from registry.domain.errors import InvalidInput
+
+Limit = Annotated[int, Query(ge=1, le=500, description="The most items of an answer.")]
+Cursor = Annotated[
+    str | None, Query(max_length=100, description="`next` of the answer before; opaque.", alias="cursor")
+]
+
+Row = TypeVar("Row")
+
+
+def encode(kind: str, place: str | int) -> str:
+    return base64.urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
+
+
+def decode(kind: str, cursor: str) -> str:
+    """The place in a cursor of this kind of list; another text is refused."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    found, _, place = text.partition(":")
+    if found != kind or not place or encode(kind, place) != cursor:
+        raise InvalidInput(("/cursor", "is no `next` of this list"))
+    return place
+
+
+def decode_position(kind: str, cursor: str | None, first: int) -> int:
+    """The position in a cursor, `first` where there is none."""
+    if cursor is None:
+        return first
+    place = decode(kind, cursor)
+    if not (place.isascii() and place.isdigit() and len(place) < 19):
+        raise InvalidInput(("/cursor", "is no `next` of this list"))
+    return int(place)
+
+
+def page(
+    kind: str, rows: Sequence[Row], limit: int, place: Callable[[Row], str | int]
+) -> tuple[list[Row], str | None]:
+    """The rows of an answer and its `next`, from one row more than the limit."""
+    shown = list(rows[:limit])
+    return shown, encode(kind, place(shown[-1])) if len(rows) > limit else None

@@ -1,0 +1,175 @@
+"""What operations ask: is it alive, is it ready, and how far behind is each read model."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.concurrency import run_in_threadpool
+
+from api.answers import Readiness, ReadModelHealth, answered
+from api.auth import authenticate
+from api.problems import Forbidden
+from registry.feed import last_position
+from registry.postgres import Cursor, Pool, UnavailableError
+
+router = APIRouter(include_in_schema=False)
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_READ_MODELS = """
+SELECT m.name, p.position, m.stopped_at, m.stopped_because, e.time
+FROM read_model m
+JOIN read_model_position p ON p.name = m.name AND p.source = 'log'
+LEFT JOIN event e ON e.position = p.position + 1
+ORDER BY m.name
+"""
+
+
+@router.get("/health/live")
+def live() -> Response:
+    return Response('{"status":"live"}', media_type="application/json")
+
+
+@router.get("/health/ready")
+def ready(request: Request) -> Response:
+    """503 when PostgreSQL does not answer (see `api.problems.unavailable`)."""
+    with request.app.state.reading.cursor() as cursor:
+        last, models = read_health(cursor)
+    stopped = any(model.stopped_at is not None for model in models)
+    return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """For a scraper on this host, or with the operator's token."""
+    if not _from_here(request):
+        principal = await authenticate(request)
+        if principal.role != "operator":
+            raise Forbidden
+    measured: Metrics = request.app.state.metrics
+    return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
+    """The log's last position, and of each read model how far behind it is."""
+    cursor.execute(_READ_MODELS)
+    rows = cursor.fetchall()
+    last = last_position(cursor)
+    now = dt.datetime.now(dt.UTC)
+    return last, [
+        ReadModelHealth(
+            name=name,
+            position=position,
+            behind_events=max(0, last - position),
+            behind_seconds=max(0.0, (now - waiting).total_seconds()) if waiting else 0.0,
+            stopped_at=stopped_at,
+            stopped_because=because,
+        )
+        for name, position, stopped_at, because, waiting in rows
+    ]
+
+
+def _from_here(request: Request) -> bool:
+    """From the loopback, and not through a proxy on it."""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
+    if request.client is None or forwarded:
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+class _DatabaseCollector(Collector):
+    """Gauges that are read from the database when they are asked for."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("registry_database_up", "1 when PostgreSQL answers")
+        try:
+            with self._pool.cursor() as cursor:
+                last, models = read_health(cursor)
+        except UnavailableError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        log = GaugeMetricFamily("registry_log_position", "Position of the last event")
+        log.add_metric([], last)
+        yield log
+        gauges = {
+            "position": "Position of the last event that the read model holds",
+            "behind_events": "Events that the read model does not hold yet",
+            "behind_seconds": "Age in seconds of the first event that it does not hold yet",
+            "stopped": "1 when the read model has stopped at an event that it cannot apply",
+        }
+        for name, said in gauges.items():
+            gauge = GaugeMetricFamily(f"registry_read_model_{name}", said, labels=["read_model"])
+            for model in models:
+                value = model.stopped_at is not None if name == "stopped" else getattr(model, name)
+                gauge.add_metric([model.name], float(value))
+            yield gauge
+
+
+class Metrics:
+    """This process's Prometheus metrics."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_DatabaseCollector(pool))
+        self.requests = Counter(
+            "registry_http_requests_total",
+            "Answers by route and status",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "registry_http_request_seconds", "Time to answer", ["method", "route"], registry=self._registry
+        )
+
+    async def render(self) -> bytes:
+        return await run_in_threadpool(generate_latest, self._registry)
+
+
+class Observed:
+    """ASGI middleware: counts and times every answer, and puts `API-Version` on it."""
+
+    def __init__(self, app: App, metrics: Metrics, version: str) -> None:
+        self._app, self._metrics, self._version = app, metrics, version.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def send_with_version(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"api-version", self._version)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_version)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

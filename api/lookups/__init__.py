@@ -1,0 +1,1 @@
+"""The reading door: read models, the log and the vault."""

@@ -1,0 +1,138 @@
+"""The public catalogue: institutions and modules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from api import cursors
+from api.answers import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
+from api.cursors import Cursor, Limit
+from api.lookups.common import is_id, now, pool_of
+from api.problems import NotFound
+from api.routes import ModuleId, answers
+from api.waiting import held_by
+from projections import catalogue
+from projections.catalogue import InstitutionRow, ModuleFilter, ModuleRow
+
+router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
+
+
+@router.get(
+    "/institutions",
+    operation_id="listInstitutions",
+    summary="The institutions, by BRIN",
+    responses=answers(400, ok=InstitutionList),
+)
+def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    after = cursors.decode("institutions", cursor) if cursor else ""
+    with pool_of(request).cursor() as database:
+        rows = catalogue.list_institutions(database, after, limit + 1)
+    shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
+    items = [_institution(row) for row in shown]
+    return answered(InstitutionList(items=items, next=following), absent_as_null=True)
+
+
+@router.get(
+    "/institutions/{brin}",
+    operation_id="getInstitution",
+    summary="One institution",
+    responses=answers(400, 404, ok=InstitutionAnswer),
+)
+def get_institution(request: Request, brin: str) -> Response:
+    with pool_of(request).cursor() as database:
+        row = catalogue.read_institution(database, brin)
+    if row is None:
+        raise NotFound("institution")
+    return answered(_institution(row))
+
+
+@router.get(
+    "/modules",
+    operation_id="listModules",
+    summary="The modules in their latest versions, in order of registration",
+    responses=answers(400, ok=ModuleList),
+)
+def list_modules(
+    request: Request,
+    institution: Annotated[str | None, Query(max_length=4, description="A BRIN.")] = None,
+    reference: Annotated[str | None, Query(max_length=2_000)] = None,
+    withdrawn: Annotated[bool | None, Query(description="As of today.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    after = cursors.decode_position("modules", cursor, 0)
+    wanted = ModuleFilter(institution, reference, withdrawn)
+    with pool_of(request).cursor() as database:
+        rows = catalogue.list_modules(database, wanted, now(request), after, limit + 1)
+    shown, following = cursors.page("modules", rows, limit, lambda row: row.position)
+    items = [_module(row) for row in shown]
+    return answered(ModuleList(items=items, next=following), absent_as_null=True)
+
+
+@router.get(
+    "/modules/{moduleId}",
+    operation_id="getModule",
+    summary="A module in its latest version",
+    responses=answers(400, 404, ok=ModuleAnswer),
+)
+def get_module(request: Request, module_id: ModuleId) -> Response:
+    return answered(_module(_read(request, module_id, None)))
+
+
+@router.get(
+    "/modules/{moduleId}/versions/{version}",
+    operation_id="getModuleVersion",
+    summary="A module in one version; it never changes",
+    responses=answers(400, 404, ok=ModuleAnswer),
+)
+def get_module_version(
+    request: Request, module_id: ModuleId, version: Annotated[int, Path(ge=1, le=1_000_000)]
+) -> Response:
+    return answered(_module(_read(request, module_id, version)))
+
+
+def _read(request: Request, module_id: str, version: int | None) -> ModuleRow:
+    if is_id(module_id):
+        with pool_of(request).cursor() as database:
+            row = catalogue.read_module(database, module_id, version)
+        if row is not None:
+            return row
+    raise NotFound("module" if version is None else "module version")
+
+
+def _institution(row: InstitutionRow) -> InstitutionAnswer:
+    return InstitutionAnswer(
+        brin=row.brin,
+        name=row.name,
+        name_en=row.name_en,
+        kind=row.kind,
+        schac_home=row.schac_home,
+        admitted_from=row.admitted_from,
+        admitted_until=row.admitted_until,
+        suspended=row.suspended_since is not None,
+        suspended_since=row.suspended_since,
+        position=row.last_position,
+    )
+
+
+def _module(row: ModuleRow) -> ModuleAnswer:
+    beside: dict[str, Any] = {
+        "id": row.id,
+        "institution": row.institution,
+        "reference": row.reference,
+        "version": row.version,
+        "latestVersion": row.latest,
+        "contentHash": row.content_hash,
+        "registeredAt": row.registered_at,
+        "withdrawnFrom": row.withdrawn_from,
+        "position": row.last_position,
+    }
+    return ModuleAnswer.model_validate(content_of(row) | beside)
+
+
+def content_of(row: ModuleRow) -> dict[str, Any]:
+    content: dict[str, Any] = msgspec.json.decode(row.content)
+    return content

@@ -1,0 +1,39 @@
+"""What the look-ups share: the reading connections, the clock, and the vault."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from fastapi import Request
+
+from registry.domain.values import UUID
+from registry.keys import Keys
+from registry.postgres import Pool
+from registry.vault import Vault
+
+LARGEST_POSITION = 2**63 - 1
+
+
+def pool_of(request: Request) -> Pool:
+    pool: Pool = request.app.state.reading
+    return pool
+
+
+def vault_of(request: Request) -> Vault:
+    vault: Vault = request.app.state.vault
+    return vault
+
+
+def keys_of(request: Request) -> Keys:
+    keys: Keys = request.app.state.keys
+    return keys
+
+
+def now(request: Request) -> dt.datetime:
+    moment: dt.datetime = request.app.state.clock()
+    return moment
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be an id of ours; what cannot is answered as unknown."""
+    return UUID.fullmatch(text) is not None

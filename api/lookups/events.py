@@ -1,0 +1,76 @@
+"""The log, for auditors: every recorded event as it was stored, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import StreamingResponse
+
+from api.auth import allow
+from api.lookups.common import LARGEST_POSITION, pool_of
+from api.routes import answers
+from registry.domain.errors import InvalidInput
+from registry.events import FACTS
+from registry.feed import LoggedEvent, last_position, read_log
+from registry.postgres import Pool
+
+router = APIRouter(tags=["log"])
+MEDIA_TYPE = "application/x-ndjson"
+PAGE = 1_000
+# With a type set, one request looks at so many positions at the most: no filter scans the whole log.
+WINDOW = 100_000
+TYPES = sorted({fact.TYPE for fact in FACTS.values()})
+
+
+@router.get(
+    "/events",
+    operation_id="listEvents",
+    summary="The log from a position on, an event a line",
+    description=(
+        "NDJSON in position order, gapless where no filter is set. The header `Registry-Position` says up to"
+        " which position the answer is complete: ask on with `after` set to it. With `type` an answer may be"
+        " empty and still not be the last; it is the last when `Registry-Position` does not grow."
+    ),
+    responses=answers(400, 401, 403)
+    | {200: {"description": "Events, one a line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    response_class=StreamingResponse,
+    dependencies=[Depends(allow("auditor"))],
+)
+def list_events(
+    request: Request,
+    after: Annotated[int, Query(ge=0, le=LARGEST_POSITION, description="The position to go on from.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    kind: Annotated[str | None, Query(alias="type", description="An event type.")] = None,
+    subject: Annotated[str | None, Query(max_length=36, description="A BRIN or an id.")] = None,
+) -> StreamingResponse:
+    if kind is not None and kind not in TYPES:
+        raise InvalidInput(("/type", f"is no event type; there are {', '.join(TYPES)}"))
+    pool = pool_of(request)
+    with pool.cursor() as database:
+        last = last_position(database)
+        if after > last:
+            raise InvalidInput(("/after", f"lies beyond the end of the log, which is {last}"))
+        if kind is None and subject is None:
+            complete = min(last, after + limit)
+            return _stream(_pages(pool, after, complete), complete)
+        window = last if subject is not None else min(last, after + WINDOW)
+        kinds = [kind] if kind is not None else []
+        found = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
+    complete = found[-1].position if len(found) == limit else window
+    return _stream(iter([found]), complete)
+
+
+def _pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
+    """The log from a position through `until`, page by page, with flat memory."""
+    while after < until:
+        with pool.cursor() as database:
+            page = read_log(database, after, PAGE, until=until)
+        yield page
+        after = page[-1].position
+
+
+def _stream(found: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
+    lines = (b"".join(event.line() for event in page) for page in found)
+    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Registry-Position": str(complete)})

@@ -1,0 +1,184 @@
+"""Answers to what went wrong: RFC 9457 problem details, from one table.
+
+A problem never holds personal data, nor the value of a member. What the table does not know is a bare
+500; the log then gets the kind of the error and where it happened, but not its text, which may hold a
+member's value.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any, NamedTuple
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from registry.domain import errors
+from registry.domain.errors import InvalidInput, Refusal
+from registry.postgres import UnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "2"
+log = logging.getLogger("registry.api")
+
+
+class Unauthenticated(Refusal):
+    def __init__(self) -> None:
+        super().__init__("Send a valid token: Authorization: Bearer mcr_...")
+
+
+class Forbidden(Refusal):
+    def __init__(self, detail: str = "This token's role may not do this.") -> None:
+        super().__init__(detail)
+
+
+class NotFound(Refusal):
+    def __init__(self, what: str = "resource") -> None:
+        super().__init__(f"No such {what} is known here.")
+
+
+class TooLarge(Refusal):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body has more than {limit} bytes.")
+
+
+class WrongMediaType(Refusal):
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Send the body as {expected}.")
+
+
+class NotReady(Refusal):
+    pass
+
+
+class Kind(NamedTuple):
+    """Status, the last part of the problem's `type`, and its title."""
+
+    status: int
+    slug: str
+    title: str
+
+
+PROBLEMS: dict[type[Refusal], Kind] = {
+    InvalidInput: Kind(400, "invalid-input", "The request is not as the contract asks"),
+    Unauthenticated: Kind(401, "unauthenticated", "A valid token is needed"),
+    Forbidden: Kind(403, "forbidden", "Not allowed for this token"),
+    errors.ModuleOfAnother: Kind(403, "module-of-another", "The module is another institution's"),
+    NotFound: Kind(404, "not-found", "Not found"),
+    errors.InstitutionUnknown: Kind(404, "institution-unknown", "The institution is unknown"),
+    errors.ModuleNotFound: Kind(404, "module-not-found", "The module is unknown"),
+    errors.BadgeUnknown: Kind(404, "badge-unknown", "The badge is unknown"),
+    errors.InstitutionNotAdmitted: Kind(409, "institution-not-admitted", "The institution is not admitted"),
+    errors.OutsideAdmission: Kind(409, "outside-admission", "The day lies outside the admission"),
+    errors.AdmissionEnded: Kind(409, "admission-ended", "The admission has ended"),
+    errors.InstitutionIsSuspended: Kind(409, "institution-suspended", "The institution is suspended"),
+    errors.SuspendedOnThatDay: Kind(
+        409, "suspended-on-that-day", "The institution was suspended on that day"
+    ),
+    errors.AlreadySuspended: Kind(409, "already-suspended", "Suspended already, for another reason"),
+    errors.ModuleUnknown: Kind(409, "module-unknown", "The module is not registered"),
+    errors.ModuleVersionUnknown: Kind(409, "module-version-unknown", "The module has no such version"),
+    errors.ModuleIsWithdrawn: Kind(409, "module-withdrawn", "The module is withdrawn"),
+    errors.ModuleAlreadyWithdrawn: Kind(
+        409, "module-already-withdrawn", "Withdrawn already, from another day"
+    ),
+    errors.ReferenceTaken: Kind(409, "reference-taken", "The reference stands for other content"),
+    errors.ReferenceFixed: Kind(409, "reference-fixed", "A version keeps its module's reference"),
+    errors.StudyLoadOutsidePolicy: Kind(409, "study-load", "The study load lies outside the policy"),
+    errors.TargetGroupOutsidePolicy: Kind(409, "target-group", "The target group lies outside the policy"),
+    errors.EventTooLarge: Kind(409, "event-too-large", "Too large to record"),
+    errors.BadgeIsRevoked: Kind(409, "badge-revoked", "The badge is revoked"),
+    errors.RevokedForAnotherReason: Kind(409, "revoked-for-another-reason", "Revoked for another reason"),
+    errors.SupersededUnknown: Kind(409, "superseded-unknown", "The superseded badge is unknown"),
+    errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
+    TooLarge: Kind(413, "too-large", "The body is too large"),
+    WrongMediaType: Kind(415, "media-type", "The body has another media type"),
+    NotReady: Kind(503, "not-ready", "Not ready"),
+}
+_HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
+
+
+def problem(
+    request: Request, kind: Kind, detail: str | None, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
+    """The answer; `instance` is the path that was asked, without its query."""
+    members = {
+        "type": f"/problems/{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": request.scope["path"],
+        **more,
+    }
+    given = {name: value for name, value in members.items() if value is not None}
+    return Response(msgspec.json.encode(given), kind.status, headers, MEDIA_TYPE)
+
+
+def refused(request: Request, refusal: Exception) -> Response:
+    """A refusal of the domain or of this border."""
+    assert isinstance(refusal, Refusal)  # noqa: S101 - registered for refusals only
+    kind = PROBLEMS[type(refusal)]
+    headers = {}
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if kind.status == 503:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    wrong = None
+    if isinstance(refusal, InvalidInput):
+        wrong = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors]
+    return problem(request, kind, str(refusal), headers, errors=wrong)
+
+
+def unavailable(request: Request, error: Exception) -> Response:
+    log.warning("%s %s", type(error).__name__, error)
+    return refused(request, NotReady("The registry cannot reach its database now; try again soon."))
+
+
+def invalid_parameters(request: Request, error: Exception) -> Response:
+    """FastAPI's own checks of path and query: the text of the check, never the value."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these only
+    wrong = [("/" + "/".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
+    return refused(request, InvalidInput(*wrong))
+
+
+def http_error(request: Request, error: Exception) -> Response:
+    """What the framework answers by itself: an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
+    title = _HTTP_TITLES.get(error.status_code, "Refused")
+    kind = Kind(error.status_code, title.lower().replace(" ", "-"), title)
+    return problem(request, kind, None, dict(error.headers or {}))
+
+
+class Bare500:
+    """ASGI middleware: a defect of ours is a bare 500; its kind and place go to the log, not its text."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        began = False
+
+        async def watched(message: Any) -> None:
+            nonlocal began
+            began = began or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
+            log.error("unexpected %s at %s", type(error).__name__, " < ".join(places))  # noqa: TRY400
+            if not began:
+                answer = problem(Request(scope), Kind(500, "internal", "Internal error"), None)
+                await answer(scope, receive, send)
+
+
+def add_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(UnavailableError, unavailable)
+    app.add_exception_handler(RequestValidationError, invalid_parameters)
+    app.add_exception_handler(HTTPException, http_error)

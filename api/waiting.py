@@ -1,0 +1,83 @@
+"""`minPosition`: a read waits until its read model holds a position, on the event loop, without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from api.problems import NotReady
+from projections.read_model import position
+from registry.domain.errors import InvalidInput
+from registry.feed import last_position
+from registry.postgres import Pool
+
+LONGEST_SECONDS = 5.0
+MOST_WAITING = 200
+POLL_SECONDS = 0.02
+
+MinPosition = Annotated[
+    int | None,
+    Query(alias="minPosition", ge=0, le=2**53, description="Wait until the answer holds this position."),
+]
+
+
+class Positions:
+    """How far the read models have come; all who wait share one poll of the database."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[str, int] = {}
+        self._polling: dict[str, asyncio.Task[None]] = {}
+        self._waiting = 0
+
+    async def wait(self, name: str, wanted: int) -> None:
+        """Returns when the read model `name` holds position `wanted`."""
+        if self._known.get(name, 0) >= wanted:
+            return
+        await self._poll(name)
+        if self._known[name] >= wanted:
+            return
+        if wanted > await run_in_threadpool(self._last):
+            raise InvalidInput(("/minPosition", "lies beyond the end of the log"))
+        if self._waiting >= MOST_WAITING:
+            raise NotReady(f"More than {MOST_WAITING} reads wait for a position; try again soon.")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                while self._known[name] < wanted:
+                    await asyncio.sleep(POLL_SECONDS)
+                    await self._poll(name)
+        except TimeoutError:
+            raise NotReady(f"The answer does not hold position {wanted} yet; try again soon.") from None
+        finally:
+            self._waiting -= 1
+
+    async def _poll(self, name: str) -> None:
+        polling = self._polling.get(name)
+        if polling is None or polling.done():
+            polling = asyncio.create_task(run_in_threadpool(self._read, name))
+            self._polling[name] = polling
+        await asyncio.shield(polling)
+
+    def _read(self, name: str) -> None:
+        with self._pool.cursor() as cursor:
+            self._known[name] = position(cursor, name)
+
+    def _last(self) -> int:
+        with self._pool.cursor() as cursor:
+            return last_position(cursor)
+
+
+def held_by(name: str) -> Callable[..., Awaitable[None]]:
+    """A dependency: waits until the read model `name` holds the request's `minPosition`."""
+
+    async def wait(request: Request, min_position: MinPosition = None) -> None:
+        if min_position is not None:
+            positions: Positions = request.app.state.positions
+            await positions.wait(name, min_position)
+
+    return wait

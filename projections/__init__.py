@@ -1,0 +1,1 @@
+"""What can be looked up: one file per read model."""

@@ -1,0 +1,333 @@
+"""Badges: their status for anyone, and the lists of a learner, an institution and a module."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from projections.read_model import Asker
+from registry.domain.badge import Status, status
+from registry.domain.values import day_in_amsterdam, midnight_after
+from registry.events import (
+    BadgeAwarded,
+    BadgeCorrected,
+    BadgeFact,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    Event,
+    canonical,
+)
+from registry.postgres import Cursor, copy_rows
+
+TABLES = """
+CREATE TABLE badge (
+    id uuid PRIMARY KEY,
+    award_position bigint NOT NULL,
+    last_position bigint NOT NULL,
+    learner_id uuid NOT NULL,
+    institution text NOT NULL,
+    module_id uuid NOT NULL,
+    module_version integer NOT NULL,
+    module text NOT NULL,
+    awarded_on date NOT NULL,
+    valid_until date,
+    supersedes uuid,
+    active_since timestamptz NOT NULL,
+    suspended_since timestamptz,
+    suspended_for text,
+    revoked_since timestamptz,
+    revoked_for text,
+    effective_on date
+);
+COMMENT ON COLUMN badge.module IS 'JSON: the short fields of the module as on the award';
+CREATE INDEX badge_of_learner ON badge (learner_id, award_position DESC);
+CREATE INDEX badge_of_institution ON badge (institution, award_position DESC);
+CREATE INDEX badge_of_module ON badge (module_id, award_position DESC);
+CREATE INDEX badge_revoked ON badge (institution, award_position DESC) WHERE revoked_since IS NOT NULL;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON badge TO registry_project;
+GRANT SELECT ON badge TO registry_read;
+ALTER TABLE badge ENABLE ROW LEVEL SECURITY;
+CREATE POLICY projector ON badge TO registry_project USING (true) WITH CHECK (true);
+CREATE POLICY asker ON badge FOR SELECT TO registry_read USING (
+    current_setting('registry.asker', true)
+        IN ('auditor', 'institution/' || institution, 'learner/' || learner_id)
+);
+
+-- What anyone may know of any badge. A view reads as its owner, past the row-level security.
+CREATE VIEW badge_status AS
+    SELECT id, institution, last_position, valid_until, active_since, suspended_since, revoked_since
+    FROM badge;
+GRANT SELECT ON badge_status TO registry_read;
+"""
+
+_COLUMNS = {
+    "id": "uuid",
+    "award_position": "int8",
+    "last_position": "int8",
+    "learner_id": "uuid",
+    "institution": "text",
+    "module_id": "uuid",
+    "module_version": "int4",
+    "module": "text",
+    "awarded_on": "date",
+    "valid_until": "date",
+    "supersedes": "uuid",
+    "active_since": "timestamptz",
+    "suspended_since": "timestamptz",
+    "suspended_for": "text",
+    "revoked_since": "timestamptz",
+    "revoked_for": "text",
+    "effective_on": "date",
+}
+_STAGING = "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
+_CHANGING = (
+    "last_position",
+    "active_since",
+    "suspended_since",
+    "suspended_for",
+    "revoked_since",
+    "revoked_for",
+    "effective_on",
+)
+
+
+class ModuleOnAward(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The short fields of a module, as the award states them."""
+
+    name: str
+    study_load: Any
+    level: Any
+
+
+@dataclass
+class _Change:
+    """What a batch makes of one badge: `row` when it was awarded in it, `later` what came after."""
+
+    row: dict[str, Any] | None = None
+    later: dict[str, Any] = field(default_factory=dict)
+
+
+class Badges:
+    name = "badges"
+    version = 1
+    order: Literal["by key", "total"] = "by key"
+    tables = TABLES
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
+        changes: dict[str, _Change] = {}
+        for event in events:
+            if isinstance(event.data, BadgeFact):
+                change = changes.setdefault(event.originator_id, _Change())
+                _fold(change, event, event.data)
+        new = [change.row | change.later for change in changes.values() if change.row is not None]
+        if new:
+            # COPY goes not into a table with row-level security: through a table of the session.
+            cursor.execute(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
+            )
+            copy_rows(cursor, "new_badge", _COLUMNS, [tuple(row.values()) for row in new])
+            cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
+        for badge_id in sorted(changes):
+            if changes[badge_id].row is None:
+                _update(cursor, badge_id, changes[badge_id].later)
+
+
+def _fold(change: _Change, event: Event, fact: BadgeFact) -> None:
+    if event.time is None:
+        raise AssertionError("a read model takes recorded events only")
+    later = change.later
+    match fact:
+        case BadgeAwarded():
+            change.row = _row(event, fact, event.time)
+            return
+        case BadgeCorrected():
+            pass
+        case BadgeSuspended():
+            later |= {"suspended_since": event.time, "suspended_for": fact.reason}
+        case BadgeReinstated():
+            later |= {"suspended_since": None, "suspended_for": None, "active_since": event.time}
+        case BadgeRevoked():
+            later |= {
+                "revoked_since": event.time,
+                "revoked_for": fact.reason,
+                "effective_on": fact.effective_on,
+            }
+        case _:
+            raise AssertionError(f"{fact.TYPE} changes no badge")
+    later["last_position"] = event.position
+
+
+def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
+    module = ModuleOnAward(fact.module_name, fact.study_load, fact.level)
+    return {
+        "id": event.originator_id,
+        "award_position": event.position,
+        "last_position": event.position,
+        "learner_id": fact.learner_id,
+        "institution": fact.institution,
+        "module_id": fact.module_id,
+        "module_version": fact.module_version,
+        "module": canonical(module).decode(),
+        "awarded_on": fact.awarded_on,
+        "valid_until": fact.valid_until,
+        "supersedes": fact.supersedes,
+        "active_since": time,
+        "suspended_since": None,
+        "suspended_for": None,
+        "revoked_since": None,
+        "revoked_for": None,
+        "effective_on": None,
+    }
+
+
+def _update(cursor: Cursor, badge_id: str, later: dict[str, Any]) -> None:
+    names = [name for name in _CHANGING if name in later]
+    assignments = ", ".join(f"{name} = %s" for name in names)
+    cursor.execute(
+        f"UPDATE badge SET {assignments} WHERE id = %s", (*(later[name] for name in names), badge_id)
+    )
+    if cursor.rowcount != 1:
+        raise LookupError(f"badge {badge_id} was never awarded")
+
+
+# Queries.
+
+
+class StatusRow(msgspec.Struct, frozen=True):
+    """What anyone may know of a badge."""
+
+    id: str
+    institution: str
+    last_position: int
+    valid_until: dt.date | None
+    active_since: dt.datetime
+    suspended_since: dt.datetime | None
+    revoked_since: dt.datetime | None
+
+    def status(self, at: dt.datetime) -> tuple[Status, dt.datetime]:
+        return status(
+            at,
+            revoked_since=self.revoked_since,
+            suspended_since=self.suspended_since,
+            valid_until=self.valid_until,
+            active_since=self.active_since,
+        )
+
+
+class BadgeRow(StatusRow, frozen=True):
+    award_position: int
+    learner_id: str
+    module_id: str
+    module_version: int
+    module: str
+    awarded_on: dt.date
+    supersedes: str | None
+    suspended_for: str | None
+    revoked_for: str | None
+    effective_on: dt.date | None
+
+
+_STATUS_COLUMNS = (
+    "id::text, institution, last_position, valid_until, active_since, suspended_since, revoked_since"
+)
+_BADGE_COLUMNS = (
+    f"{_STATUS_COLUMNS}, award_position, learner_id::text, module_id::text, module_version, module,"
+    " awarded_on, supersedes::text, suspended_for, revoked_for, effective_on"
+)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which badges of a list are wanted; `badge_id` stands for a reference."""
+
+    badge_id: str | None = None
+    status: Status | None = None
+    awarded_from: dt.date | None = None
+    awarded_until: dt.date | None = None
+
+
+def module_on_award(row: BadgeRow) -> ModuleOnAward:
+    return msgspec.json.decode(row.module, type=ModuleOnAward)
+
+
+def read_status(cursor: Cursor, badge_id: str) -> StatusRow | None:
+    """For anyone, of any badge: nothing about the learner or the reason."""
+    cursor.execute(f"SELECT {_STATUS_COLUMNS} FROM badge_status WHERE id = %s", (badge_id,))
+    found = cursor.fetchone()
+    return StatusRow(*found) if found else None
+
+
+def read_badge(cursor: Cursor, asker: Asker, badge_id: str) -> BadgeRow | None:
+    """A badge that the asker may see; None also where it may not."""
+    return next(iter(_select(cursor, asker, "id = %s", [badge_id], 1)), None)
+
+
+Owner = Literal["learner_id", "institution", "module_id"]
+
+
+def list_badges(
+    cursor: Cursor,
+    asker: Asker,
+    owner: Owner,
+    of: str,
+    wanted: Filter,
+    now: dt.datetime,
+    before: int,
+    limit: int,
+) -> list[BadgeRow]:
+    """Newest award first, from below position `before`: those of `of` that the asker may see."""
+    conditions, values = [f"{owner} = %s", "award_position < %s"], [of, before]  # type: tuple[list[str], list[object]]
+    if wanted.badge_id is not None:
+        conditions.append("id = %s")
+        values.append(wanted.badge_id)
+    if wanted.awarded_from is not None:
+        conditions.append("awarded_on >= %s")
+        values.append(wanted.awarded_from)
+    if wanted.awarded_until is not None:
+        conditions.append("awarded_on <= %s")
+        values.append(wanted.awarded_until)
+    if wanted.status is not None:
+        conditions.append(_STATUS_CONDITIONS[wanted.status])
+        if wanted.status in ("expired", "active"):
+            values.append(_last_expired_day(now))
+    return _select(cursor, asker, " AND ".join(conditions), values, limit)
+
+
+_STATUS_CONDITIONS: dict[Status, str] = {
+    "revoked": "revoked_since IS NOT NULL",
+    "suspended": "revoked_since IS NULL AND suspended_since IS NOT NULL",
+    "expired": "revoked_since IS NULL AND suspended_since IS NULL AND valid_until <= %s",
+    "active": "revoked_since IS NULL AND suspended_since IS NULL"
+    " AND (valid_until IS NULL OR NOT valid_until <= %s)",
+}
+
+
+def _last_expired_day(now: dt.datetime) -> dt.date:
+    """The last `validUntil` that has passed at `now`: yesterday in Amsterdam."""
+    yesterday = day_in_amsterdam(now) - dt.timedelta(days=1)
+    assert midnight_after(yesterday) <= now  # noqa: S101 - the same rule as in `status`
+    return yesterday
+
+
+_ASKER_CONDITIONS = {"auditor": "true", "institution": "institution = %s", "learner": "learner_id = %s"}
+
+
+def _select(
+    cursor: Cursor, asker: Asker, condition: str, values: Sequence[object], limit: int
+) -> list[BadgeRow]:
+    """The tenant stands in the query, and once more in the row-level security of the transaction."""
+    kind, _, who = asker.partition("/")
+    tenant = _ASKER_CONDITIONS[kind]
+    cursor.execute(
+        f"SELECT {_BADGE_COLUMNS} FROM badge WHERE {tenant} AND {condition}"
+        " ORDER BY award_position DESC LIMIT %s",
+        (*([who] if who else []), *values, limit),
+    )
+    return [BadgeRow(*row) for row in cursor.fetchall()]

@@ -1,0 +1,240 @@
+"""The public catalogue: institutions, and modules with all their versions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from registry.domain.values import day_in_amsterdam
+from registry.events import (
+    BadgeFact,
+    Event,
+    Fact,
+    InstitutionAdmitted,
+    InstitutionChanged,
+    InstitutionExempted,
+    InstitutionReinstated,
+    InstitutionSuspended,
+    ModuleRegistered,
+    ModuleRevised,
+    ModuleWithdrawn,
+    Sector,
+    canonical,
+)
+from registry.postgres import Cursor
+
+TABLES = """
+CREATE TABLE institution (
+    brin text PRIMARY KEY,
+    name text NOT NULL,
+    name_en text,
+    kind text NOT NULL,
+    schac_home text,
+    admitted_from date NOT NULL,
+    admitted_until date,
+    suspended_since timestamptz,
+    suspended_for text,
+    last_position bigint NOT NULL
+);
+CREATE TABLE module (
+    id uuid PRIMARY KEY,
+    position bigint NOT NULL,
+    institution text NOT NULL,
+    reference text NOT NULL,
+    latest integer NOT NULL,
+    withdrawn_from date,
+    last_position bigint NOT NULL,
+    UNIQUE (institution, reference)
+);
+CREATE INDEX module_by_position ON module (position);
+CREATE INDEX module_of_institution ON module (institution, position);
+CREATE TABLE module_version (
+    module_id uuid,
+    version integer,
+    content_hash text NOT NULL,
+    content text NOT NULL,
+    registered_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (module_id, version)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON institution, module, module_version TO registry_project;
+GRANT SELECT ON institution, module, module_version TO registry_read;
+"""
+
+
+class Catalogue:
+    name = "catalogue"
+    version = 1
+    order: Literal["by key", "total"] = "by key"
+    tables = TABLES
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        for event in events:
+            if not isinstance(event.data, BadgeFact):
+                _apply(cursor, event, event.data)
+
+
+def _apply(cursor: Cursor, event: Event, fact: Fact) -> None:
+    match fact:
+        case InstitutionAdmitted() | InstitutionChanged():
+            _put_institution(cursor, event, fact)
+        case InstitutionSuspended():
+            _change(cursor, "institution", event, suspended_since=event.time, suspended_for=fact.reason)
+        case InstitutionReinstated():
+            _change(cursor, "institution", event, suspended_since=None, suspended_for=None)
+        case InstitutionExempted():
+            _change(cursor, "institution", event)
+        case ModuleRegistered():
+            cursor.execute(
+                "INSERT INTO module (id, position, institution, reference, latest, last_position)"
+                " VALUES (%s, %s, %s, %s, 1, %s)",
+                (event.originator_id, event.position, fact.institution, fact.reference, event.position),
+            )
+            _add_version(cursor, event, fact)
+        case ModuleRevised():
+            _change(cursor, "module", event, latest=fact.version)
+            _add_version(cursor, event, fact)
+        case ModuleWithdrawn():
+            _change(cursor, "module", event, withdrawn_from=fact.from_)
+        case _:
+            raise AssertionError(f"{fact.TYPE} is not projected into the catalogue")
+
+
+def _put_institution(cursor: Cursor, event: Event, fact: InstitutionAdmitted | InstitutionChanged) -> None:
+    cursor.execute(
+        "INSERT INTO institution"
+        " (brin, name, name_en, kind, schac_home, admitted_from, admitted_until, last_position)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (brin) DO UPDATE SET name = excluded.name, name_en = excluded.name_en,"
+        " kind = excluded.kind, schac_home = excluded.schac_home, admitted_from = excluded.admitted_from,"
+        " admitted_until = excluded.admitted_until, last_position = excluded.last_position",
+        (
+            event.originator_id,
+            fact.name,
+            fact.name_en,
+            fact.kind,
+            fact.schac_home,
+            fact.admitted_from,
+            fact.admitted_until,
+            event.position,
+        ),
+    )
+
+
+def _add_version(cursor: Cursor, event: Event, fact: ModuleRegistered | ModuleRevised) -> None:
+    cursor.execute(
+        "INSERT INTO module_version (module_id, version, content_hash, content, registered_at, position)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (
+            event.originator_id,
+            fact.version,
+            fact.content_hash,
+            canonical(fact.content).decode(),
+            event.time,
+            event.position,
+        ),
+    )
+
+
+def _change(cursor: Cursor, table: Literal["institution", "module"], event: Event, **values: Any) -> None:
+    changed = {**values, "last_position": event.position}
+    assignments = ", ".join(f"{name} = %s" for name in changed)
+    key = "brin" if table == "institution" else "id"
+    cursor.execute(
+        f"UPDATE {table} SET {assignments} WHERE {key} = %s", (*changed.values(), event.originator_id)
+    )
+    if cursor.rowcount != 1:
+        raise LookupError(f"{table} {event.originator_id} is not in the catalogue")
+
+
+# Queries: public, the same for everyone.
+
+
+class InstitutionRow(msgspec.Struct, frozen=True):
+    brin: str
+    name: str
+    name_en: str | None
+    kind: Sector
+    schac_home: str | None
+    admitted_from: dt.date
+    admitted_until: dt.date | None
+    suspended_since: dt.datetime | None
+    last_position: int
+
+
+class ModuleRow(msgspec.Struct, frozen=True):
+    """A module in one of its versions; `content` is canonical JSON."""
+
+    id: str
+    position: int
+    institution: str
+    reference: str
+    latest: int
+    withdrawn_from: dt.date | None
+    last_position: int
+    version: int
+    content_hash: str
+    content: str
+    registered_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class ModuleFilter:
+    institution: str | None = None
+    reference: str | None = None
+    withdrawn: bool | None = None
+
+
+_INSTITUTION = (
+    "SELECT brin, name, name_en, kind, schac_home, admitted_from, admitted_until, suspended_since,"
+    " last_position FROM institution"
+)
+_MODULE = (
+    "SELECT m.id::text, m.position, m.institution, m.reference, m.latest, m.withdrawn_from,"
+    " m.last_position, v.version, v.content_hash, v.content, v.registered_at"
+    " FROM module m JOIN module_version v ON v.module_id = m.id"
+)
+
+
+def read_institution(cursor: Cursor, brin: str) -> InstitutionRow | None:
+    cursor.execute(f"{_INSTITUTION} WHERE brin = %s", (brin,))
+    found = cursor.fetchone()
+    return InstitutionRow(*found) if found else None
+
+
+def list_institutions(cursor: Cursor, after: str, limit: int) -> list[InstitutionRow]:
+    """By BRIN, from beyond `after`."""
+    cursor.execute(f"{_INSTITUTION} WHERE brin > %s ORDER BY brin LIMIT %s", (after, limit))
+    return [InstitutionRow(*row) for row in cursor.fetchall()]
+
+
+def read_module(cursor: Cursor, module_id: str, version: int | None = None) -> ModuleRow | None:
+    """A module in the version named, the latest when none is."""
+    cursor.execute(f"{_MODULE} AND v.version = coalesce(%s, m.latest) WHERE m.id = %s", (version, module_id))
+    found = cursor.fetchone()
+    return ModuleRow(*found) if found else None
+
+
+def list_modules(
+    cursor: Cursor, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int
+) -> list[ModuleRow]:
+    """In the order of registration, from beyond position `after`, each in its latest version."""
+    conditions, values = ["m.position > %s"], [after]  # type: tuple[list[str], list[object]]
+    if wanted.institution is not None:
+        conditions.append("m.institution = %s")
+        values.append(wanted.institution)
+    if wanted.reference is not None:
+        conditions.append("m.reference = %s")
+        values.append(wanted.reference)
+    if wanted.withdrawn is not None:
+        conditions.append("coalesce(m.withdrawn_from <= %s, false) = %s")
+        values += [day_in_amsterdam(now), wanted.withdrawn]
+    cursor.execute(
+        f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s",
+        (*values, limit),
+    )
+    return [ModuleRow(*row) for row in cursor.fetchall()]

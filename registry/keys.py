@@ -1,0 +1,107 @@
+"""The three secrets of a registry, and what is made from them.
+
+`id` makes the ids of modules and badges (never rotated), `alias` finds a learner by an identifier,
+`vault` encrypts private parts. They live in the key file, outside PostgreSQL; the database holds the
+fingerprint of each, so that a process with another registry's file refuses to start.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+NAMES = ("id", "alias", "vault")
+SIZE = 32
+
+
+class KeyFileError(Exception):
+    """The key file is missing, unreadable, open to others or another registry's."""
+
+
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """The secrets, 32 bytes each."""
+
+    id: bytes
+    alias: bytes
+    vault: bytes
+
+    def fingerprints(self) -> dict[str, str]:
+        """Name and fingerprint (32 hex digits) of each secret; a fingerprint tells nothing of it."""
+        return {name: hmac.digest(getattr(self, name), b"fingerprint", "sha256")[:16].hex() for name in NAMES}
+
+    def made_id(self, kind: Literal["module", "badge"], brin: str, reference: str) -> str:
+        """The id that follows from an institution's reference: HMAC-SHA-256 as a UUID of version 8.
+
+        A repeated award meets the same badge, so retries are safe, and no id can be guessed.
+        """
+        digest = hmac.digest(self.id, f"{kind}\n{brin}\n{reference}".encode(), "sha256")
+        made = bytearray(digest[:16])
+        made[6] = made[6] & 0x0F | 0x80
+        made[8] = made[8] & 0x3F | 0x80
+        return str(uuid.UUID(bytes=bytes(made)))
+
+    def alias_key(self, kind: Literal["eduId", "eppn"], scope: str, value: str) -> bytes:
+        """Under which an identifier finds its learner: compared in lower case."""
+        return hmac.digest(self.alias, f"{kind}\n{scope}\n{value.lower()}".encode(), "sha256")
+
+    def sameness(self, statement: bytes) -> bytes:
+        """What tells two statements of one award apart without holding either."""
+        return hmac.digest(self.id, b"award\n" + statement, "sha256")
+
+
+def read_key_file(path: Path) -> Keys:
+    """The secrets in a key file that only its owner may read."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise KeyFileError(f"{path} may be read by others; give it mode 0600.")
+        held = json.loads(path.read_text())
+        keys = Keys(**{name: base64.b64decode(held[name], validate=True) for name in NAMES})
+    except FileNotFoundError:
+        raise KeyFileError(
+            f"{path} is missing. This registry has data made with its secrets; put the key file back."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KeyFileError(f"{path} is no key file of a registry ({type(error).__name__}).") from None
+    if any(len(getattr(keys, name)) != SIZE for name in NAMES):
+        raise KeyFileError(f"{path} holds a secret that has not {SIZE} bytes.")
+    return keys
+
+
+def create_key_file(path: Path) -> Keys:
+    """Makes the secrets, durably, in a file of mode 0600 that was not there.
+
+    Written beside its place and linked into it: a process killed halfway leaves no half key file.
+    """
+    keys = Keys(**{name: secrets.token_bytes(SIZE) for name in NAMES})
+    held = {name: base64.b64encode(getattr(keys, name)).decode() for name in NAMES}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(held, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return keys
+
+
+def sha256(*parts: bytes) -> str:
+    """SHA-256 (hex) of the parts, one after the other."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()

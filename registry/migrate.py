@@ -1,0 +1,57 @@
+"""Forward-only, numbered migrations: the SQL files beside this module, each in one transaction."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from registry.postgres import Connection
+
+_LOCK = 4202
+
+
+class SchemaTooNewError(Exception):
+    """The database was migrated by a later release than this one."""
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """Number, name and SQL of every migration, in order."""
+    files = [file for file in resources.files("registry.migrations").iterdir() if file.name.endswith(".sql")]
+    return sorted((int(file.name[:4]), file.name[5:-4], file.read_text()) for file in files)
+
+
+def pending(connection: Connection) -> list[tuple[int, str, str]]:
+    """The migrations that this database still lacks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('migration') IS NOT NULL")
+        (exists,) = cursor.fetchone() or (False,)
+        if exists:
+            cursor.execute("SELECT number FROM migration")
+        applied = {number for (number,) in cursor.fetchall()} if exists else set()
+    known = migrations()
+    if newer := applied - {number for number, _, _ in known}:
+        raise SchemaTooNewError(f"the database has migration {max(newer)}, which this release does not know")
+    return [each for each in known if each[0] not in applied]
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Applies what is pending; answers the names. Processes that migrate at once wait for each other."""
+    done: list[str] = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        try:
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS migration ("
+                "number integer PRIMARY KEY, name text NOT NULL,"
+                " applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            for number, name, sql in pending(connection):
+                cursor.execute("BEGIN")
+                cursor.execute(sql)
+                cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
+                cursor.execute("COMMIT")
+                done.append(f"{number:04} {name}")
+        finally:
+            if connection.info.transaction_status:
+                cursor.execute("ROLLBACK")
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+    return done

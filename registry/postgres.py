@@ -1,0 +1,172 @@
+"""Connections to PostgreSQL, each in one of three roles, and binary COPY.
+
+No process works as owner or superuser: every connection takes its role first, and row-level security
+holds for it. A lost server is `Unavailable`; the next use connects anew.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg2
+import psycopg2.extensions
+
+Role = Literal["registry_write", "registry_read", "registry_project"]
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
+CONNECT_TIMEOUT = 5
+# A writer that was stopped must not hold up the others for longer than this.
+PATIENCE_MS = 5_000
+
+LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
+
+
+class UnavailableError(Exception):
+    """PostgreSQL cannot be reached, or is too busy to answer in time."""
+
+
+class PrivilegedRoleError(Exception):
+    """A connection has rights that would make row-level security void."""
+
+
+def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
+    """A connection in autocommit, in `role` (None: as who logs in, for migrations and the command line)."""
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    try:
+        connection = psycopg2.connect(
+            url, connect_timeout=CONNECT_TIMEOUT, options=options, application_name=role or "registry"
+        )
+        connection.autocommit = True
+        if role is not None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET ROLE {role}")
+    except LOST as error:
+        raise UnavailableError(f"PostgreSQL cannot be reached ({type(error).__name__})") from error
+    return connection
+
+
+class Pool:
+    """At most `size` connections in one role, lent one at a time; who comes later waits."""
+
+    def __init__(self, url: str, role: Role, size: int, statement_timeout_ms: int = 30_000) -> None:
+        self._url, self._role, self._timeout = url, role, statement_timeout_ms
+        self._free: list[Connection] = []
+        self._places = threading.BoundedSemaphore(size)
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """A cursor in autocommit: each `execute` is a transaction of its own."""
+        if not self._places.acquire(timeout=CONNECT_TIMEOUT):
+            raise UnavailableError("all connections to PostgreSQL are in use")
+        try:
+            connection = self._take()
+            try:
+                with connection.cursor() as cursor:
+                    yield cursor
+            except LOST as error:
+                self.close()  # the server went, and the idle connections with it
+                raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
+            finally:
+                self._give_back(connection)
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """A cursor in one transaction, committed at the end or rolled back."""
+        with self.cursor() as cursor:
+            cursor.execute("BEGIN")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(psycopg2.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+
+    def _take(self) -> Connection:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed:
+                return connection
+        return connect(
+            self._url,
+            self._role,
+            statement_timeout=self._timeout,
+            idle_in_transaction_session_timeout=PATIENCE_MS,
+        )
+
+    def _give_back(self, connection: Connection) -> None:
+        idle = psycopg2.extensions.TRANSACTION_STATUS_IDLE
+        if not connection.closed and connection.info.transaction_status == idle:
+            self._free.append(connection)
+        else:
+            connection.close()
+
+
+def check_roles(url: str) -> None:
+    """Refuses roles that could pass row-level security by: superuser, owner or BYPASSRLS."""
+    for role in ("registry_write", "registry_read", "registry_project"):
+        connection = connect(url, role)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class"
+                    " WHERE relowner = r.oid) FROM pg_roles r WHERE rolname = current_user"
+                )
+                found = cursor.fetchone()
+        finally:
+            connection.close()
+        if found is None or found[0]:
+            raise PrivilegedRoleError(
+                f"the role {role} is superuser, owner of a table or may bypass row-level security;"
+                " run `registry migrate` as the owner and take those rights from the role"
+            )
+
+
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+_EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
+_MICROSECOND = dt.timedelta(microseconds=1)
+_PACKERS: dict[str, Callable[[Any], bytes]] = {
+    "text": lambda value: value.encode(),
+    "bytea": lambda value: value,
+    "uuid": lambda value: UUID(value).bytes,
+    "int2": struct.Struct("!h").pack,
+    "int4": struct.Struct("!i").pack,
+    "int8": struct.Struct("!q").pack,
+    "date": lambda value: struct.pack("!i", value.toordinal() - _EPOCH_DAY),
+    "timestamptz": lambda value: struct.pack("!q", (value - _EPOCH) // _MICROSECOND),
+}
+_LENGTH = struct.Struct("!i")
+_NULL = _LENGTH.pack(-1)
+
+
+def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
+    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
+    packers = [_PACKERS[kind] for kind in columns.values()]
+    width = struct.pack("!h", len(packers))
+    length = _LENGTH.pack
+    parts = [b"PGCOPY\n\xff\r\n\0", bytes(8)]
+    for row in rows:
+        parts.append(width)
+        for pack, value in zip(packers, row, strict=True):
+            if value is None:
+                parts.append(_NULL)
+            else:
+                packed = pack(value)
+                parts.append(length(len(packed)))
+                parts.append(packed)
+    parts.append(b"\xff\xff")
+    names = ", ".join(f'"{name}"' for name in columns)
+    cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(b"".join(parts)))

@@ -1,0 +1,122 @@
+"""What decisions rely on: institutions and modules, kept in memory and checked by the append.
+
+A kept state may be stale, and that does no harm: the append refuses a unit whose relied-on streams have
+changed since the position at which they were read, and a refusal that was decided on a kept state is
+decided again on a fresh one (see `registry.application`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from registry.domain import institution as institutions
+from registry.domain import module as modules
+from registry.domain.institution import Institution
+from registry.domain.module import Module
+from registry.events import Event
+from registry.store import EventRecorder
+
+MOST_KEPT = 2_000
+KEPT_SECONDS = 60.0
+
+State = TypeVar("State")
+
+
+@dataclass
+class Kept(Generic[State]):
+    """A state as it was at position `read_at`, when it was last seen to be so."""
+
+    state: State
+    read_at: int
+    seen: float
+
+
+class StreamCache:
+    """States by subject. Only what exists is kept: what is not there is looked for each time."""
+
+    def __init__(self, recorder: EventRecorder, load: Callable[[str], Iterable[Event]]) -> None:
+        self._recorder, self._load = recorder, load
+        self._institutions: dict[str, Kept[Institution]] = {}
+        self._modules: dict[str, Kept[Module]] = {}
+        self._lock = threading.Lock()
+
+    def institution(self, brin: str, *, fresh: bool) -> Kept[Institution] | None:
+        return self._get(self._institutions, brin, institutions.fold, fresh)
+
+    def module(self, module_id: str, *, fresh: bool) -> Kept[Module] | None:
+        return self._get(self._modules, module_id, modules.fold, fresh)
+
+    def forget(self, subject: str) -> None:
+        with self._lock:
+            self._institutions.pop(subject, None)
+            self._modules.pop(subject, None)
+
+    def last_position(self) -> int:
+        return self._recorder.max_notification_id() or 0
+
+    def _get(
+        self,
+        kept: dict[str, Kept[State]],
+        subject: str,
+        fold: Callable[[Iterable[Event]], State | None],
+        fresh: bool,
+    ) -> Kept[State] | None:
+        now = time.monotonic()
+        found = None if fresh else kept.get(subject)
+        if found is not None and now - found.seen < KEPT_SECONDS:
+            return found
+        # The position first: what the stream holds beyond it is found again by the append's check.
+        read_at = self.last_position()
+        state = fold(self._load(subject))
+        if state is None:
+            return None
+        with self._lock:
+            if len(kept) >= MOST_KEPT:
+                kept.clear()
+            kept[subject] = Kept(state, read_at, now)
+            return kept[subject]
+
+
+class Reads:
+    """What one decision has read, and from where on the append must look for changes."""
+
+    def __init__(self, cache: StreamCache, *, fresh: bool) -> None:
+        self._cache, self._fresh = cache, fresh
+        self._used: dict[str, Kept[Institution] | Kept[Module]] = {}
+        self._others: dict[str, int] = {}
+
+    def institution(self, brin: str) -> Institution | None:
+        kept = self._cache.institution(brin, fresh=self._fresh)
+        if kept is None:
+            return None
+        self._used[brin] = kept
+        return kept.state
+
+    def module(self, module_id: str) -> Module | None:
+        kept = self._cache.module(module_id, fresh=self._fresh)
+        if kept is None:
+            return None
+        self._used[module_id] = kept
+        return kept.state
+
+    def relies_on(self, subject: str, read_at: int) -> None:
+        """Adds a stream that was read in another way, as it was at position `read_at`."""
+        self._others[subject] = read_at
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        return frozenset(self._used) | frozenset(self._others)
+
+    @property
+    def read_at(self) -> int:
+        return min([kept.read_at for kept in self._used.values()] + list(self._others.values()), default=0)
+
+    def held_until(self, position: int) -> None:
+        """The append has found all of it unchanged just before `position`."""
+        now = time.monotonic()
+        for kept in self._used.values():
+            kept.read_at, kept.seen = max(kept.read_at, position), now

@@ -1,0 +1,66 @@
+"""`registry serve`: the service under uvicorn, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from registry.settings import Settings
+
+log = logging.getLogger("registry")
+STOP_SECONDS = 5
+
+
+def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
+    """Serves until SIGTERM or SIGINT; prints the address, and `lines`, once it answers."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,  # a path's query may hold a reference, which never reaches a log
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        http="httptools",
+        loop="uvloop",
+        lifespan="on",
+    )
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
+        return 1
+    _Server(config, _address(settings, listening), lines).run(sockets=[listening])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens when it is ready to answer."""
+
+    def __init__(self, config: uvicorn.Config, address: str, lines: Sequence[str]) -> None:
+        super().__init__(config)
+        self._address, self._lines = address, lines
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            sys.stdout.write("\n".join([f"Microcredential registry: {self._address}", *self._lines]) + "\n")
+            sys.stdout.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening
+
+
+def _address(settings: Settings, listening: socket.socket) -> str:
+    if settings.port:
+        return settings.base_url
+    return f"http://{settings.host}:{listening.getsockname()[1]}"

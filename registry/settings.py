@@ -1,0 +1,88 @@
+"""The settings: the only reader of the environment. Checked whole at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PREFIX = "REGISTRY_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+NAMES = ("DATABASE_URL", "DATA_DIR", "HOST", "PORT", "BASE_URL", "KEY_FILE", "LOG_LEVEL")
+
+
+class SettingsError(Exception):
+    """The environment holds settings that cannot work; says all of them at once."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a process runs with. `database_url` is None for the embedded PostgreSQL under `data_dir`."""
+
+    data_dir: Path
+    key_file: Path
+    database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    base_url: str = "http://127.0.0.1:8000"
+    log_level: str = "INFO"
+
+    def shown(self) -> list[str]:
+        """`NAME=value` lines for the log, without passwords."""
+        values = {
+            "DATABASE_URL": _without_password(self.database_url) if self.database_url else "(embedded)",
+            "DATA_DIR": str(self.data_dir),
+            "HOST": self.host,
+            "PORT": str(self.port),
+            "BASE_URL": self.base_url,
+            "KEY_FILE": str(self.key_file),
+            "LOG_LEVEL": self.log_level,
+        }
+        return [f"{PREFIX}{name}={value}" for name, value in values.items()]
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process; raises `SettingsError` with everything that is wrong."""
+    found = os.environ if environment is None else environment
+    given = {key[len(PREFIX) :]: value for key, value in found.items() if key.startswith(PREFIX) and value}
+    wrong: list[str] = []
+    host = given.get("HOST", "127.0.0.1")
+    port = _port(given.get("PORT", "8000"), wrong)
+    url = given.get("DATABASE_URL")
+    if url and urlsplit(url).scheme not in ("postgresql", "postgres"):
+        wrong.append("DATABASE_URL is no postgresql:// address")
+    base_url = given.get("BASE_URL", f"http://{host}:{port}").rstrip("/")
+    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
+        wrong.append("BASE_URL is no http:// or https:// address")
+    level = given.get("LOG_LEVEL", "INFO").upper()
+    if level not in LOG_LEVELS:
+        wrong.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+    if wrong:
+        raise SettingsError("; ".join(f"{PREFIX}{each}" for each in wrong))
+    data_dir = Path(given.get("DATA_DIR", "var")).expanduser().absolute()
+    key_file = (
+        Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
+    )
+    return Settings(data_dir, key_file, url, host, port, base_url, level)
+
+
+def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names with our prefix that nothing reads: a typing error, or of another release."""
+    found = os.environ if environment is None else environment
+    return sorted(key for key in found if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
+
+
+def _port(text: str, wrong: list[str]) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    wrong.append("PORT is no number from 0 to 65535")
+    return 0
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    address = parts.netloc.rpartition("@")[2]
+    user = parts.username
+    return parts._replace(netloc=f"{user}:***@{address}" if user else address, query="").geturl()

@@ -1,0 +1,74 @@
+"""Opening a registry's database: embedded or not, migrated, with the secrets that belong to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from registry.embedded import EmbeddedPostgres
+from registry.keys import KeyFileError, Keys, create_key_file, read_key_file
+from registry.migrate import pending
+from registry.postgres import Connection, connect
+from registry.settings import Settings
+
+_KEYS_LOCK = 4204
+
+
+class NotMigratedError(Exception):
+    """The database lacks migrations of this release."""
+
+
+@contextlib.contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The connection string of the registry's database; the embedded server runs meanwhile."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with EmbeddedPostgres(settings.data_dir) as embedded:
+        yield embedded.url
+
+
+@contextlib.contextmanager
+def owner(url: str) -> Iterator[Connection]:
+    """A connection as who logs in, for migrations, tokens and the secrets' fingerprints."""
+    connection = connect(url)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def check_migrated(connection: Connection) -> None:
+    if missing := pending(connection):
+        raise NotMigratedError(
+            f"The database lacks {len(missing)} migrations of this release; run `registry migrate`."
+        )
+
+
+def open_keys(connection: Connection, settings: Settings) -> Keys:
+    """The secrets of this database, checked against their fingerprints in it.
+
+    Only an empty database lets them be made; with another registry's file, or none, it is refused.
+    """
+    path = settings.key_file
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_KEYS_LOCK,))
+        try:
+            cursor.execute("SELECT name, fingerprint FROM secret")
+            known = dict(cursor.fetchall())
+            cursor.execute("SELECT EXISTS (SELECT FROM event)")
+            (used,) = cursor.fetchone() or (True,)
+            if not known and not used:
+                keys = read_key_file(path) if path.exists() else create_key_file(path)
+                cursor.executemany(
+                    "INSERT INTO secret (name, fingerprint) VALUES (%s, %s)",
+                    list(keys.fingerprints().items()),
+                )
+                return keys
+            keys = read_key_file(path)
+            if keys.fingerprints() != known:
+                raise KeyFileError(f"{path} holds another registry's secrets; set REGISTRY_KEY_FILE.")
+            return keys
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (_KEYS_LOCK,))

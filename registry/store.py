@@ -1,0 +1,224 @@
+"""The event store: our recorder for the eventsourcing library, on psycopg2.
+
+The library gives the interfaces (Application, Mapper, ApplicationRecorder, the factory found through
+`PERSISTENCE_MODULE`); `registry.writer` appends, this module maps and reads.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    ApplicationRecorder,
+    InfrastructureFactory,
+    InfrastructureFactoryError,
+    Mapper,
+    Notification,
+    ProcessRecorder,
+    StoredEvent,
+    Subscription,
+    TrackingRecorder,
+)
+
+from registry.domain.errors import EventTooLarge
+from registry.events import Event, canonical, decode
+from registry.positions import PositionRecorder
+from registry.postgres import Pool
+from registry.vault import PrivateParts, Vault
+from registry.writer import Unit, Writer
+
+LARGEST_EVENT = 60 * 1024
+READ_CONNECTIONS = 16
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class RecordedEvent(Notification):
+    """A stored event with its position (`id`) and the time at which it was recorded."""
+
+    time: dt.datetime
+
+
+class EventMapper(Mapper[str]):
+    """Events to and from the library's stored form; `topic` is `{type}/{schema version}`."""
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
+        event = cast(Event, domain_event)
+        if event.originator_version < 1:
+            raise ValueError("a stream's versions begin at 1")
+        data = canonical(event.data)
+        if len(data) > LARGEST_EVENT:
+            raise EventTooLarge(len(data), LARGEST_EVENT)
+        return StoredEvent(event.originator_id, event.originator_version, event.data.TOPIC, data)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
+        recorded = cast(RecordedEvent, stored_event)
+        event = Event(
+            str(recorded.originator_id),
+            recorded.originator_version,
+            decode(recorded.topic, recorded.state),
+            recorded.id,
+            recorded.time,
+        )
+        return cast(DomainEventProtocol[str], event)
+
+
+_COLUMNS = "position, subject, version, type, schema_version, time, data"
+
+
+class EventRecorder(ApplicationRecorder):
+    """Records and reads events under the library's interface."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = Pool(url, "registry_write", READ_CONNECTIONS)
+        self._writer = Writer(url)
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any
+    ) -> Sequence[int] | None:
+        """Records the events with the rest of their `unit`; raises as `Writer.append`."""
+        if not stored_events:
+            return []
+        rest = unit or Unit(())
+        return self._writer.append(
+            Unit(stored_events, rest.private, rest.aliases, rest.relied_on, rest.read_at)
+        )
+
+    def select_events(
+        self,
+        originator_id: Any,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[RecordedEvent]:
+        """A subject's events in the order of its versions."""
+        order = "DESC" if desc else "ASC"
+        with self._pool.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM event WHERE subject = %s AND version > %s AND version <= %s"
+                f" ORDER BY version {order} LIMIT %s",
+                (str(originator_id), -1 if gt is None else gt, 2**31 - 1 if lte is None else lte, limit),
+            )
+            return [_recorded(*row) for row in cursor.fetchall()]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[RecordedEvent]:
+        """Events in the order of their positions."""
+        first = (start or 0) if inclusive_of_start else (start or 0) + 1
+        condition, more = "", []
+        if topics:
+            condition = (
+                " AND (CASE schema_version WHEN 0 THEN type ELSE type || '/' || schema_version END) = ANY(%s)"
+            )
+            more.append(list(topics))
+        with self._pool.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM event WHERE position >= %s AND position <= %s{condition}"
+                " ORDER BY position LIMIT %s",
+                (first, 2**63 - 1 if stop is None else stop, *more, limit),
+            )
+            return [_recorded(*row) for row in cursor.fetchall()]
+
+    def max_notification_id(self) -> int | None:
+        with self._pool.cursor() as cursor:
+            cursor.execute("SELECT max(position) FROM event")
+            (last,) = cursor.fetchone() or (None,)
+            return None if last is None else int(last)
+
+    def look_up(self, badge_id: str, alias_key: bytes) -> tuple[bool, str | None]:
+        """Whether the badge is recorded, and the learner whom the alias finds: one round trip."""
+        with self._pool.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM event WHERE subject = %s AND version = 1),"
+                " (SELECT learner_id::text FROM alias WHERE key = %s)",
+                (badge_id, alias_key),
+            )
+            known, learner_id = cursor.fetchone() or (False, None)
+            return known, learner_id
+
+    def private_parts(self, vault: Vault, badge_id: str) -> PrivateParts | None:
+        """The private parts of an award, None after the learner's erasure."""
+        with self._pool.cursor() as cursor:
+            return vault.read_award(cursor, badge_id)
+
+    def subscribe(
+        self, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> Subscription[ApplicationRecorder]:
+        return PollingSubscription(self, gt, topics)
+
+    def close(self) -> None:
+        """Records what is queued, then lets go of the database."""
+        self._writer.close()
+        self._pool.close()
+
+
+class PollingSubscription(Subscription[ApplicationRecorder]):
+    """The log as it grows, by asking again: NOTIFY inside the append would serialise commits."""
+
+    def __init__(self, recorder: EventRecorder, gt: int | None, topics: Sequence[str]) -> None:
+        super().__init__(recorder, gt, topics)
+        self._stopped = threading.Event()
+        self._page: list[Notification] = []
+
+    def stop(self) -> None:
+        super().stop()
+        self._stopped.set()
+
+    def __next__(self) -> Notification:
+        while not self._page:
+            if self._stopped.is_set():
+                raise StopIteration
+            found = self._recorder.select_notifications(
+                self._last_notification_id, 500, topics=self._topics, inclusive_of_start=False
+            )
+            self._page = list(reversed(found))
+            if not found:
+                self._stopped.wait(POLL_SECONDS)
+        if self._stopped.is_set():
+            raise StopIteration
+        self._last_notification_id = self._page[-1].id
+        return self._page.pop()
+
+
+def _recorded(
+    position: int, subject: str, version: int, kind: str, schema: int, time: dt.datetime, data: memoryview
+) -> RecordedEvent:
+    topic = f"{kind}/{schema}" if schema else kind
+    return RecordedEvent(subject, version, topic, bytes(data), position, time)
+
+
+class Factory(InfrastructureFactory[TrackingRecorder]):
+    """What the library finds through `PERSISTENCE_MODULE`; `DATABASE_URL` says where."""
+
+    def application_recorder(self) -> ApplicationRecorder:
+        url = self.env.get("DATABASE_URL")
+        if url is None:
+            raise InfrastructureFactoryError("DATABASE_URL is not set")
+        return EventRecorder(url)
+
+    def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
+        return self.application_recorder()
+
+    def tracking_recorder(self, tracking_recorder_class: Any = None) -> TrackingRecorder:
+        url = self.env.get("DATABASE_URL")
+        if url is None:
+            raise InfrastructureFactoryError("DATABASE_URL is not set")
+        return PositionRecorder(Pool(url, "registry_project", 1), self.env.name)
+
+    def process_recorder(self) -> ProcessRecorder:
+        raise InfrastructureFactoryError("read models are projected apart from the log: use a feed")

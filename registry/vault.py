@@ -1,0 +1,165 @@
+"""What must be forgettable: who the learner is, the award's reference, grade and evidence, and notes.
+
+The log holds salted commitments of these (contract section 4); the parts themselves and their salts are
+sealed here, AES-256-GCM under the `vault` secret, with the event's id as associated data. This module
+seals, opens and reads; only the store writes the rows, in the transaction of their event.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from registry.events import Commitments, canonical
+from registry.keys import Keys, sha256
+from registry.postgres import Cursor
+
+NONCE = 12
+SALT = 16
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """JSON members in camelCase; one that is absent is left out."""
+
+
+class Recipient(_Part, frozen=True):
+    """The learner as the institution named it: one identifier, with name and e-mail where given."""
+
+    edu_id: str | None = None
+    eppn: str | None = None
+    edubadges: str | None = None
+    name: str | None = None
+    email: str | None = None
+
+
+class Evidence(_Part, frozen=True):
+    url: str | None = None
+    name: str | None = None
+    narrative: str | None = None
+    description: str | None = None
+
+
+class Salts(_Part, frozen=True):
+    recipient: str | None = None
+    reference: str | None = None
+    grade: str | None = None
+    evidence: str | None = None
+    note: str | None = None
+
+
+class PrivateParts(_Part, frozen=True):
+    """The private parts of one event, with their salts. `sameness` is of an award: see `Keys.sameness`."""
+
+    salts: Salts
+    recipient: Recipient | None = None
+    reference: str | None = None
+    grade: str | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    note: str | None = None
+    sameness: str | None = None
+
+
+class PrivateRow(msgspec.Struct, frozen=True):
+    """A vault row: the sealed parts of one event, and whose they are (for row-level security)."""
+
+    institution: str
+    learner_id: str | None
+    sealed: bytes
+
+
+def new_salt() -> str:
+    """16 random bytes, as hex."""
+    return secrets.token_hex(SALT)
+
+
+def commitment(salt: str, part: bytes) -> str:
+    """SHA-256 (hex) of the salt's bytes, then the part's."""
+    return sha256(bytes.fromhex(salt), part)
+
+
+def commit_award(
+    recipient: Recipient,
+    reference: str,
+    grade: str | None,
+    evidence: tuple[Evidence, ...] | None,
+    sameness: bytes,
+) -> tuple[Commitments, PrivateParts]:
+    """The commitments for the log, and the private parts with their salts for the vault."""
+    salts = Salts(
+        recipient=new_salt(),
+        reference=new_salt(),
+        grade=new_salt() if grade is not None else None,
+        evidence=new_salt() if evidence is not None else None,
+    )
+    parts = PrivateParts(
+        salts=salts,
+        recipient=recipient,
+        reference=reference,
+        grade=grade,
+        evidence=evidence,
+        sameness=sameness.hex(),
+    )
+    return _commitments(parts), parts
+
+
+def _commitments(parts: PrivateParts) -> Commitments:
+    salts = parts.salts
+    return Commitments(
+        recipient=commitment(salts.recipient or "", canonical(parts.recipient)),
+        reference=commitment(salts.reference or "", (parts.reference or "").encode()),
+        grade=commitment(salts.grade, parts.grade.encode()) if salts.grade and parts.grade else None,
+        evidence=commitment(salts.evidence, canonical(parts.evidence)) if salts.evidence else None,
+    )
+
+
+def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
+    """The commitment of a note and its private part; nothing where there is no note."""
+    if note is None:
+        return None, None
+    salt = new_salt()
+    return commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
+
+
+class Vault:
+    """Seals and opens private parts under the `vault` secret."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._cipher = AESGCM(keys.vault)
+        self._decoder = msgspec.json.Decoder(PrivateParts)
+
+    def seal(self, event_id: str, parts: PrivateParts) -> bytes:
+        """Nonce and ciphertext; `event_id` is `{subject}/{version}` and must be the same on opening."""
+        nonce = secrets.token_bytes(NONCE)
+        return nonce + self._cipher.encrypt(nonce, canonical(parts), event_id.encode())
+
+    def open(self, event_id: str, sealed: bytes) -> PrivateParts:
+        plain = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], event_id.encode())
+        return self._decoder.decode(plain)
+
+    def read_award(self, cursor: Cursor, badge_id: str) -> PrivateParts | None:
+        """The private parts of a badge's award; None after the learner's erasure."""
+        return self.read_awards(cursor, [badge_id]).get(badge_id)
+
+    def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
+        """The private parts of several awards by badge id; what row-level security hides is missing."""
+        cursor.execute(
+            "SELECT e.subject, v.sealed FROM event e JOIN vault v USING (position)"
+            " WHERE e.subject = ANY(%s) AND e.version = 1",
+            (list(badge_ids),),
+        )
+        return {subject: self.open(f"{subject}/1", bytes(sealed)) for subject, sealed in cursor.fetchall()}
+
+    def read_notes(self, cursor: Cursor, subject: str) -> dict[str, str | None]:
+        """By event type, the note on the subject's last event of that type; None where it has none."""
+        cursor.execute(
+            "SELECT e.type, e.version, v.sealed FROM event e LEFT JOIN vault v USING (position)"
+            " WHERE e.subject = %s AND e.type <> 'badge.awarded' ORDER BY e.version",
+            (subject,),
+        )
+        return {
+            kind: None if sealed is None else self.open(f"{subject}/{version}", bytes(sealed)).note
+            for kind, version, sealed in cursor.fetchall()
+        }

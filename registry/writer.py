@@ -1,0 +1,310 @@
+"""The writer: one thread per process that appends units to the log.
+
+All threads hand their units to it, and whatever waits when it is free becomes one transaction: commits
+coalesce by themselves, without a timer. The rules of an append are in the SQL function `append`
+(migrations/0001_event_store.sql).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import psycopg2
+import psycopg2.errors
+from eventsourcing.persistence import IntegrityError, StoredEvent
+
+from registry.postgres import (
+    LOST,
+    PATIENCE_MS,
+    Connection,
+    Cursor,
+    UnavailableError,
+    connect,
+    copy_rows,
+)
+from registry.vault import PrivateRow
+
+# Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
+COPY_FROM_ROWS = 48
+MOST_ROWS = 5_000
+
+_STAGED = {
+    "unit": "int4",
+    "subject": "text",
+    "version": "int4",
+    "type": "text",
+    "schema_version": "int2",
+    "data": "bytea",
+    "institution": "text",
+    "learner_id": "uuid",
+    "sealed": "bytea",
+    "alias_key": "bytea",
+}
+_STAGING = (
+    "CREATE TEMPORARY TABLE staged (unit integer, subject text, version integer, type text,"
+    " schema_version smallint, data bytea, institution text, learner_id uuid, sealed bytea,"
+    " alias_key bytea) ON COMMIT DELETE ROWS"
+)
+
+
+class ConflictError(IntegrityError):
+    """Another writer was first with a stream or an alias, or what the decision relied on has changed.
+
+    Nothing of the unit was recorded: load and decide again.
+    """
+
+
+class MaybeRecordedError(UnavailableError):
+    """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is recorded together or not at all.
+
+    `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
+    keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
+    decision read, all of them as they were at position `read_at`.
+    """
+
+    events: Sequence[StoredEvent]
+    private: dict[int, PrivateRow] = field(default_factory=dict)
+    aliases: dict[int, bytes] = field(default_factory=dict)
+    relied_on: frozenset[str] = frozenset()
+    read_at: int = 0
+
+
+Waiting = tuple[Unit, Future[list[int]]]
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The answer of the SQL function `append`."""
+
+    last: int
+    time: str
+    conflicts: list[int]
+    changed: list[str]
+
+
+_answer = msgspec.json.Decoder(Appended)
+
+
+class Writer:
+    """The one thread of a process that appends; what waits when it is free becomes one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._connection: Connection | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def append(self, unit: Unit) -> list[int]:
+        """Records the unit and answers its positions, when it is durable."""
+        if self._closed:
+            raise UnavailableError("the registry is stopping")
+        future: Future[list[int]] = Future()
+        self._queue.put((unit, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Records what is queued, then stops."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _run(self) -> None:
+        waiting: list[Waiting] = []
+        going_on = True
+        while going_on or waiting:
+            if not waiting and (first := self._queue.get()) is not None:
+                waiting.append(first)
+            elif not waiting:
+                return
+            rows = len(waiting[0][0].events)
+            while rows < MOST_ROWS:
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    going_on = False
+                    break
+                waiting.append(item)
+                rows += len(item[0].events)
+            batch, waiting = _without_rivals(waiting)
+            if batch:
+                self._record(batch)
+
+    def _record(self, batch: list[Waiting]) -> None:
+        """Appends the batch and settles each unit's future."""
+        try:
+            answer = self._call([unit for unit, _ in batch])
+        except UnavailableError as error:
+            _fail(batch, error)
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            # The last resort: the database refuses something that only one unit can have caused.
+            half = len(batch) // 2
+            self._record(batch[:half])
+            self._record(batch[half:])
+        else:
+            self._settle(batch, answer)
+
+    def _settle(self, batch: list[Waiting], answer: Appended) -> None:
+        if answer.changed:
+            stale = frozenset(answer.changed)
+            _fail(
+                [each for each in batch if each[0].relied_on & stale],
+                ConflictError("what it relied on changed"),
+            )
+            if others := [each for each in batch if not each[0].relied_on & stale]:
+                self._record(others)
+            return
+        lost, position = frozenset(answer.conflicts), answer.last
+        for number, (unit, future) in enumerate(batch):
+            if number in lost:
+                future.set_exception(ConflictError("another writer was first"))
+                continue
+            future.set_result(list(range(position + 1, position + 1 + len(unit.events))))
+            position += len(unit.events)
+
+    def _call(self, units: list[Unit]) -> Appended:
+        rows = [row for number, unit in enumerate(units) for row in _rows(number, unit)]
+        relying = [unit for unit in units if unit.relied_on]
+        relied_on = sorted(frozenset[str]().union(*(unit.relied_on for unit in relying)))
+        read_at = min((unit.read_at for unit in relying), default=0)
+        try:
+            connection = self._connected()
+            with connection.cursor() as cursor:
+                call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
+                return _answer.decode(call(cursor, rows, relied_on, read_at))
+        except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DiskFull) as error:
+            self._reset()
+            raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
+        except LOST as error:
+            self._reset()
+            raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
+        except psycopg2.Error:
+            self._reset()
+            raise
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = connect(
+                self._url,
+                "registry_write",
+                lock_timeout=PATIENCE_MS,
+                idle_in_transaction_session_timeout=PATIENCE_MS,
+                # The append probes a few keys in tables of any size: never scan, whatever the statistics say.
+                enable_seqscan="off",
+                enable_hashjoin="off",
+                enable_mergejoin="off",
+            )
+            with self._connection.cursor() as cursor:
+                cursor.execute(_STAGING)
+        return self._connection
+
+    def _reset(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg2.Error):
+                self._connection.close()
+            self._connection = None
+
+
+def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
+    """Splits off the units that want a stream's version or an alias that an earlier one wants too, or
+    that rely on a stream that an earlier one writes.
+
+    They are tried after it, and so find the conflict in the database, like any other.
+    """
+    taken: set[object] = set()
+    written: set[object] = set()
+    batch: list[Waiting] = []
+    later: list[Waiting] = []
+    for item in waiting:
+        unit = item[0]
+        wanted: set[object] = {(event.originator_id, event.originator_version) for event in unit.events}
+        wanted.update(unit.aliases.values())
+        if len(wanted) < len(unit.events) + len(unit.aliases):
+            item[1].set_exception(ConflictError("the unit holds the same version or alias twice"))
+        elif wanted & taken or unit.relied_on & written:
+            later.append(item)
+        else:
+            batch.append(item)
+            taken |= wanted
+            written.update(event.originator_id for event in unit.events)
+    return batch, later
+
+
+def _fail(batch: Iterable[Waiting], error: Exception) -> None:
+    for _, future in batch:
+        future.set_exception(error)
+
+
+def _rows(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
+    for place, event in enumerate(unit.events):
+        kind, _, schema = event.topic.rpartition("/")
+        private = unit.private.get(place)
+        yield (
+            number,
+            str(event.originator_id),
+            event.originator_version,
+            kind or event.topic,
+            int(schema) if kind else 0,
+            event.state,
+            private.institution if private else None,
+            private.learner_id if private else None,
+            private.sealed if private else None,
+            unit.aliases.get(place),
+        )
+
+
+def _call_with_literals(
+    cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: list[str], read_at: int
+) -> str:
+    """One round trip, the rows in the statement."""
+    literals = b",".join(
+        cursor.mogrify("(%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)::append_row", tuple(map(_hexed, row))) for row in rows
+    )
+    cursor.execute(
+        b"SELECT append(ARRAY[%s]::append_row[]," % literals
+        + cursor.mogrify("%s::text[],%s)", (relied_on, read_at))
+    )
+    (answer,) = cursor.fetchone() or ("",)
+    return str(answer)
+
+
+def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: list[str], read_at: int) -> str:
+    """COPY into the session's staging table, then one message that appends and commits.
+
+    The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
+    passes through a session setting, because the client sees the last result of a message alone.
+    """
+    cursor.execute("BEGIN")
+    copy_rows(cursor, "staged", _STAGED, rows)
+    cursor.execute(
+        "SELECT set_config('registry.appended', append("
+        "ARRAY(SELECT row(s.*)::append_row FROM staged s),%s::text[],%s), false);"
+        "COMMIT;"
+        "SELECT current_setting('registry.appended')",
+        (relied_on, read_at),
+    )
+    (answer,) = cursor.fetchone() or ("",)
+    return str(answer)
+
+
+def _hexed(value: object) -> object:
+    return "\\x" + value.hex() if isinstance(value, bytes) else value
