@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from registry.domain.badge import Status
@@ -19,15 +19,18 @@ Time = Annotated[
 
 
 class Answer(BaseModel):
-    """camelCase members; an optional one that is absent is left out."""
+    """camelCase members."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-def answered(answer: Answer, status: int = 200, *, absent_as_null: bool = False) -> Response:
-    """The answer as JSON; `absent_as_null` for lists, whose items keep all their members."""
-    content = answer.model_dump_json(by_alias=True, exclude_none=not absent_as_null)
-    return Response(content, status, media_type="application/json")
+# A member that is left out when absent; without it, an absent member is null.
+LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
+
+
+def answered(answer: Answer, status: int = 200) -> Response:
+    """The answer as JSON."""
+    return Response(answer.model_dump_json(by_alias=True), status, media_type="application/json")
 
 
 class InstitutionAnswer(Answer):
@@ -35,13 +38,13 @@ class InstitutionAnswer(Answer):
 
     brin: str
     name: str
-    name_en: str | None = None
+    name_en: str | None = LEFT_OUT
     kind: Sector
-    schac_home: str | None = None
+    schac_home: str | None = LEFT_OUT
     admitted_from: dt.date
-    admitted_until: dt.date | None = None
+    admitted_until: dt.date | None = LEFT_OUT
     suspended: bool
-    suspended_since: Time | None = None
+    suspended_since: Time | None = LEFT_OUT
     position: int
 
 
@@ -56,19 +59,19 @@ class InstitutionWritten(Answer):
 
 
 class StudyLoad(Answer):
-    ects: int | float | None = None
-    sbu: int | None = None
+    ects: int | float | None = LEFT_OUT
+    sbu: int | None = LEFT_OUT
 
 
 class Level(Answer):
     nlqf: str
-    eqf: str | None = None
+    eqf: str | None = LEFT_OUT
 
 
 class QualityAssurance(Answer):
     name: str
     url: str
-    description: str | None = None
+    description: str | None = LEFT_OUT
 
 
 class ModuleContent(Answer):
@@ -80,16 +83,16 @@ class ModuleContent(Answer):
     level: Level | None
     learning_outcomes: list[str] | None
     language: str | None
-    isced: str | None = None
+    isced: str | None = LEFT_OUT
     participation: str | None
     assessment: list[str] | None
-    supervision: str | None = None
+    supervision: str | None = LEFT_OUT
     quality_assurance: QualityAssurance | None
-    stackable: bool | None = None
-    faculty: str | None = None
-    programme: str | None = None
-    target_group: str | None = None
-    legal_ground: str | None = None
+    stackable: bool | None = LEFT_OUT
+    faculty: str | None = LEFT_OUT
+    programme: str | None = LEFT_OUT
+    target_group: str | None = LEFT_OUT
+    legal_ground: str | None = LEFT_OUT
 
 
 class ModuleAnswer(ModuleContent):
@@ -102,7 +105,7 @@ class ModuleAnswer(ModuleContent):
     latest_version: int
     content_hash: str
     registered_at: Time
-    withdrawn_from: dt.date | None = None
+    withdrawn_from: dt.date | None = LEFT_OUT
     position: int
 
 
@@ -168,18 +171,18 @@ class BadgeList(Answer):
 
 
 class LearnerAnswer(Answer):
-    edu_id: str | None = None
-    eppn: str | None = None
-    edubadges: str | None = None
-    name: str | None = None
-    email: str | None = None
+    edu_id: str | None = LEFT_OUT
+    eppn: str | None = LEFT_OUT
+    edubadges: str | None = LEFT_OUT
+    name: str | None = LEFT_OUT
+    email: str | None = LEFT_OUT
 
 
 class EvidenceAnswer(Answer):
-    url: str | None = None
-    name: str | None = None
-    narrative: str | None = None
-    description: str | None = None
+    url: str | None = LEFT_OUT
+    name: str | None = LEFT_OUT
+    narrative: str | None = LEFT_OUT
+    description: str | None = LEFT_OUT
 
 
 class Judgement(Answer):
@@ -187,8 +190,8 @@ class Judgement(Answer):
 
     reason: str
     since: Time
-    effective_on: dt.date | None = None
-    note: str | None = None
+    effective_on: dt.date | None = LEFT_OUT
+    note: str | None = LEFT_OUT
 
 
 class BadgeModule(ModuleContent):
@@ -210,14 +213,14 @@ class BadgeAnswer(Answer):
     learner_id: str
     module: BadgeModule
     awarded_on: dt.date
-    valid_until: dt.date | None = None
-    supersedes: str | None = None
-    suspension: Judgement | None = None
-    revocation: Judgement | None = None
-    learner: LearnerAnswer | None = None
-    reference: str | None = None
-    grade: str | None = None
-    evidence: list[EvidenceAnswer] | None = None
+    valid_until: dt.date | None = LEFT_OUT
+    supersedes: str | None = LEFT_OUT
+    suspension: Judgement | None = LEFT_OUT
+    revocation: Judgement | None = LEFT_OUT
+    learner: LearnerAnswer | None = LEFT_OUT
+    reference: str | None = LEFT_OUT
+    grade: str | None = LEFT_OUT
+    evidence: list[EvidenceAnswer] | None = LEFT_OUT
     position: int
 
 
@@ -226,8 +229,8 @@ class ReadModelHealth(Answer):
     position: int
     behind_events: int
     behind_seconds: float
-    stopped_at: int | None = None
-    stopped_because: str | None = None
+    stopped_at: int | None = LEFT_OUT
+    stopped_because: str | None = LEFT_OUT
 
 
 class Readiness(Answer):
@@ -249,6 +252,6 @@ class Problem(Answer):
     type: str
     title: str
     status: int
-    detail: str | None = None
+    detail: str | None = LEFT_OUT
     instance: str
-    errors: list[ProblemError] | None = None
+    errors: list[ProblemError] | None = LEFT_OUT

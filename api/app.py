@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
 from api import health, problems
@@ -41,6 +42,15 @@ API_VERSION = "1.0.0"
 # As many requests are worked on at once; the group commit makes one transaction of those that write.
 THREADS = 64
 READ_CONNECTIONS = 16
+
+# The framework's own telemetry would carry the text of errors, which may hold a member's value.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 ROUTERS = (
     institution_commands.router,
@@ -99,7 +109,9 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
         yield
         await anyio.to_thread.run_sync(parts.stop)
 
-    outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    outer = FastAPI(
+        openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, telemetry=NO_TELEMETRY
+    )
     version_1 = _version_1()
     metrics = Metrics(reading)
     for app in (outer, version_1):
@@ -127,15 +139,21 @@ def _version_1() -> FastAPI:
         title="Microcredential registry",
         version=API_VERSION,
         description="A national register of microcredentials: their history, and a status to rely on.",
-        contact={"name": "Microcredential registry", "url": "/", "email": "registry@example.org"},
+        contact={
+            "name": "Microcredential registry",
+            "url": "https://registry.example.org",
+            "email": "registry@example.org",
+        },
         license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
         servers=[{"url": "/v1", "description": "This registry"}],
         openapi_url="/openapi.json",
         dependencies=[Depends(only_known_parameters)],
         redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     for router in ROUTERS:
         app.include_router(router)
+    app.state.known_parameters = {}
     app.openapi = describe(app)  # type: ignore[method-assign]
     _let_others_read_the_document(app)
     return app
@@ -169,15 +187,13 @@ async def only_known_parameters(request: Request) -> None:
 
 
 def _known_parameters(route: APIRoute, app: FastAPI) -> frozenset[str]:
-    kept: dict[APIRoute, frozenset[str]] = app.state.__dict__.setdefault("known_parameters", {})
-    if route not in kept:
+    kept: dict[str, frozenset[str]] = app.state.known_parameters
+    if route.unique_id not in kept:
         document = app.openapi()["paths"].get(route.path_format, {})
-        operations: Sequence[dict[str, object]] = [
-            document.get(method.lower(), {}) for method in route.methods or ()
-        ]
-        parameters = [each for operation in operations for each in operation.get("parameters", [])]  # type: ignore[attr-defined]
-        kept[route] = frozenset(each["name"] for each in parameters if each["in"] == "query")
-    return kept[route]
+        operations = [document.get(method.lower(), {}) for method in route.methods or ()]
+        parameters = [each for operation in operations for each in operation.get("parameters", [])]
+        kept[route.unique_id] = frozenset(each["name"] for each in parameters if each["in"] == "query")
+    return kept[route.unique_id]
 
 
 HOME = """<!doctype html>

@@ -152,8 +152,13 @@ def http_error(request: Request, error: Exception) -> Response:
     return problem(request, kind, None, dict(error.headers or {}))
 
 
+def internal(request: Request, _: Exception) -> Response:
+    """A defect of ours: a bare 500 (`Bare500` says in the log what it was)."""
+    return problem(request, Kind(500, "internal", "Internal error"), None)
+
+
 class Bare500:
-    """ASGI middleware: a defect of ours is a bare 500; its kind and place go to the log, not its text."""
+    """ASGI middleware around all: a defect's kind and place go to the log, not its text."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -171,10 +176,9 @@ class Bare500:
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
-            log.error("unexpected %s at %s", type(error).__name__, " < ".join(places))  # noqa: TRY400
+            log.error("unexpected %s at %s", type(error).__name__, " < ".join(places[:8]))  # noqa: TRY400
             if not began:
-                answer = problem(Request(scope), Kind(500, "internal", "Internal error"), None)
-                await answer(scope, receive, send)
+                await internal(Request(scope), error)(scope, receive, send)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -182,3 +186,4 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnavailableError, unavailable)
     app.add_exception_handler(RequestValidationError, invalid_parameters)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, internal)

@@ -56,6 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
         )
+        logging.getLogger("fastapi").setLevel(logging.ERROR)
         for name in unknown_settings():
             log.warning("nothing reads the setting %s", name)
         run: Run = arguments.run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,12 @@ def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
     except OSError as error:
         log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
         return 1
-    _Server(config, _address(settings, listening), lines).run(sockets=[listening])
+    server = _Server(config, _address(settings, listening), lines)
+    # uvicorn raises the signal once more after it has stopped; without a handler of ours that would end
+    # the process before it has let go of the embedded PostgreSQL.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.leave)
+    server.run(sockets=[listening])
     return 0
 
 
@@ -42,6 +48,9 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, address: str, lines: Sequence[str]) -> None:
         super().__init__(config)
         self._address, self._lines = address, lines
+
+    def leave(self, *_: object) -> None:
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -130,7 +130,7 @@ def list_learner_badges(
     if principal.role == "learner" and principal.learner_id != learner_id:
         raise Forbidden("A learner's token shows that learner's badges only.")
     if not is_id(learner_id):
-        return answered(BadgeList(items=[], next=None), absent_as_null=True)
+        return answered(BadgeList(items=[], next=None))
     return _list(request, principal, "learner_id", learner_id, Filter(), limit, cursor)
 
 
@@ -222,7 +222,7 @@ def _list(
         shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
         references = {} if who == AUDITOR else _references(request, database, shown)
     items = [_item(row, references.get(row.id), moment) for row in shown]
-    return answered(BadgeList(items=items, next=following), absent_as_null=True)
+    return answered(BadgeList(items=items, next=following))
 
 
 def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]) -> dict[str, str | None]:

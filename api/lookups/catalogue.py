@@ -32,7 +32,7 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None
         rows = catalogue.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return answered(InstitutionList(items=items, next=following), absent_as_null=True)
+    return answered(InstitutionList(items=items, next=following))
 
 
 @router.get(
@@ -69,7 +69,7 @@ def list_modules(
         rows = catalogue.list_modules(database, wanted, now(request), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.position)
     items = [_module(row) for row in shown]
-    return answered(ModuleList(items=items, next=following), absent_as_null=True)
+    return answered(ModuleList(items=items, next=following))
 
 
 @router.get(

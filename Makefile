@@ -1,0 +1,48 @@
+# `make` lists the targets. Everything is installed into .venv, from exact, hashed versions.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help run test check bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
+	@$(BIN)/registry migrate
+	@$(BIN)/registry demo-data
+	@exec $(BIN)/registry serve --demo
+
+test: $(VENV)/development ## run the whole suite, on a real PostgreSQL
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/development ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
+	@$(BIN)/python -m tests.benchmarks
+
+lock: ## resolve the versions anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what was installed and built, but not the data in var/
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/python: ; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/runtime: $(VENV)/python pyproject.toml requirements.lock
+	$(PIP) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/development: $(VENV)/runtime requirements-dev.lock
+	$(PIP) -r requirements-dev.lock
+	touch $@

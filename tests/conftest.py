@@ -1,0 +1,41 @@
+"""Fixtures: a real PostgreSQL for the whole run, and a registry of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import support
+from tests.support import Databases, Service
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    folder = tmp_path_factory.mktemp("postgres")
+    with support.databases(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def url(databases: Databases) -> Iterator[str]:
+    """The database of a new, empty registry."""
+    fresh = databases.fresh()
+    yield fresh
+    databases.drop(fresh)
+
+
+@pytest.fixture
+def service(url: str) -> Iterator[Service]:
+    """The service on a new, empty registry."""
+    with support.service(url) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_service(databases: Databases) -> Iterator[Service]:
+    """One service for the tests of a file that do not mind each other's data."""
+    fresh = databases.fresh()
+    with support.service(fresh) as found:
+        yield found
+    databases.drop(fresh)
