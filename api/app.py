@@ -129,8 +129,8 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     outer.include_router(health.router)
     outer.get("/", include_in_schema=False)(home)
     outer.mount("/v1", version_1)
-    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     outer.add_middleware(problems.Bare500)
+    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer
 
 

@@ -89,7 +89,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     errors.ReferenceFixed: Kind(409, "reference-fixed", "A version keeps its module's reference"),
     errors.StudyLoadOutsidePolicy: Kind(409, "study-load", "The study load lies outside the policy"),
     errors.TargetGroupOutsidePolicy: Kind(409, "target-group", "The target group lies outside the policy"),
-    errors.EventTooLarge: Kind(409, "event-too-large", "Too large to record"),
+    errors.EventTooLarge: Kind(413, "event-too-large", "Too large to record"),
     errors.BadgeIsRevoked: Kind(409, "badge-revoked", "The badge is revoked"),
     errors.RevokedForAnotherReason: Kind(409, "revoked-for-another-reason", "Revoked for another reason"),
     errors.SupersededUnknown: Kind(409, "superseded-unknown", "The superseded badge is unknown"),

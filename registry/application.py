@@ -205,7 +205,7 @@ class Registry(Application[str]):
         sameness = self._keys.sameness(_statement(command, module_id))
 
         def decide(reads: Reads) -> BadgeOutcome:
-            known, learner_id = self.event_recorder.look_up(badge_id, alias)
+            known, learner_id, read_at = self.event_recorder.look_up(badge_id, alias)
             if known:
                 return self._known_award(badge_id, sameness)
             institution = self._admitted(reads, brin)
@@ -219,7 +219,7 @@ class Registry(Application[str]):
                 institution, module, superseded, command.award, learner, commitments, self._today(), origin
             )
             if learner_id is not None:
-                reads.relies_on(learner_id, reads.read_at)
+                reads.relies_on(learner_id, read_at)
             position = self._append(
                 reads, badge_id, 1, fact, private, brin, learner, None if learner_id else alias
             )
@@ -348,8 +348,7 @@ class Registry(Application[str]):
             events=(),
             private=rows,
             aliases={} if alias is None else {0: alias},
-            relied_on=reads.subjects - {subject},
-            read_at=reads.read_at,
+            relied_on={each: read_at for each, read_at in reads.relied_on.items() if each != subject},
         )
         event = cast(DomainEventProtocol[str], Event(subject, version, fact))
         position = self.save(event, unit=unit)[0].notification.id

@@ -82,7 +82,7 @@ class StreamCache:
 
 
 class Reads:
-    """What one decision has read, and from where on the append must look for changes."""
+    """What one decision has read: the append looks for changes since then."""
 
     def __init__(self, cache: StreamCache, *, fresh: bool) -> None:
         self._cache, self._fresh = cache, fresh
@@ -108,12 +108,9 @@ class Reads:
         self._others[subject] = read_at
 
     @property
-    def subjects(self) -> frozenset[str]:
-        return frozenset(self._used) | frozenset(self._others)
-
-    @property
-    def read_at(self) -> int:
-        return min([kept.read_at for kept in self._used.values()] + list(self._others.values()), default=0)
+    def relied_on(self) -> dict[str, int]:
+        """The streams that were read, each with the position at which it was."""
+        return {subject: kept.read_at for subject, kept in self._used.items()} | self._others
 
     def held_until(self, position: int) -> None:
         """The append has found all of it unchanged just before `position`."""

@@ -86,9 +86,7 @@ class EventRecorder(ApplicationRecorder):
         if not stored_events:
             return []
         rest = unit or Unit(())
-        return self._writer.append(
-            Unit(stored_events, rest.private, rest.aliases, rest.relied_on, rest.read_at)
-        )
+        return self._writer.append(Unit(stored_events, rest.private, rest.aliases, rest.relied_on))
 
     def select_events(
         self,
@@ -140,16 +138,17 @@ class EventRecorder(ApplicationRecorder):
             (last,) = cursor.fetchone() or (None,)
             return None if last is None else int(last)
 
-    def look_up(self, badge_id: str, alias_key: bytes) -> tuple[bool, str | None]:
-        """Whether the badge is recorded, and the learner whom the alias finds: one round trip."""
+    def look_up(self, badge_id: str, alias_key: bytes) -> tuple[bool, str | None, int]:
+        """Whether the badge is recorded, the learner whom the alias finds, and the log's last position."""
         with self._pool.cursor() as cursor:
             cursor.execute(
                 "SELECT EXISTS (SELECT FROM event WHERE subject = %s AND version = 1),"
-                " (SELECT learner_id::text FROM alias WHERE key = %s)",
+                " (SELECT learner_id::text FROM alias WHERE key = %s),"
+                " (SELECT coalesce(max(position), 0) FROM event)",
                 (badge_id, alias_key),
             )
-            known, learner_id = cursor.fetchone() or (False, None)
-            return known, learner_id
+            known, learner_id, last = cursor.fetchone() or (False, None, 0)
+            return known, learner_id, last
 
     def private_parts(self, vault: Vault, badge_id: str) -> PrivateParts | None:
         """The private parts of an award, None after the learner's erasure."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -71,14 +71,13 @@ class Unit:
 
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
     keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
-    decision read, all of them as they were at position `read_at`.
+    decision read, each with the position at which it was read.
     """
 
     events: Sequence[StoredEvent]
     private: dict[int, PrivateRow] = field(default_factory=dict)
     aliases: dict[int, bytes] = field(default_factory=dict)
-    relied_on: frozenset[str] = frozenset()
-    read_at: int = 0
+    relied_on: Mapping[str, int] = field(default_factory=dict)
 
 
 Waiting = tuple[Unit, Future[list[int]]]
@@ -88,9 +87,8 @@ class Appended(msgspec.Struct, frozen=True):
     """The answer of the SQL function `append`."""
 
     last: int
-    time: str
     conflicts: list[int]
-    changed: list[str]
+    changed: dict[str, int] | None
 
 
 _answer = msgspec.json.Decoder(Appended)
@@ -164,13 +162,11 @@ class Writer:
             self._settle(batch, answer)
 
     def _settle(self, batch: list[Waiting], answer: Appended) -> None:
-        if answer.changed:
-            stale = frozenset(answer.changed)
-            _fail(
-                [each for each in batch if each[0].relied_on & stale],
-                ConflictError("what it relied on changed"),
-            )
-            if others := [each for each in batch if not each[0].relied_on & stale]:
+        if answer.changed is not None:
+            stale = [each for each in batch if _is_stale(each[0], answer.changed)]
+            others = [each for each in batch if not _is_stale(each[0], answer.changed)]
+            _fail(stale, ConflictError("what it relied on has changed"))
+            if others:
                 self._record(others)
             return
         lost, position = frozenset(answer.conflicts), answer.last
@@ -183,14 +179,15 @@ class Writer:
 
     def _call(self, units: list[Unit]) -> Appended:
         rows = [row for number, unit in enumerate(units) for row in _rows(number, unit)]
-        relying = [unit for unit in units if unit.relied_on]
-        relied_on = sorted(frozenset[str]().union(*(unit.relied_on for unit in relying)))
-        read_at = min((unit.read_at for unit in relying), default=0)
+        relied_on: dict[str, int] = {}
+        for unit in units:
+            for subject, read_at in unit.relied_on.items():
+                relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
         try:
             connection = self._connected()
             with connection.cursor() as cursor:
                 call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
-                return _answer.decode(call(cursor, rows, relied_on, read_at))
+                return _answer.decode(call(cursor, rows, relied_on))
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DiskFull) as error:
             self._reset()
             raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
@@ -240,13 +237,17 @@ def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting
         wanted.update(unit.aliases.values())
         if len(wanted) < len(unit.events) + len(unit.aliases):
             item[1].set_exception(ConflictError("the unit holds the same version or alias twice"))
-        elif wanted & taken or unit.relied_on & written:
+        elif wanted & taken or not written.isdisjoint(unit.relied_on):
             later.append(item)
         else:
             batch.append(item)
             taken |= wanted
             written.update(event.originator_id for event in unit.events)
     return batch, later
+
+
+def _is_stale(unit: Unit, changed: Mapping[str, int]) -> bool:
+    return any(changed.get(subject, 0) > read_at for subject, read_at in unit.relied_on.items())
 
 
 def _fail(batch: Iterable[Waiting], error: Exception) -> None:
@@ -272,22 +273,20 @@ def _rows(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def _call_with_literals(
-    cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: list[str], read_at: int
-) -> str:
+def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
     """One round trip, the rows in the statement."""
     literals = b",".join(
         cursor.mogrify("(%s,%s,%s,%s,%s,%s,%s,%s,%s,%s)::append_row", tuple(map(_hexed, row))) for row in rows
     )
     cursor.execute(
         b"SELECT append(ARRAY[%s]::append_row[]," % literals
-        + cursor.mogrify("%s::text[],%s)", (relied_on, read_at))
+        + cursor.mogrify("%s::text[],%s::bigint[])", _columns(relied_on))
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)
 
 
-def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: list[str], read_at: int) -> str:
+def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
     """COPY into the session's staging table, then one message that appends and commits.
 
     The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
@@ -297,13 +296,17 @@ def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: list
     copy_rows(cursor, "staged", _STAGED, rows)
     cursor.execute(
         "SELECT set_config('registry.appended', append("
-        "ARRAY(SELECT row(s.*)::append_row FROM staged s),%s::text[],%s), false);"
+        "ARRAY(SELECT row(s.*)::append_row FROM staged s),%s::text[],%s::bigint[]), false);"
         "COMMIT;"
         "SELECT current_setting('registry.appended')",
-        (relied_on, read_at),
+        _columns(relied_on),
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)
+
+
+def _columns(relied_on: dict[str, int]) -> tuple[list[str], list[int]]:
+    return list(relied_on), list(relied_on.values())
 
 
 def _hexed(value: object) -> object:

@@ -101,32 +101,33 @@ CREATE TYPE append_row AS (
 
 -- Appends whole units: each gets all its rows, or is named in `conflicts` because another writer was
 -- first with a stream's version or an alias. Where a stream that a decision relied on has changed since
--- position `read_at`, nothing is appended and the streams are named in `changed`.
--- Answers JSON {last, time, conflicts, changed}: appended rows have the positions after `last`, in order.
+-- the position at which it was read, nothing is appended, and `changed` names it with its last position.
+-- Answers JSON {last, conflicts, changed}: appended rows have the positions after `last`, in order.
 --
 -- The advisory lock orders all writers and is taken before any row: positions are gapless, and nothing
 -- ever becomes visible below a position that is visible already. It is held within this one statement
 -- and its commit only, never while the server waits for a client.
-CREATE FUNCTION append(rows append_row[], relied_on text[], read_at bigint) RETURNS text
+CREATE FUNCTION append(rows append_row[], relied_on text[], read_at bigint[]) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     last bigint;
     last_time timestamptz;
     now_ timestamptz;
-    changed text[] := '{}';
+    changed json;
     conflicts integer[] := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock(4201);
     SELECT e.position, e.time INTO last, last_time FROM event e ORDER BY e.position DESC LIMIT 1;
     last := coalesce(last, 0);
     now_ := greatest(clock_timestamp(), last_time);
-    IF read_at < last AND cardinality(relied_on) > 0 THEN
-        changed := ARRAY(
-            SELECT DISTINCT e.subject FROM event e
-            WHERE e.position > read_at AND e.type NOT LIKE 'badge.%' AND e.subject = ANY (relied_on)
-        );
-    END IF;
-    WHILE cardinality(changed) = 0 LOOP
+    SELECT json_object_agg(subject, position) INTO changed FROM (
+        SELECT e.subject, max(e.position) AS position
+        FROM event e JOIN unnest(relied_on, read_at) AS r(subject, since) USING (subject)
+        WHERE e.position > (SELECT min(each) FROM unnest(read_at) AS each)
+            AND e.type NOT LIKE 'badge.%' AND e.position > r.since
+        GROUP BY e.subject
+    ) AS later;
+    WHILE changed IS NULL LOOP
         BEGIN
             WITH placed AS (
                 SELECT last + row_number() OVER () AS position, r.*
@@ -155,5 +156,5 @@ BEGIN
             END IF;
         END;
     END LOOP;
-    RETURN json_build_object('last', last, 'time', now_, 'conflicts', conflicts, 'changed', changed);
+    RETURN json_build_object('last', last, 'conflicts', conflicts, 'changed', changed);
 END $$;
