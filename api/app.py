@@ -154,7 +154,7 @@ def _version_1() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.state.known_parameters = {}
-    app.openapi = describe(app)  # type: ignore[method-assign]
+    app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
     _let_others_read_the_document(app)
     return app
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
@@ -14,18 +14,18 @@ from api.routes import BODIES
 _REF = "#/components/schemas/{model}"
 
 
-def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
+def describe(app: FastAPI, routers: Sequence[APIRouter]) -> Callable[[], dict[str, Any]]:
     """The app's `openapi()`: made once, when it is first asked for."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, routes(routers))
         return app.openapi_schema
 
     return openapi
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, described: Sequence[APIRoute]) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -48,11 +48,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "A token of `registry token create`."}
     }
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                _mend(document["paths"][route.path_format][method.lower()], route)
+    for route in described:
+        for method in route.methods or ():
+            _mend(document["paths"][route.path_format][method.lower()], route)
     return document
+
+
+def routes(routers: Sequence[APIRouter]) -> list[APIRoute]:
+    """The routes of the API."""
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _mend(operation: dict[str, Any], route: APIRoute) -> None:

@@ -182,7 +182,7 @@ def suspend_badge(
     "/badges/{id}/suspension",
     operation_id="reinstateBadge",
     summary="Reinstate a suspended badge",
-    responses=answers(401, 403, 404, 409, ok=BadgeWritten),
+    responses=answers(400, 401, 403, 404, 409, ok=BadgeWritten),
 )
 def reinstate_badge(
     request: Request,

@@ -98,7 +98,7 @@ def suspend_institution(
     "/institutions/{brin}/suspension",
     operation_id="reinstateInstitution",
     summary="Reinstate a suspended institution",
-    responses=answers(401, 403, 404, ok=InstitutionWritten),
+    responses=answers(400, 401, 403, 404, ok=InstitutionWritten),
 )
 def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
     return _answer(registry_of(request).reinstate_institution(brin, origin(principal)))
