@@ -20,6 +20,7 @@ from api.commands import badges as badge_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.health import Metrics, Observed
+from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import events as event_lookups
@@ -58,6 +59,7 @@ ROUTERS = (
     badge_commands.router,
     catalogue_lookups.router,
     badge_lookups.router,
+    badge_lists.router,
     event_lookups.router,
 )
 

@@ -21,7 +21,6 @@ import psycopg2.errors
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from registry.postgres import (
-    LOST,
     PATIENCE_MS,
     Connection,
     Cursor,
@@ -34,6 +33,13 @@ from registry.vault import PrivateRow
 # Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
 COPY_FROM_ROWS = 48
 MOST_ROWS = 5_000
+# Of the server, not of a unit: nothing is recorded, and the same may be recorded later.
+TRY_AGAIN = (
+    psycopg2.errors.LockNotAvailable,
+    psycopg2.errors.DiskFull,
+    psycopg2.errors.QueryCanceled,
+    psycopg2.errors.InsufficientResources,
+)
 
 _STAGED = {
     "unit": "int4",
@@ -102,47 +108,52 @@ class Writer:
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._connection: Connection | None = None
         self._closed = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
     def append(self, unit: Unit) -> list[int]:
         """Records the unit and answers its positions, when it is durable."""
-        if self._closed:
-            raise UnavailableError("the registry is stopping")
         future: Future[list[int]] = Future()
-        self._queue.put((unit, future))
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("the registry is stopping")
+            self._queue.put((unit, future))
         return future.result()
 
     def close(self) -> None:
         """Records what is queued, then stops."""
-        self._closed = True
-        self._queue.put(None)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
-        if self._connection is not None:
-            self._connection.close()
+        self._reset()
 
     def _run(self) -> None:
         waiting: list[Waiting] = []
         going_on = True
         while going_on or waiting:
-            if not waiting and (first := self._queue.get()) is not None:
-                waiting.append(first)
-            elif not waiting:
-                return
-            rows = len(waiting[0][0].events)
-            while rows < MOST_ROWS:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    going_on = False
-                    break
-                waiting.append(item)
-                rows += len(item[0].events)
+            if going_on:
+                going_on = self._take(waiting)
             batch, waiting = _without_rivals(waiting)
             if batch:
                 self._record(batch)
+
+    def _take(self, waiting: list[Waiting]) -> bool:
+        """Adds what is queued, waiting only when there is nothing to do; False when it was the last."""
+        rows = sum(len(unit.events) for unit, _ in waiting)
+        while rows < MOST_ROWS:
+            try:
+                item = self._queue.get(block=not waiting)
+            except queue.Empty:
+                break
+            if item is None:
+                return False
+            waiting.append(item)
+            rows += len(item[0].events)
+        return True
 
     def _record(self, batch: list[Waiting]) -> None:
         """Appends the batch and settles each unit's future."""
@@ -183,19 +194,18 @@ class Writer:
         for unit in units:
             for subject, read_at in unit.relied_on.items():
                 relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
+        connection = self._connected()
+        call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
         try:
-            connection = self._connected()
             with connection.cursor() as cursor:
-                call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
                 return _answer.decode(call(cursor, rows, relied_on))
-        except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DiskFull) as error:
+        except psycopg2.Error as error:
+            lost = bool(connection.closed)
             self._reset()
-            raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
-        except LOST as error:
-            self._reset()
-            raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
-        except psycopg2.Error:
-            self._reset()
+            if lost:
+                raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
+            if isinstance(error, TRY_AGAIN):
+                raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
             raise
 
     def _connected(self) -> Connection:

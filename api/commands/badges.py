@@ -26,9 +26,10 @@ from api.fields import (
     Version,
 )
 from api.routes import BadgeId, answers, takes
-from registry.application import AwardCommand, BadgeOutcome
+from registry.application import AwardCommand
 from registry.domain.badge import Award
 from registry.events import BadgeSuspensionReason, RevocationReason
+from registry.recording import BadgeOutcome
 from registry.vault import Evidence, Recipient
 
 router = APIRouter(tags=["badges"])

@@ -12,11 +12,11 @@ from api.bodies import Body, body
 from api.commands.common import Registrar, registry_of
 from api.fields import Day, Name, Note, SchacHome
 from api.routes import answers, takes
-from registry.application import Outcome
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Particulars
 from registry.domain.values import BRIN
 from registry.events import Sector, SuspensionReason
+from registry.recording import Outcome
 
 router = APIRouter(tags=["institutions"])
 

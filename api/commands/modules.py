@@ -30,8 +30,8 @@ from api.fields import (
     Url,
 )
 from api.routes import ModuleId, answers, takes
-from registry import application
 from registry.events import ModuleContent
+from registry.recording import Outcome as WriteOutcome
 
 router = APIRouter(tags=["modules"])
 
@@ -94,7 +94,7 @@ class WithdrawalBody(Body):
     from_: Annotated[Day | None, Field(alias="from")] = None
 
 
-def _answer(outcome: application.Outcome) -> Response:
+def _answer(outcome: WriteOutcome) -> Response:
     written = ModuleWritten(id=outcome.id, version=outcome.version, position=outcome.position)
     return answered(written, 201 if outcome.created else 200)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
+from api.auth import allow
 from registry.domain.values import UUID
 from registry.keys import Keys
 from registry.postgres import Pool
+from registry.tokens import Principal
 from registry.vault import Vault
 
 LARGEST_POSITION = 2**63 - 1
+Reader = Annotated[Principal, Depends(allow("institution", "learner", "auditor"))]
 
 
 def pool_of(request: Request) -> Pool:

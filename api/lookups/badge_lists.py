@@ -1,0 +1,189 @@
+"""Lists of badges, newest award first: a learner's, an institution's, a module's."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api import cursors
+from api.answers import (
+    BadgeItem,
+    BadgeList,
+    ModuleShort,
+    answered,
+)
+from api.auth import allow, asker
+from api.cursors import Cursor, Limit
+from api.fields import Day
+from api.lookups.common import LARGEST_POSITION, Reader, is_id, keys_of, now, pool_of, vault_of
+from api.problems import Forbidden, NotFound
+from api.routes import LearnerId, ModuleId, answers
+from api.waiting import held_by
+from projections import badges, catalogue
+from projections.badges import BadgeRow, Filter, Owner
+from projections.read_model import AUDITOR, asking
+from registry.domain.badge import Status
+from registry.domain.errors import InvalidInput, ModuleOfAnother
+from registry.postgres import Cursor as DatabaseCursor
+from registry.tokens import Principal
+
+router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges"))])
+InstitutionOrAuditor = Annotated[Principal, Depends(allow("institution", "auditor"))]
+ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
+StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
+AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
+AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="The last day, inclusive.")]
+
+
+@router.get(
+    "/learners/me",
+    operation_id="getMe",
+    summary="The asking learner's badges, newest first",
+    responses=answers(400, 401, 403, ok=BadgeList),
+)
+def get_me(
+    request: Request,
+    principal: Annotated[Principal, Depends(allow("learner"))],
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    if principal.learner_id is None:
+        raise Forbidden
+    return _list(request, principal, "learner_id", principal.learner_id, Filter(), limit, cursor)
+
+
+@router.get(
+    "/learners/{learnerId}/badges",
+    operation_id="listLearnerBadges",
+    summary="A learner's badges, newest first; an institution sees those that it awarded",
+    responses=answers(400, 401, 403, ok=BadgeList),
+)
+def list_learner_badges(
+    request: Request, learner_id: LearnerId, principal: Reader, limit: Limit = 50, cursor: Cursor = None
+) -> Response:
+    if principal.role == "learner" and principal.learner_id != learner_id:
+        raise Forbidden("A learner's token shows that learner's badges only.")
+    if not is_id(learner_id):
+        return answered(BadgeList(items=[], next=None))
+    return _list(request, principal, "learner_id", learner_id, Filter(), limit, cursor)
+
+
+@router.get(
+    "/institutions/{brin}/badges",
+    operation_id="listInstitutionBadges",
+    summary="An institution's badges, newest first",
+    responses=answers(400, 401, 403, 404, ok=BadgeList),
+)
+def list_institution_badges(
+    request: Request,
+    brin: str,
+    principal: InstitutionOrAuditor,
+    reference: ReferenceFilter = None,
+    status: StatusFilter = None,
+    awarded_from: AwardedFrom = None,
+    awarded_until: AwardedUntil = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    if principal.role == "institution" and principal.institution != brin:
+        raise Forbidden("An institution's token shows that institution's badges only.")
+    with pool_of(request).cursor() as database:
+        if catalogue.read_institution(database, brin) is None:
+            raise NotFound("institution")
+    wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
+    return _list(request, principal, "institution", brin, wanted, limit, cursor)
+
+
+@router.get(
+    "/modules/{moduleId}/badges",
+    operation_id="listModuleBadges",
+    summary="A module's badges, newest first",
+    responses=answers(400, 401, 403, 404, ok=BadgeList),
+)
+def list_module_badges(
+    request: Request,
+    module_id: ModuleId,
+    principal: InstitutionOrAuditor,
+    reference: ReferenceFilter = None,
+    status: StatusFilter = None,
+    awarded_from: AwardedFrom = None,
+    awarded_until: AwardedUntil = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response:
+    module = None
+    if is_id(module_id):
+        with pool_of(request).cursor() as database:
+            module = catalogue.read_module(database, module_id)
+    if module is None:
+        raise NotFound("module")
+    if principal.role == "institution" and principal.institution != module.institution:
+        raise ModuleOfAnother
+    owner = module.institution
+    wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
+    return _list(request, principal, "module_id", module_id, wanted, limit, cursor)
+
+
+def _filter(
+    request: Request,
+    principal: Principal,
+    brin: str,
+    reference: str | None,
+    status: Status | None,
+    awarded_from: dt.date | None,
+    awarded_until: dt.date | None,
+) -> Filter:
+    """A reference is not stored in the clear: it is looked for by the id that follows from it."""
+    if reference is not None and principal.role == "auditor":
+        raise InvalidInput(("/reference", "is private to the institution; an auditor asks by badge id"))
+    badge_id = None if reference is None else keys_of(request).made_id("badge", brin, reference)
+    return Filter(badge_id, status, awarded_from, awarded_until)
+
+
+def _list(
+    request: Request,
+    principal: Principal,
+    owner: Owner,
+    of: str,
+    wanted: Filter,
+    limit: int,
+    cursor: str | None,
+) -> Response:
+    before = cursors.decode_position("badges", cursor, LARGEST_POSITION)
+    who, moment = asker(principal), now(request)
+    with asking(pool_of(request), who) as database:
+        rows = badges.list_badges(database, who, owner, of, wanted, moment, before, limit + 1)
+        shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
+        references = {} if who == AUDITOR else _references(request, database, shown)
+    items = [_item(row, references.get(row.id), moment) for row in shown]
+    return answered(BadgeList(items=items, next=following))
+
+
+def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]) -> dict[str, str | None]:
+    private = vault_of(request).read_awards(database, [row.id for row in rows])
+    return {badge_id: parts.reference for badge_id, parts in private.items()}
+
+
+def _item(row: BadgeRow, reference: str | None, moment: dt.datetime) -> BadgeItem:
+    status, since = row.status(moment)
+    short = badges.module_on_award(row)
+    return BadgeItem(
+        id=row.id,
+        status=status,
+        since=since,
+        institution=row.institution,
+        learner_id=row.learner_id,
+        module=ModuleShort(
+            id=row.module_id,
+            version=row.module_version,
+            name=short.name,
+            study_load=short.study_load,
+            level=short.level,
+        ),
+        awarded_on=row.awarded_on,
+        valid_until=row.valid_until,
+        reference=reference,
+        position=row.award_position,
+    )
