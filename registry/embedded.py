@@ -241,5 +241,10 @@ def _as_account(account: pwd.struct_passwd, folder: Path) -> Sequence[str]:
         raise EmbeddedPostgresError("as root, setpriv (package util-linux) is needed; or run as another user")
     reach = [*words, "test", "-x", str(binaries() / "postgres"), "-a", "-w", str(folder)]
     if subprocess.run(reach, check=False, cwd="/").returncode != 0:
-        words += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        # Without the securebit, access(2) would judge by the user alone, and initdb asks it.
+        words += [
+            "--inh-caps=+dac_override",
+            "--ambient-caps=+dac_override",
+            "--securebits=+no_setuid_fixup",
+        ]
     return [*words, "--"]
