@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, TypeVar
 
 from fastapi import Request
@@ -126,9 +126,13 @@ def _no_constant(name: str) -> None:
 
 
 def _decimal(text: str) -> Decimal:
-    if len(text) > 40:
-        raise ValueError("a number has too many digits")
-    return Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if len(text) > 40 or not number.is_finite():
+        raise ValueError("a number is too large or has too many digits")
+    return number
 
 
 def _integer(text: str) -> int:

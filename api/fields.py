@@ -49,14 +49,9 @@ class Text:
 
 def _day(value: object) -> object:
     """A calendar day in the one form `YYYY-MM-DD`."""
-    if isinstance(value, dt.date):
-        return value
-    if not isinstance(value, str) or len(value) != 10 or not value.isascii():
-        raise ValueError("is no date of the form YYYY-MM-DD")
-    try:
-        return dt.date.fromisoformat(value)
-    except ValueError:
-        raise ValueError("is no date of the form YYYY-MM-DD") from None
+    if isinstance(value, str):
+        return values.calendar_day(value)
+    raise ValueError("is no date of the form YYYY-MM-DD")
 
 
 def _award_day(value: dt.date, info: ValidationInfo) -> dt.date:

@@ -98,11 +98,14 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     WrongMediaType: Kind(415, "media-type", "The body has another media type"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
-_HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
+_BY_FRAMEWORK = {
+    404: ("not-found", "Not found", "There is no such path; /v1/openapi.json lists the paths."),
+    405: ("method-not-allowed", "Method not allowed", "The path does not have this method; see Allow."),
+}
 
 
 def problem(
-    request: Request, kind: Kind, detail: str | None, headers: dict[str, str] | None = None, **more: Any
+    request: Request, kind: Kind, detail: str, headers: dict[str, str] | None = None, **more: Any
 ) -> Response:
     """The answer; `instance` is the path that was asked, without its query."""
     members = {
@@ -147,14 +150,13 @@ def invalid_parameters(request: Request, error: Exception) -> Response:
 def http_error(request: Request, error: Exception) -> Response:
     """What the framework answers by itself: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
-    title = _HTTP_TITLES.get(error.status_code, "Refused")
-    kind = Kind(error.status_code, title.lower().replace(" ", "-"), title)
-    return problem(request, kind, None, dict(error.headers or {}))
+    slug, title, detail = _BY_FRAMEWORK.get(error.status_code, ("refused", "Refused", "Not as asked."))
+    return problem(request, Kind(error.status_code, slug, title), detail, dict(error.headers or {}))
 
 
 def internal(request: Request, _: Exception) -> Response:
     """A defect of ours: a bare 500 (`Bare500` says in the log what it was)."""
-    return problem(request, Kind(500, "internal", "Internal error"), None)
+    return problem(request, Kind(500, "internal", "Internal error"), "The registry has a defect here.")
 
 
 class Bare500:

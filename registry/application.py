@@ -81,7 +81,8 @@ class Registry(RecordingApplication):
             institution = self._admitted(reads, brin)
             state = reads.module(module_id)
             fact = modules.register(state, institution, reference, content, self._today(), origin)
-            return self._save(reads, module_id, state, fact)
+            number = (state.version_of(content) if state else None) or 1
+            return self._save(reads, module_id, state, fact, version=number)
 
         return self._decide(decide)
 

@@ -17,7 +17,7 @@ from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import Event
+from registry.events import Event, Fact, InstitutionAdmitted, ModuleRegistered
 from registry.store import EventRecorder
 
 MOST_KEPT = 2_000
@@ -45,10 +45,10 @@ class StreamCache:
         self._lock = threading.Lock()
 
     def institution(self, brin: str, *, fresh: bool) -> Kept[Institution] | None:
-        return self._get(self._institutions, brin, institutions.fold, fresh)
+        return self._get(self._institutions, brin, InstitutionAdmitted, institutions.fold, fresh)
 
     def module(self, module_id: str, *, fresh: bool) -> Kept[Module] | None:
-        return self._get(self._modules, module_id, modules.fold, fresh)
+        return self._get(self._modules, module_id, ModuleRegistered, modules.fold, fresh)
 
     def forget(self, subject: str) -> None:
         with self._lock:
@@ -62,7 +62,8 @@ class StreamCache:
         self,
         kept: dict[str, Kept[State]],
         subject: str,
-        fold: Callable[[Iterable[Event]], State | None],
+        first: type[Fact],
+        fold: Callable[[Iterable[Event]], State],
         fresh: bool,
     ) -> Kept[State] | None:
         now = time.monotonic()
@@ -71,9 +72,10 @@ class StreamCache:
             return found
         # The position first: what the stream holds beyond it is found again by the append's check.
         read_at = self.last_position()
-        state = fold(self._load(subject))
-        if state is None:
-            return None
+        events = list(self._load(subject))
+        if not events or not isinstance(events[0].data, first):
+            return None  # not there, or the id of something else
+        state = fold(events)
         with self._lock:
             if len(kept) >= MOST_KEPT:
                 kept.clear()

@@ -27,7 +27,7 @@ from registry.domain.errors import (
 from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.values import day_in_amsterdam
-from registry.events import Event, Fact
+from registry.events import BadgeAwarded, Event, Fact
 from registry.keys import Keys
 from registry.postgres import UnavailableError
 from registry.reads import Reads, StreamCache
@@ -180,7 +180,8 @@ class RecordingApplication(Application[str]):
         return [cast(Event, event) for event in self.events.get(subject)]
 
     def _badge(self, badge_id: str) -> Badge | None:
-        return badges.fold(self._load(badge_id))
+        events = self._load(badge_id)
+        return badges.fold(events) if events and isinstance(events[0].data, BadgeAwarded) else None
 
     def _own_badge(self, reads: Reads, brin: str, badge_id: str) -> Badge:
         """A badge that this institution awarded; another's is as unknown as one that is not there."""

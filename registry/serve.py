@@ -72,4 +72,4 @@ def _listen(host: str, port: int) -> socket.socket:
 def _address(settings: Settings, listening: socket.socket) -> str:
     if settings.port:
         return settings.base_url
-    return f"http://{settings.host}:{listening.getsockname()[1]}"
+    return settings.base_url.removesuffix(":0") + f":{listening.getsockname()[1]}"

@@ -51,10 +51,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     host = given.get("HOST", "127.0.0.1")
     port = _port(given.get("PORT", "8000"), wrong)
     url = given.get("DATABASE_URL")
-    if url and urlsplit(url).scheme not in ("postgresql", "postgres"):
+    if url and _scheme(url) not in ("postgresql", "postgres"):
         wrong.append("DATABASE_URL is no postgresql:// address")
-    base_url = given.get("BASE_URL", f"http://{host}:{port}").rstrip("/")
-    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
+    base_url = given.get("BASE_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
+    if _scheme(base_url) not in ("http", "https") or not urlsplit(base_url).netloc:
         wrong.append("BASE_URL is no http:// or https:// address")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
@@ -79,6 +79,13 @@ def _port(text: str, wrong: list[str]) -> int:
         return int(text)
     wrong.append("PORT is no number from 0 to 65535")
     return 0
+
+
+def _scheme(address: str) -> str | None:
+    try:
+        return urlsplit(address).scheme
+    except ValueError:
+        return None
 
 
 def _without_password(url: str) -> str:

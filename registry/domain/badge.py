@@ -81,10 +81,13 @@ def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
     )
 
 
-def fold(events: Iterable[Event]) -> Badge | None:
+def fold(events: Iterable[Event]) -> Badge:
+    """The state after a whole stream, which has at least its first event."""
     state: Badge | None = None
     for event in events:
         state = evolve(state, event)
+    if state is None:
+        raise AssertionError("a stream has a first event")
     return state
 
 

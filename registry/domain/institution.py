@@ -76,10 +76,13 @@ class Institution:
         return last if last is not None and last.lifted is None else None
 
 
-def fold(events: Iterable[Event]) -> Institution | None:
+def fold(events: Iterable[Event]) -> Institution:
+    """The state after a whole stream, which has at least its first event."""
     state: Institution | None = None
     for event in events:
         state = evolve(state, event)
+    if state is None:
+        raise AssertionError("a stream has a first event")
     return state
 
 

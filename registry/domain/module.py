@@ -36,6 +36,12 @@ class Module:
     def latest(self) -> int:
         return len(self.versions)
 
+    def version_of(self, content: ModuleContent) -> int | None:
+        """The latest version that says exactly this, None when none does."""
+        digest = content_hash(content)
+        numbers = [number for number, (known, _) in enumerate(self.versions, 1) if known == digest]
+        return numbers[-1] if numbers else None
+
     def content(self, version: int | None) -> tuple[int, str, ModuleContent]:
         """Number, hash and content of a version, the latest when none is named."""
         number = self.latest if version is None else version
@@ -49,10 +55,13 @@ def content_hash(content: ModuleContent) -> str:
     return hashlib.sha256(canonical(content)).hexdigest()
 
 
-def fold(events: Iterable[Event]) -> Module | None:
+def fold(events: Iterable[Event]) -> Module:
+    """The state after a whole stream, which has at least its first event."""
     state: Module | None = None
     for event in events:
         state = evolve(state, event)
+    if state is None:
+        raise AssertionError("a stream has a first event")
     return state
 
 
@@ -88,9 +97,8 @@ def register(
     origin: Origin,
 ) -> ModuleRegistered | None:
     """Registers version 1; the same reference with the same content, in any version, changes nothing."""
-    digest = content_hash(content)
     if state is not None:
-        if all(known != digest for known, _ in state.versions):
+        if state.version_of(content) is None:
             raise ReferenceTaken("module")
         return None
     _check_policy(institution, reference, content, today)
@@ -100,7 +108,7 @@ def register(
         institution=institution.brin,
         reference=reference,
         version=1,
-        content_hash=digest,
+        content_hash=content_hash(content),
         content=content,
     )
 

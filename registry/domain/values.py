@@ -16,6 +16,7 @@ FIRST_AWARD_DAY = dt.date(2018, 1, 1)
 LARGEST_NUMBER = 10_000
 
 BRIN = re.compile(r"[0-9]{2}[A-Z0-9]{2}", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 # BCP 47 (RFC 5646), the well-formed tags without grandfathered and private ones.
 LANGUAGE = re.compile(
@@ -78,8 +79,20 @@ def day_in_amsterdam(moment: dt.datetime) -> dt.date:
 
 def midnight_after(day: dt.date) -> dt.datetime:
     """The first moment (UTC) in Amsterdam that is no longer `day`: when an expiry takes effect."""
+    if day == dt.date.max:
+        return dt.datetime.max.replace(tzinfo=dt.UTC)
     start = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), AMSTERDAM)
     return start.astimezone(dt.UTC)
+
+
+def calendar_day(value: str) -> dt.date:
+    """A date in its one form, `YYYY-MM-DD`: other forms of ISO 8601 are not taken."""
+    if not _DATE.fullmatch(value):
+        raise ValueError("is no date of the form YYYY-MM-DD")
+    try:
+        return dt.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is no date of the calendar") from None
 
 
 def award_day(value: dt.date, today: dt.date) -> dt.date:
