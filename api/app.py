@@ -112,7 +112,12 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
         await anyio.to_thread.run_sync(parts.stop)
 
     outer = FastAPI(
-        openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan, telemetry=NO_TELEMETRY
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
     metrics = Metrics(reading)
@@ -151,6 +156,7 @@ def _version_1() -> FastAPI:
         openapi_url="/openapi.json",
         dependencies=[Depends(only_known_parameters)],
         redoc_url=None,
+        redirect_slashes=False,
         telemetry=NO_TELEMETRY,
     )
     for router in ROUTERS:
