@@ -199,7 +199,9 @@ class Writer:
         try:
             with connection.cursor() as cursor:
                 return _answer.decode(call(cursor, rows, relied_on))
-        except psycopg2.Error as error:
+        except Exception as error:
+            # Whatever it was, the connection may stand in a transaction: what came next would be
+            # acknowledged, and never committed.
             lost = bool(connection.closed)
             self._reset()
             if lost:
