@@ -151,7 +151,7 @@ class ModuleShort(Answer):
 
 
 class BadgeItem(Answer):
-    """A badge in a list. `reference` is null for an auditor, and after the learner's erasure."""
+    """A badge in a list. `reference` is left out for an auditor, and after the learner's erasure."""
 
     id: str
     status: Status
@@ -161,7 +161,7 @@ class BadgeItem(Answer):
     module: ModuleShort
     awarded_on: dt.date
     valid_until: dt.date | None
-    reference: str | None
+    reference: str | None = LEFT_OUT
     position: int
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
@@ -17,20 +18,22 @@ Cursor = Annotated[
 ]
 
 Row = TypeVar("Row")
+PLACE = re.compile(r"[!-~]+")
+POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def encode(kind: str, place: str | int) -> str:
     return base64.urlsafe_b64encode(f"{kind}:{place}".encode()).decode().rstrip("=")
 
 
-def decode(kind: str, cursor: str) -> str:
-    """The place in a cursor of this kind of list; another text is refused."""
+def decode(kind: str, cursor: str, form: re.Pattern[str] = PLACE) -> str:
+    """The place, of this form, in a cursor of this kind of list; another text is refused."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
     found, _, place = text.partition(":")
-    if found != kind or not place or encode(kind, place) != cursor:
+    if found != kind or not form.fullmatch(place) or encode(kind, place) != cursor:
         raise InvalidInput(("/cursor", "is no `next` of this list"))
     return place
 
@@ -39,10 +42,7 @@ def decode_position(kind: str, cursor: str | None, first: int) -> int:
     """The position in a cursor, `first` where there is none."""
     if cursor is None:
         return first
-    place = decode(kind, cursor)
-    if not (place.isascii() and place.isdigit() and len(place) < 19):
-        raise InvalidInput(("/cursor", "is no `next` of this list"))
-    return int(place)
+    return int(decode(kind, cursor, POSITION))
 
 
 def page(

@@ -85,9 +85,11 @@ def _from_here(request: Request) -> bool:
     if request.client is None or forwarded:
         return False
     try:
-        return ipaddress.ip_address(request.client.host).is_loopback
+        address = ipaddress.ip_address(request.client.host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 class _DatabaseCollector(Collector):

@@ -72,12 +72,13 @@ class Positions:
             return last_position(cursor)
 
 
-def held_by(name: str) -> Callable[..., Awaitable[None]]:
-    """A dependency: waits until the read model `name` holds the request's `minPosition`."""
+def held_by(*names: str) -> Callable[..., Awaitable[None]]:
+    """A dependency: waits until these read models hold the request's `minPosition`."""
 
     async def wait(request: Request, min_position: MinPosition = None) -> None:
         if min_position is not None:
             positions: Positions = request.app.state.positions
-            await positions.wait(name, min_position)
+            for name in names:
+                await positions.wait(name, min_position)
 
     return wait

@@ -29,7 +29,7 @@ from registry.domain.errors import InvalidInput, ModuleOfAnother
 from registry.postgres import Cursor as DatabaseCursor
 from registry.tokens import Principal
 
-router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges"))])
+router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges", "catalogue"))])
 InstitutionOrAuditor = Annotated[Principal, Depends(allow("institution", "auditor"))]
 ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]

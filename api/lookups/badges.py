@@ -33,7 +33,7 @@ from projections.read_model import asking
 from registry.events import BadgeRevoked, BadgeSuspended
 from registry.vault import PrivateParts, Salts
 
-router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges"))])
+router = APIRouter(tags=["badges"])
 
 
 @router.get(
@@ -41,6 +41,7 @@ router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges"))])
     operation_id="getBadgeStatus",
     summary="Whether a badge holds",
     responses=answers(400, 404, ok=StatusAnswer),
+    dependencies=[Depends(held_by("badges"))],
 )
 def get_status(request: Request, badge_id: BadgeId) -> Response:
     row = None
@@ -68,6 +69,7 @@ def get_status(request: Request, badge_id: BadgeId) -> Response:
     operation_id="getBadge",
     summary="A badge, with the module as it was when awarded",
     responses=answers(400, 401, 403, 404, ok=BadgeAnswer),
+    dependencies=[Depends(held_by("badges", "catalogue"))],
 )
 def get_badge(request: Request, badge_id: BadgeId, principal: Reader) -> Response:
     if not is_id(badge_id):

@@ -16,6 +16,7 @@ from api.routes import ModuleId, answers
 from api.waiting import held_by
 from projections import catalogue
 from projections.catalogue import InstitutionRow, ModuleFilter, ModuleRow
+from registry.domain.values import BRIN
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 
@@ -27,7 +28,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
     responses=answers(400, ok=InstitutionList),
 )
 def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
-    after = cursors.decode("institutions", cursor) if cursor else ""
+    after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
     with pool_of(request).cursor() as database:
         rows = catalogue.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
