@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,13 +18,13 @@ from typing import Protocol
 import psycopg2
 
 from projections.read_model import ReadModel, position
-from registry.events import Event
 from registry.feed import LOG, LoggedEvent
 from registry.positions import OvertakenError, advance
 from registry.postgres import LOST, Connection, Cursor, UnavailableError, connect
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0
+INTERVAL_SECONDS = 0.02
 POISON_SECONDS = 60.0
 """After so long a stopped read model tries its event again: the cause may have been mended."""
 _LOCK_SPACE = 4203
@@ -65,7 +66,8 @@ class Projector:
         """Works when it holds the lock; begins again after anything that passes."""
         while not self._leaving.is_set():
             try:
-                connection = connect(self._url, "registry_project")
+                # Rows and position are one transaction: one that a crash takes back is applied again.
+                connection = connect(self._url, "registry_project", synchronous_commit="off")
                 try:
                     self._work(connection)
                 finally:
@@ -83,6 +85,7 @@ class Projector:
             at = position(cursor, self._model.name)
             stopped = _is_stopped(cursor, self._model.name)
             while not self._leaving.is_set():
+                began = time.monotonic()
                 page = self._feed.read(at, BATCH)
                 if not page:
                     self._feed.wait()
@@ -97,6 +100,8 @@ class Projector:
                 if stopped:
                     _say_stopped(cursor, self._model.name, None, None)
                     stopped = False
+                # After a first event at once, what comes in quick succession makes batches.
+                self._leaving.wait(began + INTERVAL_SECONDS - time.monotonic())
 
 
 def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
@@ -105,19 +110,22 @@ def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[Logg
     Answers the new position; raises `PoisonError` when the read model stands before such an event.
     """
     try:
-        return _apply(cursor, model, after, [logged.event() for logged in page], page[-1].position)
+        return _apply(cursor, model, after, page)
     except (psycopg2.OperationalError, psycopg2.InterfaceError, OvertakenError):
         raise
     except Exception:
         return _apply_singly(cursor, model, after, page)
 
 
-def _apply(cursor: Cursor, model: ReadModel, after: int, events: Sequence[Event], last: int) -> int:
+def _apply(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
+    events = [logged.event() for logged in page if logged.type.startswith(model.takes)]
+    last = page[-1].position
     cursor.execute("BEGIN")
     try:
         # The position first: who was overtaken finds out before it changes a row.
         advance(cursor, model.name, LOG, after, last)
-        model.apply(cursor, events)
+        if events:
+            model.apply(cursor, events)
         cursor.execute("COMMIT")
     except Exception:
         if not cursor.connection.closed:
@@ -130,7 +138,7 @@ def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[L
     """Finds the event that cannot be applied, one transaction an event."""
     for logged in page:
         try:
-            after = _apply(cursor, model, after, [logged.event()], logged.position)
+            after = _apply(cursor, model, after, [logged])
         except (psycopg2.OperationalError, psycopg2.InterfaceError, OvertakenError):
             raise
         except Exception as error:

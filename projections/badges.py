@@ -117,6 +117,7 @@ class Badges:
     name = "badges"
     version = 1
     order: Literal["by key", "total"] = "by key"
+    takes: tuple[str, ...] = ("badge.",)
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:

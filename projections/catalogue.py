@@ -11,7 +11,6 @@ import msgspec
 
 from registry.domain.values import day_in_amsterdam
 from registry.events import (
-    BadgeFact,
     Event,
     Fact,
     InstitutionAdmitted,
@@ -70,12 +69,12 @@ class Catalogue:
     name = "catalogue"
     version = 1
     order: Literal["by key", "total"] = "by key"
+    takes: tuple[str, ...] = ("institution.", "module.")
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         for event in events:
-            if not isinstance(event.data, BadgeFact):
-                _apply(cursor, event, event.data)
+            _apply(cursor, event, event.data)
 
 
 def _apply(cursor: Cursor, event: Event, fact: Fact) -> None:

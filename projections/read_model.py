@@ -23,6 +23,8 @@ class ReadModel(Protocol):
     version: int
     order: Literal["by key", "total"]
     """Whether events of one key in order are enough, or all events in order are needed."""
+    takes: tuple[str, ...]
+    """The beginnings of the event types that it takes; it passes over others."""
     tables: str
     """SQL that makes its tables, with their grants and row-level security."""
 

@@ -23,6 +23,7 @@ def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
         log_config=None,
         access_log=False,  # a path's query may hold a reference, which never reaches a log
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
         http="httptools",
         loop="uvloop",
