@@ -19,6 +19,7 @@ from api import health, problems
 from api.commands import badges as badge_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
+from api.direct import Direct, Endpoint
 from api.health import Metrics, Observed
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
@@ -53,6 +54,7 @@ NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 
+DIRECT: dict[tuple[str, str], Endpoint] = {("POST", "/badges"): badge_commands.award_badge}
 ROUTERS = (
     institution_commands.router,
     module_commands.router,
@@ -136,6 +138,7 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     outer.include_router(health.router)
     outer.get("/", include_in_schema=False)(home)
     outer.mount("/v1", version_1)
+    outer.add_middleware(Direct, version_1=version_1, routes=DIRECT)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer

@@ -78,7 +78,7 @@ def _mend(operation: dict[str, Any], route: APIRoute) -> None:
 
 def roles_of(route: APIRoute) -> frozenset[str]:
     """The roles for which a route is: none for a public one."""
-    found: set[str] = set()
+    found: set[str] = set(getattr(getattr(route.endpoint, "may", None), "roles", ()))
     waiting = list(route.dependant.dependencies)
     while waiting:
         dependant = waiting.pop()
