@@ -114,8 +114,9 @@ class Reads:
         """The streams that were read, each with the position at which it was."""
         return {subject: kept.read_at for subject, kept in self._used.items()} | self._others
 
-    def held_until(self, position: int) -> None:
-        """The append has found all of it unchanged just before `position`."""
+    def held_until(self, position: int, written: str) -> None:
+        """The append has found all of it unchanged just before `position`, and changed what was written."""
         now = time.monotonic()
-        for kept in self._used.values():
-            kept.read_at, kept.seen = max(kept.read_at, position), now
+        for subject, kept in self._used.items():
+            if subject != written:
+                kept.read_at, kept.seen = max(kept.read_at, position), now

@@ -168,7 +168,7 @@ class RecordingApplication(Application[str]):
         )
         event = cast(DomainEventProtocol[str], Event(subject, version, fact))
         position = self.save(event, unit=unit)[0].notification.id
-        reads.held_until(position)
+        reads.held_until(position, subject)
         return position
 
     # What commands read.
