@@ -121,21 +121,15 @@ class EmbeddedPostgres:
         if not (self._data / "PG_VERSION").exists():
             self._create_cluster()
         self._make_folder(self._socket_folder)
-        if self._answers():
-            return
-        if self._pg_ctl("status", check=False).returncode != 0:
-            self._configure()
-            # After a kill the old server's children may hold its memory for a moment.
-            for _ in range(20):
-                log = self._folder / "server.log"
-                start = ("start", "-w", "-t", str(START_SECONDS), "-l", str(log))
-                if self._pg_ctl(*start, check=False).returncode == 0:
-                    break
-                time.sleep(0.5)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"PostgreSQL did not start; see {self._folder / 'server.log'}")
+            # A server that was killed may seem to run for a moment, and its children hold its memory.
+            if self._pg_ctl("status", check=False).returncode != 0:
+                self._configure()
+                log = str(self._folder / "server.log")
+                self._pg_ctl("start", "-w", "-t", str(START_SECONDS), "-l", log, check=False)
             time.sleep(0.1)
 
     def _create_cluster(self) -> None:
