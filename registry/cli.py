@@ -66,6 +66,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except FAILURES as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"registry: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
+        return 1
     except psycopg2.Error as error:
         # Its text may hold a row's values.
         print(f"registry: PostgreSQL refused ({type(error).__name__})", file=sys.stderr)

@@ -61,9 +61,9 @@ def open_keys(connection: Connection, settings: Settings) -> Keys:
             (used,) = cursor.fetchone() or (True,)
             if not known and not used:
                 keys = read_key_file(path) if path.exists() else create_key_file(path)
-                cursor.executemany(
-                    "INSERT INTO secret (name, fingerprint) VALUES (%s, %s)",
-                    list(keys.fingerprints().items()),
+                cursor.execute(
+                    "INSERT INTO secret (name, fingerprint) SELECT * FROM unnest(%s, %s)",
+                    (list(keys.fingerprints()), list(keys.fingerprints().values())),
                 )
                 return keys
             keys = read_key_file(path)
