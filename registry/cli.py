@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import logging
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -49,6 +50,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Exit status 0, 1 (refused or failed) or 2 (bad usage)."""
     parser = _parser()
     arguments = parser.parse_args(words)
+    # Ending by an exception lets go of the embedded PostgreSQL; `serve` has handlers of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = read_settings()
         logging.basicConfig(
@@ -148,7 +151,10 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         log.info("%s", line)
     with setup.database(settings) as url:
         keys = _opened(url, settings)
-        lines = _curl_lines(url, keys, settings) if arguments.demo else []
+
+        def lines(address: str) -> list[str]:
+            return _curl_lines(url, keys, address) if arguments.demo else []
+
         return serve(settings, create_app(url, keys), lines)
 
 
@@ -199,14 +205,14 @@ def _revoke_token(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _curl_lines(url: str, keys: Keys, settings: Settings) -> list[str]:
+def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
     """An award, its revocation and its status: they work as they are, and again."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
     with setup.owner(url) as connection:
         token = tokens.create_token(
             connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
         )
-    badge = f"{settings.base_url}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
+    badge = f"{address}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
     post = f"curl -sS -X POST -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
     award = (
         f'{{"reference": "{reference}", "moduleReference": "{demo.KLINRED.reference}",'
@@ -214,7 +220,7 @@ def _curl_lines(url: str, keys: Keys, settings: Settings) -> list[str]:
     )
     return [
         "",
-        f"{post} -d '{award}' {settings.base_url}/v1/badges",
+        f"{post} -d '{award}' {address}/v1/badges",
         f'{post} -d \'{{"reason": "awarded-in-error"}}\' {badge}/revocation',
         f"curl -sS {badge}/status",
         "",

@@ -80,10 +80,14 @@ class EmbeddedPostgres:
     def __enter__(self) -> EmbeddedPostgres:
         self._make_folder(self._folder)
         self._in_use = (self._folder / "in-use.lock").open("w")
-        with self._starting():
-            fcntl.flock(self._in_use, fcntl.LOCK_SH)
-            self._ensure_running()
-            self._ensure_database()
+        try:
+            with self._starting():
+                fcntl.flock(self._in_use, fcntl.LOCK_SH)
+                self._ensure_running()
+                self._ensure_database()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         threading.Thread(target=self._keep_running, name="embedded-postgres", daemon=True).start()
         return self
 

@@ -123,7 +123,8 @@ def check_roles(url: str) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class"
-                    " WHERE relowner = r.oid) FROM pg_roles r WHERE rolname = current_user"
+                    " WHERE relowner = r.oid AND relpersistence <> 't')"
+                    " FROM pg_roles r WHERE rolname = current_user"
                 )
                 found = cursor.fetchone()
         finally:

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -19,8 +19,8 @@ COLLECT = (10_000, 20, 20)
 """Requests leave little that only the collector finds."""
 
 
-def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
-    """Serves until SIGTERM or SIGINT; prints the address, and `lines`, once it answers."""
+def serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
+    """Serves until SIGTERM or SIGINT; prints the address, and the lines for it, once it answers."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,
@@ -37,7 +37,8 @@ def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
     except OSError as error:
         log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
         return 1
-    server = _Server(config, _address(settings, listening), lines)
+    address = _address(settings, listening)
+    server = _Server(config, [f"Microcredential registry: {address}", *lines(address)])
     # uvicorn raises the signal once more after it has stopped; without a handler of ours that would end
     # the process before it has let go of the embedded PostgreSQL.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,9 +50,9 @@ def serve(settings: Settings, app: object, lines: Sequence[str] = ()) -> int:
 class _Server(uvicorn.Server):
     """Says where it listens when it is ready to answer."""
 
-    def __init__(self, config: uvicorn.Config, address: str, lines: Sequence[str]) -> None:
+    def __init__(self, config: uvicorn.Config, lines: Sequence[str]) -> None:
         super().__init__(config)
-        self._address, self._lines = address, lines
+        self._lines = lines
 
     def leave(self, *_: object) -> None:
         self.should_exit = True
@@ -64,7 +65,7 @@ class _Server(uvicorn.Server):
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECT)
-            sys.stdout.write("\n".join([f"Microcredential registry: {self._address}", *self._lines]) + "\n")
+            sys.stdout.write("\n".join(self._lines) + "\n")
             sys.stdout.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 PREFIX = "REGISTRY_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
 NAMES = ("DATABASE_URL", "DATA_DIR", "HOST", "PORT", "BASE_URL", "KEY_FILE", "LOG_LEVEL")
 
 
@@ -89,7 +91,6 @@ def _scheme(address: str) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    address = parts.netloc.rpartition("@")[2]
-    user = parts.username
-    return parts._replace(netloc=f"{user}:***@{address}" if user else address, query="").geturl()
+    """What stands between the user and the last `@` is left out, whatever it holds; so is the query."""
+    masked = _PASSWORD.sub(r"\1:***@", url)
+    return masked.partition("?")[0]
