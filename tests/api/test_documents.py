@@ -1,0 +1,225 @@
+"""What the service says of itself: the OpenAPI document, its pages, and the table of problems."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import api.problems
+from api.problems import PROBLEMS, Kind
+from registry import tokens
+from registry.domain import errors
+from registry.domain.errors import Refusal
+from registry.events import FACTS
+from tests.api.asking import API_VERSION
+from tests.support import Service
+
+METHODS = {"get", "put", "post", "delete"}
+# Those that take a body, and those of which a badge or a list is asked (contract section 2).
+PATHS = {
+    "/institutions": {"get"},
+    "/institutions/{brin}": {"get", "put"},
+    "/institutions/{brin}/suspension": {"post", "delete"},
+    "/institutions/{brin}/badges": {"get"},
+    "/modules": {"get", "post"},
+    "/modules/{moduleId}": {"get"},
+    "/modules/{moduleId}/versions": {"post"},
+    "/modules/{moduleId}/versions/{version}": {"get"},
+    "/modules/{moduleId}/withdrawal": {"post"},
+    "/modules/{moduleId}/badges": {"get"},
+    "/badges": {"post"},
+    "/badges/{id}": {"get"},
+    "/badges/{id}/status": {"get"},
+    "/badges/{id}/revocation": {"post"},
+    "/badges/{id}/suspension": {"post", "delete"},
+    "/learners/me": {"get"},
+    "/learners/{learnerId}/badges": {"get"},
+    "/events": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def document(shared_service: Service) -> dict[str, Any]:
+    answer = shared_service.client.get("/v1/openapi.json", headers={"Origin": "https://elsewhere.example"})
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["API-Version"] == API_VERSION
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for each in value.values():
+            yield from references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from references(each)
+
+
+def test_the_document_names_its_version_and_v1_as_its_server(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.")
+    assert document["info"]["version"] == API_VERSION
+    assert re.fullmatch(r"\d+\.\d+\.\d+", API_VERSION)
+    assert document["info"]["contact"].keys() >= {"name", "url", "email"}
+    assert [server["url"] for server in document["servers"]] == ["/v1"]
+
+
+def test_every_call_of_the_contract_is_described_and_no_other(document: dict[str, Any]) -> None:
+    assert {path: set(item) for path, item in document["paths"].items()} == PATHS
+
+
+def test_paths_and_members_are_spelt_as_the_design_rules_ask(document: dict[str, Any]) -> None:
+    for path in document["paths"]:
+        assert re.fullmatch(r"(/([a-z]+(-[a-z]+)*|\{[a-z]+([A-Z][a-z]+)*\}))+", path), path
+    for name, schema in document["components"]["schemas"].items():
+        for member in schema.get("properties", {}):
+            assert re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", member), (name, member)
+    for _, _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", parameter["name"])
+
+
+def test_every_operation_says_who_may_ask_what_it_takes_and_what_it_answers(document: dict[str, Any]) -> None:
+    identifiers = []
+    for path, method, operation in operations(document):
+        identifiers.append(operation["operationId"])
+        assert operation["summary"]
+        assert operation["tags"]
+        described = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+        assert described == set(re.findall(r"\{(\w+)\}", path))
+        assert ("requestBody" in operation) == (method in {"post", "put"}), path
+        for status, answer in operation["responses"].items():
+            assert answer["description"], (path, status)
+            assert "API-Version" in answer["headers"], (path, status)
+            media = set(answer["content"])
+            wanted = "application/problem+json" if int(status) >= 400 else "application/json"
+            assert media == ({"application/x-ndjson"} if (path, status) == ("/events", "200") else {wanted})
+        statuses = set(operation["responses"])
+        assert "422" not in statuses
+        assert statuses & {"200", "201"}
+        if operation["security"]:
+            assert statuses >= {"401", "403", "503"}
+            assert any(role in operation["description"] for role in tokens.ROLES)
+        if "requestBody" in operation:
+            assert statuses >= {"400", "401", "403", "413", "415"}
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_every_reference_in_the_document_leads_somewhere_and_no_schema_is_idle(
+    document: dict[str, Any],
+) -> None:
+    schemas = document["components"]["schemas"]
+    found = {each.removeprefix("#/components/schemas/") for each in references(document)}
+    assert found <= set(schemas)
+    assert set(schemas) <= found
+
+
+def test_the_problem_schema_has_the_members_of_rfc_9457(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["Problem"]
+    assert set(schema["properties"]) == {"type", "title", "status", "detail", "instance", "errors"}
+    assert set(document["components"]["schemas"]["ProblemError"]["properties"]) == {"pointer", "detail"}
+
+
+def test_the_documented_bodies_take_no_other_member(document: dict[str, Any]) -> None:
+    bodies = [name for name in document["components"]["schemas"] if name.endswith("Body")]
+    assert len(bodies) >= 10
+    for name in bodies:
+        assert document["components"]["schemas"][name]["additionalProperties"] is False, name
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(shared_service: Service) -> None:
+    page = shared_service.client.get("/v1/docs")
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url: *["']([^"']+)""", page.text)
+    loaded = [one or other for one, other in addresses]
+    assert len(loaded) >= 4
+    assert re.findall(r"(?:https?:)?//[a-z]", page.text) == []
+    for address in loaded:
+        answer = shared_service.client.get(address)
+        assert answer.status_code == 200, address
+        assert answer.headers["API-Version"] == API_VERSION
+
+
+def test_the_first_page_leads_to_all_that_there_is_for_anyone(shared_service: Service) -> None:
+    page = shared_service.client.get("/")
+    assert page.status_code == 200
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["API-Version"] == API_VERSION
+    links = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert {"/v1/docs", "/v1/openapi.json", "/health/ready"} <= set(links)
+    for link in links:
+        assert link.startswith("/"), "a link leads elsewhere"
+        assert shared_service.client.get(link).status_code == 200, link
+
+
+# The table of problems.
+
+
+def refusals() -> set[type[Refusal]]:
+    """Every refusal of the domain and of the HTTP border that can be raised."""
+    found: set[type[Refusal]] = set()
+    for module in (errors, api.problems):
+        for _, each in inspect.getmembers(module, inspect.isclass):
+            if issubclass(each, Refusal) and each is not Refusal:
+                found.add(each)
+    return found
+
+
+def test_every_refusal_has_its_problem_and_every_problem_its_refusal() -> None:
+    assert set(PROBLEMS) == refusals()
+    assert len(PROBLEMS) > 20
+
+
+def test_no_refusal_is_kept_in_another_module() -> None:
+    def below(kind: type[Refusal]) -> set[type[Refusal]]:
+        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+
+    assert below(Refusal) - {Refusal} == refusals()
+
+
+def test_each_problem_type_is_one_kind_of_problem() -> None:
+    slugs = [kind.slug for kind in PROBLEMS.values()]
+    titles = [kind.title for kind in PROBLEMS.values()]
+    assert len(slugs) == len(set(slugs))
+    assert len(titles) == len(set(titles))
+    for slug in slugs:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", slug)
+
+
+@pytest.mark.parametrize("kind", PROBLEMS.values(), ids=lambda kind: kind.slug)
+def test_a_problems_status_is_one_that_the_contract_has(kind: Kind) -> None:
+    assert kind.status in {400, 401, 403, 404, 409, 413, 415, 429, 503}
+    assert kind.title[0].isupper()
+    assert not kind.title.endswith(".")
+
+
+def test_every_problem_is_reached_by_a_test_of_the_border() -> None:
+    """A refusal that nothing can bring about is dead, or its way is not tested."""
+    texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    unreached = {kind.slug for kind in PROBLEMS.values() if f'"{kind.slug}"' not in texts}
+    assert unreached == set()
+
+
+def test_every_event_type_is_one_of_the_contract() -> None:
+    names = {fact.TYPE for fact in FACTS.values()}
+    assert names == {
+        *(f"institution.{each}" for each in ("admitted", "changed", "suspended", "reinstated", "exempted")),
+        *(f"module.{each}" for each in ("registered", "revised", "withdrawn")),
+        *(f"badge.{each}" for each in ("awarded", "corrected", "suspended", "reinstated", "revoked")),
+    }

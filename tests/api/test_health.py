@@ -1,0 +1,206 @@
+"""What operations ask: alive, ready or degraded, how far behind, and who may read the metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from registry.postgres import connect
+from tests import support
+from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
+from tests.support import MODULE, Databases, Service
+
+
+def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
+    assert ok(service.client.get("/health/live")) == {"status": "live"}
+    ready = ok(service.client.get("/health/ready"))
+    models = [
+        {"name": name, "position": 0, "behindEvents": 0, "behindSeconds": 0.0}
+        for name in ("badges", "catalogue")
+    ]
+    assert ready == {"status": "ready", "position": 0, "readModels": models}
+
+
+def test_readiness_says_how_far_behind_each_read_model_is(service: Service) -> None:
+    _, institution = admitted(service)
+    awarded(institution)
+    end = service.settle()
+    with held_up(service.url, "badge"):
+        last = [awarded(institution) for _ in range(3)][-1]["position"]
+        time.sleep(0.05)
+        ready = ok(service.client.get("/health/ready"))
+        models = {model["name"]: model for model in ready["readModels"]}
+        assert (ready["status"], ready["position"]) == ("ready", last)
+        assert (models["badges"]["position"], models["badges"]["behindEvents"]) == (end, last - end)
+        assert models["badges"]["behindSeconds"] >= 0.05
+        metrics = _metrics(service)
+        assert metrics["registry_read_model_behind_events", "badges"] == last - end
+        assert metrics["registry_read_model_behind_seconds", "badges"] >= 0.05
+        assert metrics["registry_log_position", ""] == last
+    service.settle()
+    assert _metrics(service)["registry_read_model_behind_events", "badges"] == 0
+
+
+def test_a_read_model_stops_at_a_poison_event_and_everything_else_goes_on(service: Service) -> None:
+    brin, institution = admitted(service)
+    badge = awarded(institution)
+    end = service.settle()
+    _poison(service.url, end + 1)
+    later = awarded(institution)
+    ready = _degraded(service)
+    models = {model["name"]: model for model in ready["readModels"]}
+    assert ready["position"] == later["position"]
+    stopped = models["badges"]
+    assert (stopped["position"], stopped["stoppedAt"]) == (end, end + 1)
+    assert "badge.suspended" in stopped["stoppedBecause"]
+    assert "stoppedAt" not in models["catalogue"]
+    assert _metrics(service)["registry_read_model_stopped", "badges"] == 1
+    assert _metrics(service)["registry_read_model_stopped", "catalogue"] == 0
+    # The other read model, what was there already, and writing go on.
+    assert status_of(service, badge["id"], end)["status"] == "active"
+    body = support.INSTITUTION | {"name": "Later"}
+    changed = ok(service.as_("registrar")("PUT", f"/v1/institutions/{brin}", body))["position"]
+    found = ok(service.client.get(f"/v1/institutions/{brin}", params={"minPosition": changed}))
+    assert found["name"] == "Later"
+    assert ok(service.client.get("/health/live")) == {"status": "live"}
+
+
+def _poison(url: str, position: int) -> None:
+    """Writes, past all rules, the suspension of a badge that was never awarded."""
+    data = (
+        '{"awardedOn":"2024-01-01","channel":"api","client":"x","institution":"27UM",'
+        f'"learnerId":"{UNKNOWN_ID}","moduleId":"{UNKNOWN_ID}","moduleVersion":1,"reason":"other","salt":"00"}}'
+    )
+    connection = connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
+            " VALUES (%s, %s, 1, 'badge.suspended', 1, now(), %s)",
+            (position, UNKNOWN_ID, data.encode()),
+        )
+    connection.close()
+
+
+def _degraded(service: Service) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        ready = ok(service.client.get("/health/ready"))
+        if ready["status"] == "degraded":
+            return ready
+        time.sleep(0.02)
+    raise AssertionError("no read model has stopped")
+
+
+def _metrics(service: Service) -> dict[tuple[str, str], float]:
+    """Value by name and read model."""
+    answer = service.as_("operator")("GET", "/metrics")
+    assert answer.status_code == 200, answer.text
+    return {
+        (sample.name, sample.labels.get("read_model", "")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+@contextmanager
+def from_(service: Service, host: str) -> Iterator[TestClient]:
+    """A client of the same service at another address."""
+    client = TestClient(service.client.app, client=(host, 40_000), raise_server_exceptions=False)
+    client.portal = service.client.portal
+    yield client
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
+def test_metrics_are_open_on_the_loopback_but_not_through_a_proxy_on_it(
+    shared_service: Service, host: str
+) -> None:
+    with from_(shared_service, host) as client:
+        answer = client.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert "API-Version" in answer.headers
+        for header in ("Forwarded", "X-Forwarded-For"):
+            refused(client.get("/metrics", headers={header: "127.0.0.1"}), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "192.168.1.1", "2001:db8::1", "::ffff:10.0.0.1", "testclient", "localhost", ""]
+)
+def test_metrics_elsewhere_are_for_the_operator(shared_service: Service, host: str) -> None:
+    token = shared_service.token("operator")
+    with from_(shared_service, host) as client:
+        refused(client.get("/metrics"), 401, "unauthenticated")
+        refused(client.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}), 401, "unauthenticated")
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+
+
+def test_metrics_count_answers_by_route_and_hold_no_id(service: Service) -> None:
+    brin, institution = admitted(service)
+    badge = awarded(institution)
+    service.settle()
+    for _ in range(3):
+        service.client.get(f"/v1/badges/{badge['id']}/status")
+    service.client.get("/v1/nothing/" + badge["id"])
+    service.client.request("BREW", "/v1/modules")
+    institution("GET", f"/v1/institutions/{brin}/badges", params={"reference": "secret-reference"})
+    text = service.as_("operator")("GET", "/metrics").text
+    assert (badge["id"] in text, brin in text, "secret-reference" in text, "BREW" in text) == (False,) * 4
+    counted = {
+        (sample.labels["method"], sample.labels["route"], sample.labels["status"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "registry_http_requests_total"
+    }
+    (route,) = {route for _, route, _ in counted if route.endswith("/badges/{id}/status")}
+    assert counted["GET", route, "200"] == 3
+    assert sum(value for key, value in counted.items() if key[2] == "404") == 1
+
+
+def test_without_its_database_the_service_asks_to_come_back_and_then_goes_on(databases: Databases) -> None:
+    url = databases.fresh()
+    with support.service(url) as service:
+        _, institution = admitted(service)
+        badge, body = awarded(institution), award_body()
+        auditor, before = service.as_("auditor"), service.settle()
+        assert auditor("GET", "/v1/events").status_code == 200
+        operator = service.as_("operator")
+        assert operator("GET", "/metrics").status_code == 200
+        with _away(url, databases):
+            refused(institution("POST", "/v1/badges", body), 503, "not-ready")
+            refused(institution("POST", "/v1/modules", MODULE), 503, "not-ready")
+            refused(institution("GET", f"/v1/badges/{badge['id']}"), 503, "not-ready")
+            for path in (f"/v1/badges/{badge['id']}/status", "/v1/institutions", "/health/ready"):
+                refused(service.client.get(path), 503, "not-ready")
+            assert ok(service.client.get("/health/live")) == {"status": "live"}
+        deadline = time.monotonic() + 30
+        while service.client.get("/health/ready").status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ok(service.client.get("/health/ready"))["position"] == before
+        written = ok(institution("POST", "/v1/badges", body), 201)
+        assert written["position"] == before + 1
+        assert status_of(service, written["id"], written["position"])["status"] == "active"
+    databases.drop(url)
+
+
+@contextmanager
+def _away(url: str, databases: Databases) -> Iterator[None]:
+    """The database takes no connection, and those that there are end."""
+    name = url.rpartition("=")[2]
+    connection = connect(databases.url("postgres"))
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+            yield
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    connection.close()

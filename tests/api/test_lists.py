@@ -1,0 +1,262 @@
+"""Lists: their order, pages, filters and cursors, and what is asked of them wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import support
+from tests.api.asking import Ask, admit, admitted, at_noon, awarded, module_body, ok, wrong
+from tests.support import Databases, Service
+
+Pages = Callable[[int], list[list[dict[str, Any]]]]
+
+
+@dataclass
+class Full:
+    """A registry with several items in each list."""
+
+    service: Service
+    brin: str
+    institution: Ask
+    learner: Ask
+    badges: list[dict[str, Any]]
+
+    def asker(self, path: str) -> Ask:
+        return self.learner if path == "/v1/learners/me" else self.institution
+
+    def paths(self) -> list[str]:
+        badge = self.badges[0]
+        return [
+            "/v1/institutions",
+            "/v1/modules",
+            "/v1/learners/me",
+            f"/v1/learners/{badge['learnerId']}/badges",
+            f"/v1/institutions/{self.brin}/badges",
+            f"/v1/modules/{badge['moduleId']}/badges",
+        ]
+
+
+@pytest.fixture(scope="module")
+def full(databases: Databases) -> Iterator[Full]:
+    url = databases.fresh()
+    with support.service(url) as service:
+        brin, institution = admitted(service)
+        for number in range(6):
+            admit(service)
+            ok(institution("POST", "/v1/modules", module_body(reference=f"M{number}")), 201)
+        badges = [_badge(institution, number) for number in range(7)]
+        learner = service.as_("learner", learner_id=badges[0]["learnerId"])
+        yield Full(service, brin, institution, learner, badges)
+    databases.drop(url)
+
+
+def _badge(institution: Ask, number: int) -> dict[str, Any]:
+    return awarded(institution, awardedOn=f"2024-01-{number + 1:02d}")
+
+
+def pages(ask: Ask, path: str, limit: int, **more: Any) -> list[list[dict[str, Any]]]:
+    """All pages of a list, from its first to the one without `next`."""
+    found, cursor = [], None
+    while True:
+        parameters = {"limit": limit, **({"cursor": cursor} if cursor else {}), **more}
+        answer = ok(ask("GET", path, params=parameters))
+        assert set(answer) == {"items", "next"}
+        assert answer["items"] not in found, "a page came twice"
+        found.append(answer["items"])
+        cursor = answer["next"]
+        if cursor is None:
+            return found
+
+
+def test_every_list_gives_each_item_once_in_pages_of_any_size(full: Full) -> None:
+    full.service.settle()
+    for path in full.paths():
+        ask = full.asker(path)
+        (whole,) = pages(ask, path, 500)
+        assert len(whole) == 7
+        for limit in range(1, 9):
+            found = pages(ask, path, limit)
+            assert [item for page in found for item in page] == whole
+            assert all(len(page) == limit for page in found[:-1])
+            assert 1 <= len(found[-1]) <= limit
+
+
+def test_badges_come_newest_first_and_the_catalogue_in_its_order(full: Full) -> None:
+    full.service.settle()
+    for path in full.paths()[2:]:
+        items = ok(full.asker(path)("GET", path))["items"]
+        assert [item["id"] for item in items] == [badge["id"] for badge in reversed(full.badges)]
+        assert [item["position"] for item in items] == [b["position"] for b in reversed(full.badges)]
+    brins = [item["brin"] for item in ok(full.service.client.get("/v1/institutions"))["items"]]
+    assert brins == sorted(brins)
+    references = [item["reference"] for item in ok(full.service.client.get("/v1/modules"))["items"]]
+    assert references == ["KLINRED", *(f"M{number}" for number in range(6))]
+
+
+def test_an_item_of_a_badge_list_has_what_the_contract_gives_it(full: Full) -> None:
+    full.service.settle()
+    for path in full.paths()[2:]:
+        item = ok(full.asker(path)("GET", path))["items"][-1]
+        assert set(item) >= {"id", "status", "institution", "module", "awardedOn", "validUntil", "reference"}
+        assert set(item) >= {"learnerId", "position"}
+        assert item["module"] == {
+            "id": full.badges[0]["moduleId"],
+            "version": 1,
+            "name": "Klinisch redeneren",
+            "studyLoad": {"ects": 5},
+            "level": {"nlqf": "6", "eqf": "6"},
+        }
+        assert (item["institution"], item["awardedOn"]) == (full.brin, "2024-01-01")
+        assert (item["status"], item["validUntil"]) == ("active", None)
+
+
+def test_a_page_holds_fifty_items_where_no_limit_is_given(service: Service) -> None:
+    brin, institution = admitted(service)
+    for _ in range(51):
+        last = awarded(institution)
+    path = f"/v1/institutions/{brin}/badges"
+    answer = ok(institution("GET", path, params={"minPosition": last["position"]}))
+    assert len(answer["items"]) == 50
+    (rest,) = ok(institution("GET", path, params={"cursor": answer["next"]}))["items"]
+    assert rest["position"] < answer["items"][-1]["position"]
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "501", "1e2", "ten", "", "9" * 30, "2.5", "NaN"])
+def test_a_limit_lies_from_1_through_500(full: Full, limit: str) -> None:
+    for path in full.paths():
+        wrong(full.asker(path)("GET", path, params={"limit": limit}), "/limit")
+
+
+def test_a_cursor_is_one_of_its_list_or_refused(full: Full) -> None:
+    full.service.settle()
+    cursors = {path: ok(full.asker(path)("GET", path, params={"limit": 1}))["next"] for path in full.paths()}
+    catalogue = full.paths()[:2]
+    for path in full.paths():
+        for other, cursor in cursors.items():
+            if other != path and (path in catalogue or other in catalogue):
+                wrong(full.asker(path)("GET", path, params={"cursor": cursor}), "/cursor")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "nothing",
+        "%%%",
+        "YmFkZ2VzOg",
+        "YmFkZ2VzOi0x",
+        "YmFkZ2VzOjHDqQ",
+        "é",
+        "x" * 101,
+        "YmFkZ2VzOjE===",
+        "YmFkZ2VzOjFlOQ",
+        "YmFkZ2VzOjk5OTk5OTk5OTk5OTk5OTk5OTk5",
+        "aW5zdGl0dXRpb25zOgA",
+        "bW9kdWxlczoA",
+    ],
+)
+def test_what_was_never_given_as_next_is_no_cursor(full: Full, cursor: str) -> None:
+    for path in full.paths():
+        wrong(full.asker(path)("GET", path, params={"cursor": cursor}), "/cursor")
+
+
+@settings(max_examples=60, deadline=None)
+@given(cursor=st.text(st.characters(codec="utf-8"), max_size=60) | st.binary(max_size=40).map(bytes.hex))
+def test_any_text_is_a_cursor_or_refused(full: Full, cursor: str) -> None:
+    for path in full.paths():
+        answer = full.asker(path)("GET", path, params={"cursor": cursor})
+        assert answer.status_code in {200, 400}, (path, cursor)
+        assert answer.status_code == 400 or set(answer.json()) == {"items", "next"}
+
+
+def test_unknown_and_doubled_parameters_are_refused_all_at_once(full: Full) -> None:
+    for path in [*full.paths(), f"/v1/badges/{full.badges[0]['id']}", "/v1/institutions/27UM"]:
+        ask = full.asker(path)
+        wrong(ask("GET", path, params={"page": "2"}), "/page")
+        wrong(ask("GET", path, params={"minposition": "1", "Limit": "1"}), "/minposition", "/Limit")
+        doubled = ask("GET", path, params=[("minPosition", "1"), ("minPosition", "1"), ("x", "1")])
+        wrong(doubled, "/minPosition", "/x")
+    wrong(full.service.as_("auditor")("GET", "/v1/events", params={"minPosition": 1}), "/minPosition")
+    awarding = full.institution("POST", "/v1/badges?dryRun=true", {})
+    assert "/dryRun" in awarding.text
+
+
+def test_badges_are_filtered_by_the_day_of_award(full: Full) -> None:
+    full.service.settle()
+    for path in full.paths()[4:]:
+        for parameters, days in (
+            ({"awardedFrom": "2024-01-05"}, [7, 6, 5]),
+            ({"awardedUntil": "2024-01-02"}, [2, 1]),
+            ({"awardedFrom": "2024-01-03", "awardedUntil": "2024-01-04"}, [4, 3]),
+            ({"awardedFrom": "2024-01-04", "awardedUntil": "2024-01-03"}, []),
+        ):
+            found = [item for page in pages(full.institution, path, 2, **parameters) for item in page]
+            assert [item["awardedOn"] for item in found] == [f"2024-01-0{day}" for day in days]
+        for name in ("awardedFrom", "awardedUntil"):
+            for day in ("2024-1-5", "yesterday", "", "2024-01-05T00:00:00Z", "2024-W01-5"):
+                wrong(full.institution("GET", path, params={name: day}), f"/{name}")
+
+
+def test_badges_are_filtered_by_todays_status(service: Service) -> None:
+    service.clock.moment = at_noon(2026, 7, 1)
+    brin, institution = admitted(service)
+    badges = {
+        name: awarded(institution, validUntil="2026-07-01") for name in ("ends", "suspended", "revoked")
+    }
+    badges["active"] = awarded(institution)
+    for name, verb in (("suspended", "suspension"), ("revoked", "revocation")):
+        ok(institution("POST", f"/v1/badges/{badges[name]['id']}/{verb}", {"reason": "other"}))
+    service.settle()
+
+    def named(status: str) -> set[str]:
+        found: set[str] = set()
+        for path in (f"/v1/institutions/{brin}/badges", f"/v1/modules/{badges['ends']['moduleId']}/badges"):
+            items = [item for page in pages(institution, path, 1, status=status) for item in page]
+            assert {item["status"] for item in items} <= {status}
+            ids = [item["id"] for item in items]
+            names = {name for name, badge in badges.items() if badge["id"] in ids}
+            assert found in (set(), names)
+            found = names
+        return found
+
+    assert (named("active"), named("expired")) == ({"ends", "active"}, set())
+    service.clock.moment = at_noon(2026, 7, 2)
+    assert (named("active"), named("expired")) == ({"active"}, {"ends"})
+    assert (named("suspended"), named("revoked")) == ({"suspended"}, {"revoked"})
+    for status in ("Active", "known", "", "active,expired"):
+        answer = institution("GET", f"/v1/institutions/{brin}/badges", params={"status": status})
+        wrong(answer, "/status")
+
+
+def test_a_reference_finds_its_award_and_nothing_else(full: Full) -> None:
+    full.service.settle()
+    path = f"/v1/institutions/{full.brin}/badges"
+    items = ok(full.institution("GET", path))["items"]
+    for item in items:
+        found = ok(full.institution("GET", path, params={"reference": item["reference"]}))["items"]
+        assert found == [item]
+    for other in (items[0]["reference"].upper() + "X", "%", items[0]["reference"] + " "):
+        assert ok(full.institution("GET", path, params={"reference": other}))["items"] == []
+    assert (
+        ok(full.institution("GET", path, params={"reference": items[0]["reference"], "status": "revoked"}))[
+            "items"
+        ]
+        == []
+    )
+
+
+def test_a_reference_is_found_in_any_unicode_form_in_which_it_may_be_sent(service: Service) -> None:
+    brin, institution = admitted(service)
+    ok(institution("POST", "/v1/modules", module_body(reference="caf\u00e9")), 201)
+    position = awarded(institution, reference="cafe\u0301")["position"]
+    for path in (f"/v1/institutions/{brin}/badges", "/v1/modules"):
+        for spelling in ("caf\u00e9", "cafe\u0301"):
+            more = {"reference": spelling, "minPosition": position}
+            items = ok(institution("GET", path, params=more))["items"]
+            assert [item["reference"] for item in items] == ["caf\u00e9"], (path, spelling)

@@ -1,0 +1,157 @@
+"""`minPosition`: a read waits for its read model, within limits, and takes no thread while it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from api import waiting
+from tests.api.asking import (
+    admitted,
+    awarded,
+    held_up,
+    last_position,
+    ok,
+    on_a_socket,
+    refused,
+    status_of,
+    wrong,
+)
+from tests.support import MODULE, Service
+
+
+def test_a_position_beyond_the_end_of_the_log_is_refused_at_once(shared_service: Service) -> None:
+    brin, institution = admitted(shared_service)
+    badge = awarded(institution)
+    end = last_position(shared_service)
+    for path in (
+        "/v1/institutions",
+        "/v1/modules",
+        f"/v1/institutions/{brin}",
+        f"/v1/modules/{badge['moduleId']}",
+        f"/v1/modules/{badge['moduleId']}/versions/1",
+        f"/v1/badges/{badge['id']}/status",
+        f"/v1/badges/{badge['id']}",
+        f"/v1/learners/{badge['learnerId']}/badges",
+        f"/v1/institutions/{brin}/badges",
+        f"/v1/modules/{badge['moduleId']}/badges",
+    ):
+        assert institution("GET", path, params={"minPosition": end}).status_code == 200
+        for beyond in (end + 1, 2**53):
+            wrong(institution("GET", path, params={"minPosition": beyond}), "/minPosition")
+
+
+@pytest.mark.parametrize("position", ["-1", "", "x", "1.5", "1e3", "9" * 30, "None"])
+def test_what_is_no_position_is_refused(shared_service: Service, position: str) -> None:
+    answer = shared_service.client.get("/v1/institutions", params={"minPosition": position})
+    wrong(answer, "/minPosition")
+
+
+def test_position_0_is_held_by_an_empty_registry(service: Service) -> None:
+    assert ok(service.client.get("/v1/institutions", params={"minPosition": 0}))["items"] == []
+    wrong(service.client.get("/v1/institutions", params={"minPosition": 1}), "/minPosition")
+
+
+def test_a_read_waits_until_its_read_model_holds_the_position(service: Service) -> None:
+    _, institution = admitted(service)
+    service.settle()
+    with ThreadPoolExecutor(1) as threads:
+        with held_up(service.url, "badge"):
+            badge = awarded(institution)
+            read = threads.submit(status_of, service, badge["id"], badge["position"])
+            # Without a position it does not wait.
+            refused(service.client.get(f"/v1/badges/{badge['id']}/status"), 404, "not-found")
+            time.sleep(0.2)
+            assert not read.done()
+        assert read.result()["status"] == "active"
+
+
+def test_a_read_that_waits_too_long_is_asked_to_come_back(service: Service) -> None:
+    _, institution = admitted(service)
+    service.settle()
+    with held_up(service.url, "badge"):
+        badge = awarded(institution)
+        began = time.monotonic()
+        path = f"/v1/badges/{badge['id']}/status"
+        answer = service.client.get(path, params={"minPosition": badge["position"]})
+        refused(answer, 503, "not-ready")
+        assert time.monotonic() - began >= waiting.LONGEST_SECONDS
+        # The other read model is not held up, nor is a write.
+        service.client.get("/v1/modules", params={"minPosition": badge["position"]})
+        awarded(institution)
+    assert status_of(service, badge["id"], badge["position"])["status"] == "active"
+
+
+def test_a_list_waits_for_the_catalogue_too_where_it_needs_it(service: Service) -> None:
+    """Whose institution or module the catalogue does not hold yet is not answered as unknown."""
+    service.settle()
+    with ThreadPoolExecutor(4) as threads:
+        with held_up(service.url, "institution", "module", "module_version"):
+            brin, institution = admitted(service)
+            badge = awarded(institution)
+            after = {"minPosition": badge["position"]}
+            status_of(service, badge["id"], badge["position"])
+            paths = [
+                f"/v1/badges/{badge['id']}",
+                f"/v1/institutions/{brin}/badges",
+                f"/v1/modules/{badge['moduleId']}/badges",
+            ]
+            reads = [threads.submit(institution, "GET", path, params=after) for path in paths]
+            time.sleep(0.3)
+        assert [read.result().status_code for read in reads] == [200, 200, 200]
+
+
+def test_beyond_200_waiting_reads_are_turned_away_while_awards_go_on(service: Service) -> None:
+    _, institution = admitted(service)
+    service.settle()
+    with on_a_socket(service) as address, ThreadPoolExecutor(1) as threads:
+        with held_up(service.url, "badge"):
+            badge = awarded(institution)
+            path = f"/v1/badges/{badge['id']}/status?minPosition={badge['position']}"
+            turned_away = threading.Event()
+            crowd = threads.submit(asyncio.run, _crowd(address, path, CROWD, turned_away))
+            assert turned_away.wait(60), "not all of those beyond were turned away"
+            assert awarded(institution)["status"] == "active"
+            assert ok(institution("POST", "/v1/modules", MODULE))["version"] == 1
+        answers = crowd.result()
+    beyond = [body for status, body in answers if status == 503 and str(waiting.MOST_WAITING) in body]
+    assert len(answers) == CROWD
+    assert len(beyond) >= CROWD - waiting.MOST_WAITING
+    # The others waited: they were answered, or asked to come back after their time was over.
+    others = [json.loads(body) for _, body in answers if body not in beyond]
+    assert {other["status"] for other in others} <= {"active", 503}
+    assert status_of(service, badge["id"], badge["position"])["status"] == "active"
+
+
+CROWD = waiting.MOST_WAITING + 60
+
+
+async def _crowd(
+    address: tuple[str, int], path: str, count: int, turned_away: threading.Event
+) -> list[tuple[int, str]]:
+    """Asks at once on so many connections; sets the event when all beyond 200 have been turned away."""
+    host, port = address
+    seen = 0
+
+    async def ask() -> tuple[int, str]:
+        nonlocal seen
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status = int(head.split()[1])
+        if status == 503:
+            assert b"retry-after: " in head.lower()
+            assert json.loads(body)["type"] == "/problems/not-ready"
+            seen += 1
+            if seen == count - waiting.MOST_WAITING:
+                turned_away.set()
+        return status, body.decode()
+
+    return await asyncio.gather(*(ask() for _ in range(count)))

@@ -1,0 +1,109 @@
+"""The two candidates behind HTTP, each a real process with one worker on a database of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry import setup, tokens
+from tests import support
+from tests.benchmarks import material, stock
+from tests.benchmarks.processes import child, port_of, python
+from tests.benchmarks.servers import Server, address, parts
+
+START_SECONDS = 60
+SETTLE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A server that awards badges; `behind` says how many events its read models lack."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    token: str
+    behind: Callable[[], int]
+
+    def settle(self) -> float:
+        """Waits until the read models hold everything; answers the seconds that it took."""
+        began = time.monotonic()
+        while self.behind() > 0:
+            if time.monotonic() - began > SETTLE_SECONDS:
+                raise RuntimeError("the read models did not catch up")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+
+@contextmanager
+def ours(server: Server, folder: Path) -> Iterator[Candidate]:
+    """`registry serve`, with an institution and a module registered over HTTP."""
+    dsn = server.registry()
+    environment = {
+        "REGISTRY_DATABASE_URL": address(dsn),
+        "REGISTRY_DATA_DIR": str(folder),
+        "REGISTRY_KEY_FILE": str(material.key_file(folder)),
+        "REGISTRY_PORT": "0",
+        "REGISTRY_LOG_LEVEL": "WARNING",
+    }
+    with setup.owner(dsn) as connection:
+        lifetime = dt.timedelta(hours=1)
+        registrar = tokens.create_token(connection, "registrar", lifetime)
+        token = tokens.create_token(connection, "institution", lifetime, institution=material.BRIN)
+    with child(python("registry.cli", "serve"), environment=environment) as process:
+        port = port_of(process, START_SECONDS)
+
+        def behind() -> int:
+            ready = asked(port, "GET", "/health/ready")
+            return max(int(model["behindEvents"]) for model in ready["readModels"])
+
+        asked(port, "PUT", f"/v1/institutions/{material.BRIN}", registrar, support.INSTITUTION)
+        asked(port, "POST", "/v1/modules", token, support.MODULE)
+        yield Candidate(process, port, token, behind)
+
+
+@contextmanager
+def peer(server: Server) -> Iterator[Candidate]:
+    """The reference program `stock.py`, with the same institution and module."""
+    environment = stock_environment(server.empty())
+    token = stock.prepare(environment, support.INSTITUTION, support.MODULE, material.BRIN)
+    # Not `-m`: the library stores the names of its classes, and they are not `__main__`'s.
+    command = [sys.executable, "-c", "from tests.benchmarks.stock import main; main()"]
+    with child(command, environment=environment) as process:
+        port = port_of(process, START_SECONDS)
+
+        def behind() -> int:
+            found = asked(port, "GET", "/position")
+            # The institution and the module, the first two, are no badges.
+            return 0 if found["position"] <= 2 else int(found["position"]) - int(found["projected"] or 0)
+
+        behind()
+        yield Candidate(process, port, token, behind)
+
+
+def stock_environment(url: str) -> dict[str, str]:
+    """The peer's settings for a database."""
+    return stock.environment(**parts(url))
+
+
+def asked(port: int, method: str, path: str, token: str = "", body: Any = None) -> Any:
+    """One request to a candidate; anything but a good answer is an error."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    try:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        said = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= 300:
+        raise RuntimeError(f"{method} {path} was answered {answer.status}: {said[:500]!r}")
+    return json.loads(said)

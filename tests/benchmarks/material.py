@@ -1,0 +1,153 @@
+"""What is recorded in the measurements: award-sized events with their private rows, made beforehand."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+from eventsourcing.persistence import StoredEvent
+
+from registry.application import Registry
+from registry.domain.institution import Origin, Particulars
+from registry.events import (
+    BadgeAwarded,
+    BadgeRevoked,
+    Commitments,
+    Level,
+    ModuleContent,
+    StudyLoad,
+    canonical,
+)
+from registry.postgres import connect
+from registry.vault import Evidence, PrivateParts, PrivateRow, Recipient, Salts, Vault
+from registry.writer import Unit
+from tests import support
+
+BRIN = "27UM"
+ORIGIN = Origin("batch", "5f3c9a1e7b2d4c68")
+DAY = dt.date(2023, 4, 19)
+
+
+@dataclass(frozen=True)
+class Award:
+    """An award before it is recorded: its event, and its vault row."""
+
+    event: StoredEvent
+    row: PrivateRow
+
+
+class Maker:
+    """Makes awards as the registry does, to one module, each to another learner."""
+
+    def __init__(self, module_id: str = "") -> None:
+        self._vault = Vault(support.KEYS)
+        self._module_id = module_id or str(uuid.uuid4())
+        self._number = 0
+
+    @property
+    def module_id(self) -> str:
+        return self._module_id
+
+    def awards(self, count: int) -> list[Award]:
+        return [self._award() for _ in range(count)]
+
+    def _award(self) -> Award:
+        self._number += 1
+        badge_id, learner_id = str(uuid.uuid4()), str(uuid.uuid4())
+        fact = BadgeAwarded(
+            channel=ORIGIN.channel,
+            client=ORIGIN.client,
+            institution=BRIN,
+            institution_name=support.INSTITUTION["name"],
+            sector="hbo",
+            learner_id=learner_id,
+            module_id=self._module_id,
+            module_version=1,
+            module_name=support.MODULE["name"],
+            content_hash=uuid.uuid4().hex * 2,
+            study_load=StudyLoad(ects=5),
+            level=Level(nlqf="6", eqf="6"),
+            isced="0913",
+            awarded_on=DAY,
+            commitments=Commitments(**{name: uuid.uuid4().hex * 2 for name in _COMMITTED}),
+        )
+        parts = PrivateParts(
+            salts=Salts(**{name: uuid.uuid4().hex for name in _COMMITTED}),
+            recipient=Recipient(edu_id=learner_id, name="A. Jansen", email="a@example.org"),
+            reference=f"bench-{self._number:010}",
+            grade="8",
+            evidence=(Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),),
+            sameness=uuid.uuid4().hex * 2,
+        )
+        sealed = self._vault.seal(f"{badge_id}/1", parts)
+        event = StoredEvent(badge_id, 1, fact.TOPIC, canonical(fact))
+        return Award(event, PrivateRow(BRIN, learner_id, sealed))
+
+
+_COMMITTED = ("recipient", "reference", "grade", "evidence")
+
+
+def unit(awards: Sequence[Award], relied_on: Mapping[str, int] = MappingProxyType({})) -> Unit:
+    """The awards as one unit of the log, with their vault rows."""
+    return Unit(
+        events=[award.event for award in awards],
+        private={place: award.row for place, award in enumerate(awards)},
+        relied_on=relied_on,
+    )
+
+
+def revocation(award: Award, module_id: str) -> StoredEvent:
+    """The award's revocation, made beforehand."""
+    fact = BadgeRevoked(
+        channel=ORIGIN.channel,
+        client=ORIGIN.client,
+        institution=BRIN,
+        learner_id=award.row.learner_id or "",
+        module_id=module_id,
+        module_version=1,
+        awarded_on=DAY,
+        reason="awarded-in-error",
+        salt=uuid.uuid4().hex,
+    )
+    return StoredEvent(award.event.originator_id, 2, fact.TOPIC, canonical(fact))
+
+
+def catalogue(url: str) -> str:
+    """Admits an institution and registers a module in an empty registry; answers the module's id."""
+    registry = Registry(url, support.KEYS, lambda: dt.datetime.now(dt.UTC))
+    try:
+        stated = support.INSTITUTION
+        particulars = Particulars(stated["name"], "hbo", dt.date(2022, 2, 1), stated["nameEn"])
+        registry.admit_institution(BRIN, particulars, ORIGIN)
+        members = {name: value for name, value in support.MODULE.items() if name != "reference"}
+        content = msgspec.convert(members, ModuleContent)
+        return registry.register_module(BRIN, support.MODULE["reference"], content, ORIGIN).id
+    finally:
+        registry.close()
+
+
+def key_file(folder: Path) -> Path:
+    """The key file of the databases that the tests make."""
+    path = folder / "keys.json"
+    held = {name: base64.b64encode(getattr(support.KEYS, name)).decode() for name in ("id", "alias", "vault")}
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(held))
+    return path
+
+
+def size_of_log(url: str) -> int:
+    connection = connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(position), 0) FROM event")
+            (last,) = cursor.fetchone() or (0,)
+            return int(last)
+    finally:
+        connection.close()

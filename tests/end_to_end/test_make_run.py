@@ -1,0 +1,143 @@
+"""`make run` as the README says: from a copy of the files, in a path with a space and an accent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.client import Client, free_port, until
+from tests.end_to_end.processes import PROJECT, STOP_SECONDS, Running, Workshop, environment
+from tests.end_to_end.servers import children, postmaster
+
+INSTALL_SECONDS = 300
+START_SECONDS = 60
+
+
+class Copy:
+    """The project's files in a folder of their own, with a port of its own."""
+
+    def __init__(self, folder: Path, workshop: Workshop) -> None:
+        self.folder, self._workshop = folder, workshop
+        self.data = workshop.watched(folder / "var")
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            check=True, capture_output=True, cwd=PROJECT,
+        )  # fmt: skip
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if (PROJECT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT / name, folder / name)
+
+    def environment(self) -> dict[str, str]:
+        return environment(port=self.port)
+
+    def make_run(self, seconds: float = START_SECONDS) -> tuple[Running, list[str]]:
+        """Starts `make run`; answers it with the curl lines that it prints once it answers."""
+        running = self._workshop.run(["make", "run"], self.environment(), self.folder)
+        assert running.line(r"(http://\S+)", seconds) == self.address
+        return running, [running.line(r"^(curl .*)$", 5) for _ in range(3)]
+
+    def auditor(self) -> Client:
+        """Asks with a token that the copy's own command made, while the service runs."""
+        done = subprocess.run(
+            [".venv/bin/registry", "token", "create", "--role", "auditor"],
+            check=True, capture_output=True, text=True, env=self.environment(), cwd=self.folder,
+        )  # fmt: skip
+        return Client(self.address, done.stdout.splitlines()[-1])
+
+
+def typed(lines: list[str], folder: Path) -> list[dict[str, Any]]:
+    """What the lines answer when they are pasted into a shell, one after the other."""
+    done = subprocess.run(
+        ["sh", "-e"],
+        check=True,
+        input="\necho\n".join(lines),
+        text=True,
+        capture_output=True,
+        cwd=folder,
+        env=environment(),
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def service_of(running: Running) -> int:
+    """The service itself, which make waits for."""
+    (found,) = children(running.pid)
+    assert b"serve" in Path(f"/proc/{found}/cmdline").read_bytes()
+    return found
+
+
+def check_pilot_data(client: Client, tries: int) -> None:
+    """The pilot's data is there once, and beside it the award of each time that the lines were tried."""
+    events = [json.loads(line) for line in client.ask("GET", "/v1/events?limit=10000").body.splitlines()]
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    demo = [event for event in events if event["data"]["channel"] == "demo"]
+    awards = [event["data"] for event in demo if event["type"] == "badge.awarded"]
+    assert Counter(award["institution"] for award in awards) == {"27UM": 25}
+    assert len({award["learnerId"] for award in awards}) == 15
+    assert Counter(award["moduleName"].split(":")[0] for award in awards) == {
+        "Klinisch redeneren bij complexe (verpleegkundige) problematiek": 10,
+        "Make IT Work": 15,
+    }
+    kinds = Counter(event["type"] for event in demo)
+    assert kinds == {"institution.admitted": 2, "module.registered": 6, "badge.awarded": 25}
+    assert len(events) == len(demo) + 2 * tries
+    assert len(client.items("/v1/institutions/27UM/badges")) == 25 + tries
+    assert client.items("/v1/institutions/22OJ/badges") == []
+    assert {each["brin"]: each["name"] for each in client.items("/v1/institutions")} == {
+        "22OJ": "Hogeschool Rotterdam",
+        "27UM": "De Haagse Hogeschool",
+    }
+    assert Counter(each["institution"] for each in client.items("/v1/modules")) == {"27UM": 4, "22OJ": 2}
+
+
+@pytest.mark.slow
+def test_make_run_starts_from_a_copy_and_again_on_the_same_data_whatever_was_killed(
+    workshop: Workshop,
+) -> None:
+    folder = workshop.folder / "régister met spatie"
+    folder.mkdir()
+    copy = Copy(folder, workshop)
+
+    running, lines = copy.make_run(INSTALL_SECONDS)
+    awarded, revoked, status = typed(lines, folder)
+    assert awarded["status"] == "active"
+    assert awarded["id"] == revoked["id"] == status["id"]
+    assert (revoked["status"], status["status"]) == ("revoked", "revoked")
+    assert [answer["status"] for answer in typed(lines, folder)] == ["revoked"] * 3
+    with copy.auditor() as client:
+        check_pilot_data(client, tries=1)
+    service = service_of(running)
+    running.stop()
+    until(lambda: not Path(f"/proc/{service}").exists(), STOP_SECONDS, "an end of the service")
+    assert postmaster(copy.data) is None
+
+    running, lines = copy.make_run()
+    assert typed(lines, folder)[-1]["status"] == "revoked"
+    with copy.auditor() as client:
+        check_pilot_data(client, tries=2)
+    server = postmaster(copy.data)
+    assert server is not None
+    os.kill(service_of(running), signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
+    running.process.wait(STOP_SECONDS)
+
+    running, lines = copy.make_run()
+    assert typed(lines, folder)[-1]["status"] == "revoked"
+    with copy.auditor() as client:
+        check_pilot_data(client, tries=3)
+    assert not re.search("Traceback|ERROR", running.said())
+    running.stop()
+    assert postmaster(copy.data) is None

@@ -1,0 +1,174 @@
+"""Clients that award, repeat, revoke and look up, whatever happens to the service."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.end_to_end.client import Answer, Client, until
+from tests.end_to_end.servers import make_token
+from tests.faults.oracle import (
+    MODULES,
+    REVOCATION,
+    Intent,
+    Oracle,
+    Tail,
+    award_body,
+    check_log,
+    check_private_parts,
+    check_read_models,
+    closing,
+    settle,
+)
+
+DEMO_AWARDS = 25
+CLIENTS = 6
+PAUSE_SECONDS = 0.08
+"""After an answer that settled nothing, as `Retry-After` would have it, but sooner."""
+
+
+class Load:
+    """Several client threads and one auditor who follows the log; each draw follows from the seed."""
+
+    def __init__(self, address: str, url: str, seed: int, others: int = DEMO_AWARDS) -> None:
+        """`others` are the awards that are there before it."""
+        self.oracle, self.tail = Oracle(), Tail()
+        self._others = others
+        self._address, self._seed, self._rounds = address, seed, 0
+        self._tokens = {brin: make_token(url, "institution", institution=brin) for brin in MODULES}
+        self._auditor = make_token(url, "auditor")
+        self._leaving = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def start(self) -> None:
+        self._leaving.clear()
+        self._rounds += 1
+        names = [f"{self._rounds}-{number}" for number in range(CLIENTS)]
+        work: list[Callable[[], None]] = [lambda name=name: self._award(name) for name in names]  # type: ignore[misc]
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(each,), daemon=True)
+            for each in (*work, self._follow)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._leaving.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a client still waits for its answer"
+        self._threads = []
+        if self._errors:
+            raise self._errors[0]
+
+    def more(self, awards: int, seconds: float) -> None:
+        """Waits until so many more awards were acknowledged."""
+        wanted = self.oracle.acknowledged() + awards
+        until(lambda: self.oracle.acknowledged() >= wanted, seconds, f"{awards} more acknowledged awards")
+
+    def check(self, rng: random.Random) -> int:
+        """Settles what is unclear; then log, vault and read models agree with all that was acknowledged."""
+        clients = {brin: Client(self._address, token) for brin, token in self._tokens.items()}
+        with closing(clients), Client(self._address, self._auditor, 30) as auditor:
+            last = len(self.tail.to_the_end(auditor))
+            settle(self.oracle, clients, last)
+            events = self.tail.to_the_end(auditor)
+            check_log(events, self.oracle, self._others)
+            intents = self.oracle.intents
+            check_private_parts(rng.sample(intents, min(len(intents), 25)), clients)
+            _wait_for(auditor, len(events))
+            check_read_models(events, auditor)
+            again = Tail()
+            again.to_the_end(auditor)
+            assert again.lines == self.tail.lines, "the log has changed since it was read"
+            return len(events)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._errors.append(error)
+
+    def _follow(self) -> None:
+        with Client(self._address, self._auditor) as auditor:
+            while not self._leaving.is_set():
+                with suppress(OSError, http.client.HTTPException):
+                    self.tail.follow(auditor)
+                self._leaving.wait(PAUSE_SECONDS)
+
+    def _award(self, name: str) -> None:
+        rng = random.Random(f"{self._seed} {name}")
+        brin = rng.choice(list(MODULES))
+        mine: list[Intent] = []
+        with Client(self._address, self._tokens[brin]) as client:
+            while not self._leaving.is_set():
+                draw = rng.random()
+                if mine and draw < 0.1:
+                    self._try_award(client, rng.choice(mine))
+                elif mine and draw < 0.25:
+                    self._try_revocation(client, rng.choice(mine))
+                else:
+                    mine.append(self._new(rng, brin, f"{name}-{len(mine)}"))
+                    for _ in range(2):  # an unclear answer is tried again at once, often into the fault
+                        if self._leaving.is_set() or self._try_award(client, mine[-1]):
+                            break
+                if mine and rng.random() < 0.3:
+                    self._try_status(client, rng.choice(mine[-8:]))
+
+    def _new(self, rng: random.Random, brin: str, reference: str) -> Intent:
+        learner = rng.randrange(30) if rng.random() < 0.9 else rng.randrange(1_000, 9_999)
+        body = award_body(brin, reference, learner, grade=str(rng.randrange(6, 11)))
+        return self.oracle.intend(Intent(brin, body))
+
+    def _try_award(self, client: Client, intent: Intent) -> bool:
+        answer = self._ask(client, "POST", "/v1/badges", intent.body)
+        return answer is not None and self.oracle.awarded(intent, answer)
+
+    def _try_revocation(self, client: Client, intent: Intent) -> None:
+        if intent.acknowledged:
+            intent.revocation_asked = True
+            path = f"/v1/badges/{intent.badge_id}/revocation"
+            if (answer := self._ask(client, "POST", path, REVOCATION)) is not None:
+                self.oracle.revoked(intent, answer)
+
+    def _try_status(self, client: Client, intent: Intent) -> None:
+        """A client reads its own writes, also after the fault."""
+        if intent.acknowledged:
+            least = intent.revoked_at or intent.position
+            must_be = "revoked" if intent.revoked_at else None if intent.revocation_asked else "active"
+            path = f"/v1/badges/{intent.badge_id}/status?minPosition={least}"
+            if (answer := self._ask(client, "GET", path)) is not None:
+                self.oracle.looked_up(intent, least, must_be, answer)
+
+    def _ask(self, client: Client, method: str, path: str, body: object = None) -> Answer | None:
+        """The answer, None where none came: then nobody knows what happened."""
+        try:
+            answer = client.ask(method, path, body)
+        except (OSError, http.client.HTTPException) as error:
+            self.oracle.unclear[type(error).__name__] += 1
+            self._leaving.wait(PAUSE_SECONDS)
+            return None
+        if answer.status == 503:
+            self._leaving.wait(PAUSE_SECONDS)
+        return answer
+
+
+def _wait_for(client: Client, position: int) -> None:
+    """Until every read model holds the position."""
+
+    def reached() -> bool:
+        models = client.ask("GET", "/health/ready").json["readModels"]
+        return all(model["position"] == position for model in models)
+
+    until(reached, 20, "read models that hold the whole log")
+
+
+def seconds_until_ready(ready: Callable[[], bool], limit: float) -> float:
+    began = time.monotonic()
+    until(ready, limit, "an answer from the service with its database")
+    return time.monotonic() - began

@@ -1,0 +1,259 @@
+"""PostgreSQL stops, stands still or throws everyone out: the service says so, and goes on afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from registry.postgres import UnavailableError, connect
+from tests.end_to_end.client import Answer, Client, until
+from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
+from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token
+from tests.faults.load import DEMO_AWARDS, Load
+from tests.faults.oracle import award_body
+
+pytestmark = pytest.mark.slow
+BACK_SECONDS = 10
+"""So long the service may take to answer again once PostgreSQL is back."""
+READS = (
+    "/v1/institutions",
+    "/v1/modules",
+    "/v1/badges/{badge}/status",
+    "/v1/badges/{badge}/status?minPosition=1",
+    "/v1/badges/{badge}",
+    "/v1/institutions/27UM/badges",
+    "/health/ready",
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherPostgres]:
+    """A PostgreSQL of the operator's own, with a database to copy: the pilot's data and its key file."""
+    found = OtherPostgres(tmp_path_factory.mktemp("other") / "server")
+    for command in ("migrate", "demo-data"):
+        done = registry(command, database_url=found.url, key_file=found.folder / "keys.json")
+        assert done.status == 0, done
+    yield found
+    found.end()
+
+
+class Away:
+    """A service on a PostgreSQL that a test takes away, with one award, and who asks."""
+
+    def __init__(self, server: OtherPostgres, workshop: Workshop) -> None:
+        self.server, self.url = server, server.copy()
+        given = {"database_url": self.url, "key_file": server.folder / "keys.json"}
+        self.serving: Serving = workshop.serve(workshop.empty_data(), **given)
+        self.token = make_token(self.url, "institution", institution="27UM")
+        self.auditor = make_token(self.url, "auditor")
+        with self.client() as client:
+            self.badge = client.ask("POST", "/v1/badges", award_body("27UM", "before")).json["id"]
+
+    def client(self, seconds: float = 15) -> Client:
+        return Client(self.serving.address, self.token, seconds)
+
+    def events(self) -> list[dict[str, Any]]:
+        with Client(self.serving.address, self.auditor) as client:
+            answer = client.ask("GET", "/v1/events?limit=10000")
+        assert answer.status == 200, answer
+        return [json.loads(line) for line in answer.body.splitlines()]
+
+    def answers_again(self) -> bool:
+        with self.client() as client:
+            return client.ask("GET", "/v1/institutions/27UM/badges").status == 200
+
+
+@pytest.fixture
+def away(server: OtherPostgres, workshop: Workshop) -> Away:
+    if not server.runs():
+        server.start()
+    return Away(server, workshop)
+
+
+def not_ready(answer: Answer) -> None:
+    assert answer.status == 503, answer
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json["status"] == 503
+
+
+def live(client: Client) -> None:
+    assert client.ask("GET", "/health/live").status == 200
+
+
+def test_while_postgresql_is_stopped_everything_answers_503_and_works_again_without_a_restart(
+    away: Away,
+) -> None:
+    before = away.events()
+    away.server.stop("immediate")
+    with away.client() as client:
+        for path in READS:
+            not_ready(client.ask("GET", path.format(badge=away.badge)))
+        # Known tokens are trusted for a moment; after it the token itself cannot be read.
+        until(lambda: client.ask("GET", "/v1/learners/me").status == 503, 3, "an end of the kept token")
+        for number in range(3):
+            not_ready(client.ask("POST", "/v1/badges", award_body("27UM", f"during-{number}")))
+        not_ready(client.ask("POST", f"/v1/badges/{away.badge}/revocation", {"reason": "fraud"}))
+        live(client)
+        assert client.ask("GET", "/v1/openapi.json").status == 200
+    with away.serving.client() as anyone:
+        assert anyone.ask("POST", "/v1/badges", award_body("27UM", "nobody")).status == 401
+
+    away.server.start()
+    until(away.answers_again, BACK_SECONDS, "an answer")
+    assert away.events() == before
+    with away.client() as client:
+        # Who comes first may still meet a connection of before.
+        answer = until(lambda: _awarded(client, "during-0"), BACK_SECONDS, "an award")
+        assert (answer.status, answer.json["position"]) == (201, len(before) + 1)
+        path = f"/v1/badges/{answer.json['id']}/status?minPosition={answer.json['position']}"
+        until(lambda: client.ask("GET", path).status == 200, BACK_SECONDS, "a read model that goes on")
+    assert "Traceback" not in away.serving.log.read_text()
+
+
+def _awarded(client: Client, reference: str) -> Answer | None:
+    answer = client.ask("POST", "/v1/badges", award_body("27UM", reference))
+    if answer.status == 503:
+        not_ready(answer)
+        return None
+    return answer
+
+
+def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -> None:
+    load = Load(away.serving.address, away.url, seed=7, others=DEMO_AWARDS + 1)
+    load.start()
+    load.more(50, seconds=20)
+    away.server.stop("immediate")
+    time.sleep(0.3)
+    away.server.start()
+    load.more(30, seconds=20)
+    away.server.stop("fast")
+    away.server.start()
+    load.more(30, seconds=20)
+    load.stop()
+    assert away.answers_again()
+    load.check(random.Random(7))
+    connection = connect(away.url)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM event WHERE type = 'badge.awarded'),"
+            " (SELECT count(*) FROM vault v JOIN event e USING (position) WHERE e.type = 'badge.awarded'),"
+            " (SELECT count(*) FROM vault), (SELECT count(*) FROM badge),"
+            " (SELECT count(DISTINCT learner_id) FROM vault), (SELECT count(*) FROM alias)"
+        )
+        awards, sealed, rows, badges, learners, aliases = cursor.fetchone() or (0,) * 6
+    connection.close()
+    assert awards == sealed == rows == badges
+    assert learners == aliases
+
+
+def test_sessions_that_are_thrown_out_end_in_503_never_in_500_and_the_read_models_go_on(
+    workshop: Workshop,
+) -> None:
+    """One server process that dies makes PostgreSQL end all the others, each in the midst of anything."""
+    data = workshop.data()
+    serving = workshop.serve(data)
+    serving.settled()
+    token = make_token(embedded_url(data), "institution", institution="27UM")
+    seen: Counter[int] = Counter()
+    leaving = threading.Event()
+
+    def ask(number: int) -> None:
+        with Client(serving.address, token) as client:
+            while not leaving.is_set():
+                body = award_body("27UM", f"{number}-{sum(seen.values())}")
+                seen[client.ask("POST", "/v1/badges", body).status] += 1
+                seen[client.ask("GET", "/v1/institutions/27UM/badges?limit=1").status] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, number) for number in range(4)]
+        try:
+            for _ in range(4):
+                until(lambda: _end_a_session(embedded_url(data)), BACK_SECONDS, "a session to end")
+                time.sleep(0.2)
+                until(serving.ready, BACK_SECONDS, "an answer")
+        finally:
+            leaving.set()
+        for each in asking:
+            each.result()
+    assert set(seen) <= {200, 201, 503}, seen
+    serving.settled()
+    assert "Traceback" not in serving.log.read_text()
+
+
+def _end_a_session(url: str) -> bool:
+    try:
+        session = connect(url)
+    except UnavailableError:
+        return False
+    os.kill(session.info.backend_pid, signal.SIGKILL)
+    session.close()
+    return True
+
+
+def test_while_postgresql_stands_still_the_service_is_live_and_goes_on_when_it_wakes(away: Away) -> None:
+    before = len(away.events())
+    away.server.freeze()
+    try:
+        with ThreadPoolExecutor(100) as pool:
+            waiting = [pool.submit(_try, away, number) for number in range(100)]
+            time.sleep(0.5)
+            with away.client(seconds=3) as client:
+                for _ in range(5):
+                    live(client)
+                    time.sleep(0.2)
+            away.server.thaw()
+            answers = [each.result() for each in waiting]
+    finally:
+        away.server.thaw()
+    until(away.answers_again, BACK_SECONDS, "an answer")
+    assert {answer.status for answer in answers if answer} <= {200, 201, 503}
+    awarded = [answer.json["position"] for answer in answers if answer and answer.status == 201]
+    events = away.events()
+    assert len(events) >= before + len(awarded)
+    assert all(events[position - 1]["type"] == "badge.awarded" for position in awarded)
+
+
+def _try(away: Away, number: int) -> Answer | None:
+    with away.client(seconds=20) as client:
+        if number % 2:
+            return client.ask("POST", "/v1/badges", award_body("27UM", f"still-{number}"))
+        return client.ask("GET", f"/v1/badges/{away.badge}/status")
+
+
+@pytest.mark.parametrize("state", ["stopped", "still"])
+def test_sigterm_ends_the_service_in_time_though_postgresql_is_away(state: str, away: Away) -> None:
+    halt: dict[str, Callable[[], None]] = {"stopped": away.server.stop, "still": away.server.freeze}
+    with away.client(seconds=STOP_SECONDS) as client:
+        live(client)
+        halt[state]()
+        asking = threading.Thread(target=_award_in_vain, args=(away,))
+        asking.start()
+        time.sleep(0.3)
+        began = time.monotonic()
+        try:
+            away.serving.stop()
+        finally:
+            if state == "still":
+                away.server.thaw()
+            asking.join(30)
+        print(f"ended {time.monotonic() - began:.1f} s after SIGTERM")
+
+
+def _award_in_vain(away: Away) -> None:
+    with away.client(seconds=20) as client:
+        try:
+            answer = client.ask("POST", "/v1/badges", award_body("27UM", "in-vain"))
+        except (OSError, EOFError):
+            return
+        assert answer.status >= 500, "nothing can be recorded while PostgreSQL is away"

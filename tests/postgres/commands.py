@@ -1,0 +1,59 @@
+"""A registry on a database, with invented institutions, modules and learners."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from registry.application import AwardCommand, Registry
+from registry.domain.badge import Award
+from registry.domain.institution import Origin, Particulars
+from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.recording import BadgeOutcome
+from registry.vault import Evidence, Recipient
+from tests.support import KEYS
+
+ORIGIN = Origin("api", "0123456789abcdef")
+LEARNER_NAME = "A. Jansen (verzonnen)"
+REFERENCE = "KLINRED"
+AWARDED_ON = dt.date(2023, 4, 19)
+CONTENT = ModuleContent(
+    name="Klinisch redeneren",
+    description="Redeneren over complexe zorg.",
+    study_load=StudyLoad(ects=5),
+    level=Level(nlqf="6"),
+    learning_outcomes=("Beargumenteert beslissingen",),
+    language="nl-NL",
+    participation="blended",
+    assessment=("portfolio",),
+    quality_assurance=QualityAssurance(name="NVAO", url="https://www.nvao.net"),
+)
+
+
+@contextmanager
+def registry_on(url: str, clock: Callable[[], dt.datetime] | None = None) -> Iterator[Registry]:
+    registry = Registry(url, KEYS, clock or (lambda: dt.datetime.now(dt.UTC)))
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def admitted(registry: Registry, *brins: str) -> None:
+    """Admits the institutions, each with a module of its own under the one reference."""
+    for brin in brins:
+        registry.admit_institution(
+            brin, Particulars(f"Hogeschool {brin}", "hbo", dt.date(2022, 2, 1)), ORIGIN
+        )
+        registry.register_module(brin, REFERENCE, CONTENT, ORIGIN)
+
+
+def award(registry: Registry, brin: str, reference: str, edu_id: str, **stated: Any) -> BadgeOutcome:
+    recipient = Recipient(edu_id=edu_id, name=LEARNER_NAME, email="jansen@example.org")
+    evidence = (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),)
+    command = AwardCommand(
+        reference, None, REFERENCE, recipient, Award(None, AWARDED_ON, **stated), "grade-8", evidence
+    )
+    return registry.award_badge(brin, command, ORIGIN)

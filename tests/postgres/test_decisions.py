@@ -1,0 +1,178 @@
+"""Commands that meet each other: each is decided on what is recorded, and one learner stays one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from registry.application import Registry
+from registry.domain.errors import (
+    BadgeUnknown,
+    InstitutionIsSuspended,
+    InstitutionNotAdmitted,
+    InstitutionUnknown,
+    ModuleIsWithdrawn,
+    ModuleNotFound,
+    ModuleOfAnother,
+    ReferenceTaken,
+    Refusal,
+)
+from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
+from tests.postgres.log import fresh, holding_the_lock, later, query, until, waiting_writers, whole_log
+from tests.support import KEYS, Databases
+
+MODULE = KEYS.made_id("module", "27UM", REFERENCE)
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM", "22OJ")
+        yield found
+
+
+def test_awards_to_one_new_learner_at_once_make_one_learner(url: str, registry: Registry) -> None:
+    with registry_on(url) as another:
+        with holding_the_lock(url):
+            outcomes = [
+                later(partial(award, where, brin, str(number), "a1b2"))
+                for number, where in enumerate((registry, another) * 4)
+                for brin in ("27UM", "22OJ")
+            ]
+            until(lambda: waiting_writers(url) == 2)
+        learners = {outcome.result(20).learner_id for outcome in outcomes}
+    assert len(learners) == 1
+    assert query(url, "SELECT learner_id::text FROM alias") == [(learners.pop(),)]
+    assert len([event for event in whole_log(url) if event.type == "badge.awarded"]) == 16
+
+
+def test_one_award_sent_by_many_at_once_is_recorded_once(url: str, registry: Registry) -> None:
+    with registry_on(url) as another:
+        with holding_the_lock(url):
+            sent = [later(partial(award, where, "27UM", "1", "a1b2")) for where in (registry, another) * 5]
+            until(lambda: waiting_writers(url) == 2)
+        outcomes = [each.result(20) for each in sent]
+    assert [outcome.created for outcome in outcomes].count(True) == 1
+    assert len({(each.id, each.learner_id, each.position) for each in outcomes}) == 1
+    assert [event.type for event in whole_log(url)].count("badge.awarded") == 1
+
+
+def test_another_award_under_one_reference_is_refused_also_when_both_come_at_once(
+    url: str, registry: Registry
+) -> None:
+    with holding_the_lock(url):
+        sent = [later(partial(award, registry, "27UM", "1", edu_id)) for edu_id in ("a", "b")]
+        until(lambda: waiting_writers(url) == 1)
+    refusals = [each.exception(20) for each in sent]
+    assert sorted(type(each).__name__ for each in refusals) == ["NoneType", "ReferenceTaken"]
+    with pytest.raises(ReferenceTaken):
+        award(registry, "27UM", "1", "c")
+
+
+class SlowClock:
+    """The real time; who asks for it while `slow` is set waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.slow = False
+        self.asked, self.may_go_on = threading.Event(), threading.Event()
+
+    def __call__(self) -> dt.datetime:
+        if self.slow:
+            self.asked.set()
+            assert self.may_go_on.wait(20)
+        return dt.datetime.now(dt.UTC)
+
+
+def award_during(url: str, change: Callable[[Registry], object]) -> BaseException | None:
+    """What becomes of an award that is decided while a change is recorded, and appended after it."""
+    clock = SlowClock()
+    with registry_on(url, clock) as registry:
+        admitted(registry, "27UM")
+        award(registry, "27UM", "1", "a")
+        with holding_the_lock(url):
+            changed = later(lambda: change(registry))
+            until(lambda: waiting_writers(url) == 1)
+            clock.slow = True
+            awarded = later(lambda: award(registry, "27UM", "2", "b"))
+            assert clock.asked.wait(20)
+        changed.result(20)
+        clock.may_go_on.set()
+        return awarded.exception(20)
+
+
+def suspend(registry: Registry) -> object:
+    return registry.suspend_institution("27UM", "quality", None, ORIGIN)
+
+
+def withdraw(registry: Registry) -> object:
+    return registry.withdraw_module("27UM", MODULE, None, ORIGIN)
+
+
+def test_an_award_decided_while_its_institution_is_suspended_is_refused(url: str) -> None:
+    assert isinstance(award_during(url, suspend), InstitutionIsSuspended)
+    assert [event.type for event in whole_log(url)].index("institution.suspended") == 3
+    assert len(whole_log(url)) == 4
+
+
+def test_an_award_decided_while_its_module_is_withdrawn_is_refused(url: str) -> None:
+    assert isinstance(award_during(url, withdraw), ModuleIsWithdrawn)
+
+
+def test_a_suspension_by_another_process_is_seen_by_the_next_award(url: str, registry: Registry) -> None:
+    award(registry, "27UM", "1", "a")
+    with registry_on(url) as another:
+        suspend(another)
+    with pytest.raises(InstitutionIsSuspended):
+        award(registry, "27UM", "2", "a")
+
+
+def test_a_reinstatement_by_another_process_is_seen_by_the_next_award(url: str, registry: Registry) -> None:
+    suspend(registry)
+    with pytest.raises(InstitutionIsSuspended):
+        award(registry, "27UM", "1", "a")
+    with registry_on(url) as another:
+        another.reinstate_institution("27UM", ORIGIN)
+    assert award(registry, "27UM", "1", "a").created
+
+
+@pytest.fixture(scope="module")
+def shared(databases: Databases) -> Iterator[tuple[str, Registry]]:
+    """One registry for the commands that change nothing."""
+    with fresh(databases) as found, registry_on(found) as registry:
+        admitted(registry, "27UM", "22OJ")
+        yield found, registry
+
+
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (lambda r: award(r, "01AA", "1", "a"), InstitutionNotAdmitted),
+        (lambda r: r.register_module("01AA", "R", CONTENT, ORIGIN), InstitutionNotAdmitted),
+        (lambda r: r.suspend_institution("01AA", "other", None, ORIGIN), InstitutionUnknown),
+        (lambda r: r.reinstate_institution("01AA", ORIGIN), InstitutionUnknown),
+        (lambda r: r.withdraw_module("27UM", "unknown", None, ORIGIN), ModuleNotFound),
+        (lambda r: r.withdraw_module("22OJ", MODULE, None, ORIGIN), ModuleOfAnother),
+        (lambda r: r.revise_module("22OJ", MODULE, REFERENCE, CONTENT, ORIGIN), ModuleOfAnother),
+        (lambda r: r.reinstate_badge("27UM", MODULE, ORIGIN), BadgeUnknown),
+        (lambda r: r.suspend_badge("27UM", "unknown", "other", None, ORIGIN), BadgeUnknown),
+        (lambda r: r.revoke_badge("27UM", "unknown", "other", None, None, ORIGIN), BadgeUnknown),
+    ],
+)
+def test_what_is_not_there_is_refused_and_nothing_is_recorded(
+    shared: tuple[str, Registry], command: Callable[[Registry], object], refusal: type[Refusal]
+) -> None:
+    url, registry = shared
+    before = len(whole_log(url))
+    with pytest.raises(refusal):
+        command(registry)
+    assert len(whole_log(url)) == before
+
+
+def test_another_institutions_badge_is_as_unknown_as_one_that_is_not_there(registry: Registry) -> None:
+    badge = award(registry, "27UM", "1", "a")
+    with pytest.raises(BadgeUnknown):
+        registry.revoke_badge("22OJ", badge.id, "fraud", None, None, ORIGIN)

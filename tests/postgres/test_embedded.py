@@ -1,0 +1,210 @@
+"""The embedded PostgreSQL: private, shared by several processes, and found again whatever was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from registry.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from registry.postgres import UnavailableError
+from tests.postgres.log import execute, later, query, until
+
+USER = """
+import sys, time
+from pathlib import Path
+from registry.embedded import EmbeddedPostgres
+with EmbeddedPostgres(Path(sys.argv[1])):
+    print("uses it", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder with a space and an accent in its path, and a table in its database."""
+    folder = tmp_path_factory.mktemp("données à moi")
+    with EmbeddedPostgres(folder) as embedded:
+        execute(embedded.url, "CREATE TABLE kept AS SELECT 'still here' AS word")
+    yield folder
+    if (left := server(folder)) is not None:
+        os.kill(left, signal.SIGINT)
+        until(lambda: server(folder) is None)
+    socket_folder(embedded).rmdir()
+
+
+def socket_folder(embedded: EmbeddedPostgres) -> Path:
+    return Path(embedded.url.split()[0].removeprefix("host="))
+
+
+def server(home: Path) -> int | None:
+    """The process id of the server that runs there."""
+    try:
+        pid = int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return pid
+
+
+def words(embedded: EmbeddedPostgres) -> list[tuple[str]]:
+    return query(embedded.url, "SELECT word FROM kept")
+
+
+def answers(embedded: EmbeddedPostgres) -> bool:
+    try:
+        return words(embedded) == [("still here",)]
+    except UnavailableError:
+        return False
+
+
+@contextmanager
+def another_user(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses the server."""
+    command = [sys.executable, "-c", USER, str(home)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "uses it\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_the_server_works_in_a_folder_with_a_space_and_an_accent_and_again(home: Path) -> None:
+    for _ in range(2):
+        with EmbeddedPostgres(home) as embedded:
+            assert words(embedded) == [("still here",)]
+        assert server(home) is None
+        assert not answers(embedded)
+
+
+def test_only_its_user_reaches_the_server_and_nobody_over_tcp(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        found = socket_folder(embedded).lstat()
+        assert stat.S_ISDIR(found.st_mode)
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert stat.S_IMODE((home / "postgres" / "data").stat().st_mode) == 0o700
+        assert len(f"{socket_folder(embedded)}/.s.PGSQL.5432.lock") < 107
+        assert query(embedded.url, "SHOW listen_addresses") == [("",)]
+        assert query(embedded.url, "SHOW fsync") == [("on",)]
+
+
+def test_the_server_does_not_run_as_root(home: Path) -> None:
+    with EmbeddedPostgres(home):
+        pid = server(home)
+        assert pid is not None
+        assert Path(f"/proc/{pid}").stat().st_uid != 0
+
+
+def test_a_socket_folder_that_others_may_enter_is_refused(home: Path) -> None:
+    embedded = EmbeddedPostgres(home)
+    folder = socket_folder(embedded)
+    folder.chmod(0o755)
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="private"):
+            embedded.__enter__()
+    finally:
+        folder.chmod(0o700)
+        embedded.__exit__(None, None, None)
+
+
+def test_a_socket_folder_that_is_a_link_is_refused(home: Path, tmp_path: Path) -> None:
+    embedded = EmbeddedPostgres(home)
+    folder = socket_folder(embedded)
+    folder.rename(tmp_path / "real")
+    folder.symlink_to(tmp_path / "real")
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="private"):
+            embedded.__enter__()
+    finally:
+        folder.unlink()
+        (tmp_path / "real").rename(folder)
+        embedded.__exit__(None, None, None)
+
+
+def test_the_last_user_stops_the_server(home: Path) -> None:
+    with EmbeddedPostgres(home) as first:
+        pid = server(home)
+        with EmbeddedPostgres(home) as second:
+            assert server(home) == pid
+            assert words(second) == [("still here",)]
+        assert server(home) == pid
+        assert words(first) == [("still here",)]
+    assert server(home) is None
+
+
+def test_another_process_keeps_the_server_running(home: Path) -> None:
+    with another_user(home):
+        pid = server(home)
+        with EmbeddedPostgres(home) as embedded:
+            assert words(embedded) == [("still here",)]
+        assert server(home) == pid
+    with EmbeddedPostgres(home):
+        pass
+    assert server(home) is None
+
+
+def test_a_server_whose_users_were_killed_is_adopted_and_then_stopped(home: Path) -> None:
+    with another_user(home) as process:
+        pid = server(home)
+        process.kill()
+        process.wait()
+    assert server(home) == pid
+    with EmbeddedPostgres(home) as embedded:
+        assert server(home) == pid
+        assert words(embedded) == [("still here",)]
+    assert server(home) is None
+
+
+def kill_server(home: Path) -> int:
+    pid = server(home)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def test_a_killed_server_is_started_again_while_it_is_in_use(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        execute(embedded.url, "CREATE TABLE IF NOT EXISTS written AS SELECT 1")
+        killed = kill_server(home)
+        until(lambda: server(home) not in (None, killed) and answers(embedded))
+        assert query(embedded.url, "SELECT * FROM written") == [(1,)]
+    assert server(home) is None
+
+
+def test_a_killed_server_is_found_again_by_the_next_user(home: Path) -> None:
+    with another_user(home) as process:
+        process.kill()
+        process.wait()
+    kill_server(home)
+    embedded = EmbeddedPostgres(home)
+    entered = later(embedded.__enter__)
+    try:
+        entered.result(20)
+        assert words(embedded) == [("still here",)]
+    finally:
+        embedded.__exit__(None, None, None)
+    assert server(home) is None
+
+
+def test_a_cluster_that_was_made_by_half_is_made_anew(home: Path, tmp_path: Path) -> None:
+    draft = tmp_path / "postgres" / "data.new"
+    draft.mkdir(parents=True)
+    (draft / "PG_VERSION").write_text("18\n")
+    (tmp_path / "postgres").chmod(0o700)
+    for folder in (tmp_path / "postgres", draft):
+        owner = (home / "postgres").stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+    with EmbeddedPostgres(tmp_path) as embedded:
+        assert query(embedded.url, "SELECT 1") == [(1,)]
+        assert not draft.exists()
+    socket_folder(embedded).rmdir()

@@ -1,0 +1,103 @@
+"""Migrations: forward only, applied once, and never by an older release than the database's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from api.app import read_models
+from projections.read_model import install
+from registry import setup
+from registry.migrate import SchemaTooNewError, migrate, migrations, pending
+from registry.postgres import connect
+from tests.postgres.log import connection, execute, later, query
+from tests.support import Databases
+
+
+@pytest.fixture
+def bare(databases: Databases) -> Iterator[str]:
+    """A database without anything in it."""
+    execute(databases.url("postgres"), "CREATE DATABASE bare")
+    url = databases.url("bare")
+    yield url
+    databases.drop(url)
+
+
+def schema(url: str) -> list[tuple[object, ...]]:
+    """Every table, column, index, function, trigger, policy and right."""
+    return query(
+        url,
+        "SELECT 'column', table_name::text, column_name::text, data_type::text"
+        "   FROM information_schema.columns WHERE table_schema = 'public'"
+        " UNION ALL SELECT 'index', tablename, indexname, indexdef"
+        "   FROM pg_indexes WHERE schemaname = 'public'"
+        " UNION ALL SELECT 'function', proname, '', prosrc FROM pg_proc"
+        "   WHERE pronamespace = 'public'::regnamespace"
+        " UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, '' FROM pg_trigger"
+        " UNION ALL SELECT 'policy', tablename, policyname, coalesce(qual, '') FROM pg_policies"
+        " UNION ALL SELECT 'right', relname, '', coalesce(relacl::text, '') FROM pg_class"
+        "   WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2, 3, 4",
+    )
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert [number for number, _, _ in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_a_bare_database_lacks_every_migration_and_says_so(bare: str) -> None:
+    with connection(bare) as opened:
+        assert pending(opened) == migrations()
+        with pytest.raises(setup.NotMigratedError, match="registry migrate"):
+            setup.check_migrated(opened)
+
+
+def test_migrating_twice_changes_nothing_more(bare: str) -> None:
+    with connection(bare) as opened:
+        assert migrate(opened) == [f"{number:04} {name}" for number, name, _ in migrations()]
+        assert install(opened, read_models()) == [model.name for model in read_models()]
+        once = schema(bare)
+        assert migrate(opened) == []
+        assert install(opened, read_models()) == []
+        setup.check_migrated(opened)
+    assert schema(bare) == once
+
+
+def test_processes_that_migrate_at_once_wait_for_each_other(bare: str) -> None:
+    begin = threading.Barrier(4)
+
+    def work() -> list[str]:
+        with connection(bare) as opened:
+            begin.wait()
+            return migrate(opened) + install(opened, read_models())
+
+    done = [later(work) for _ in range(4)]
+    applied = sorted(name for each in done for name in each.result(20))
+    expected = [f"{number:04} {name}" for number, name, _ in migrations()]
+    assert applied == sorted(expected + [model.name for model in read_models()])
+
+
+def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(url: str) -> None:
+    execute(url, "INSERT INTO migration (number, name) VALUES (9999, 'of the future')")
+    before = schema(url)
+    opened = connect(url)
+    for refused in (migrate, setup.check_migrated):
+        with pytest.raises(SchemaTooNewError, match="9999"):
+            refused(opened)
+    assert schema(url) == before
+    with opened.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert cursor.fetchone() == (0,)
+    opened.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(bare: str) -> None:
+    execute(bare, "CREATE TABLE token (a int)")
+    with connection(bare) as opened:
+        with pytest.raises(Exception, match="token"):
+            migrate(opened)
+        assert query(bare, "SELECT count(*) FROM migration") == [(0,)]
+        assert query(bare, "SELECT to_regclass('event')") == [(None,)]
+        execute(bare, "DROP TABLE token")
+        assert len(migrate(opened)) == len(migrations())

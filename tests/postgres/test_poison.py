@@ -1,0 +1,117 @@
+"""An event that a read model cannot apply stops it there, with the reason; it is never skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from api.app import read_models
+from registry.application import Registry
+from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.log import execute, query, until, whole_log
+from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
+
+REVOKED = (
+    '{"awardedOn":"2023-04-19","channel":"api","client":"c","institution":"27UM","learnerId":"l",'
+    '"moduleId":"m","moduleVersion":1,"reason":"fraud","salt":"00"}'
+)
+WITHDRAWN = '{"channel":"api","client":"c","from":"2024-01-01","institution":"27UM"}'
+NOBODYS = "33333333-3333-8333-8333-333333333333"
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM")
+        award(found, "27UM", "before", "a")
+        yield found
+
+
+def insert(url: str, kind: str, schema: int, data: str) -> int:
+    """Puts an event straight into the log; answers its position."""
+    execute(
+        url,
+        "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
+        " SELECT max(position) + 1, %s, 1, %s, %s, clock_timestamp(), %s FROM event",
+        (NOBODYS, kind, schema, data.encode()),
+    )
+    return len(whole_log(url))
+
+
+def go_on(registry: Registry) -> None:
+    """What comes after the poison."""
+    award(registry, "27UM", "after", "b")
+    registry.suspend_institution("27UM", "quality", None, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema", "data", "stops", "other", "because"),
+    [
+        ("badge.revoked", 1, REVOKED, "badges", "catalogue", "was never awarded"),
+        ("module.withdrawn", 1, WITHDRAWN, "catalogue", "badges", "is not in the catalogue"),
+        ("badge.awarded", 2, "{}", "badges", "catalogue", "badge.awarded/2"),
+    ],
+)
+def test_a_poison_event_stops_its_read_model_and_the_other_goes_on(
+    url: str, registry: Registry, kind: str, schema: int, data: str, stops: str, other: str, because: str
+) -> None:
+    poison = insert(url, kind, schema, data)
+    go_on(registry)
+    with projectors(url, read_models()):
+        until(lambda: stops in stopped(url))
+        until(lambda: other in stopped(url) or positions(url)[other] == poison + 2)
+    assert set(stopped(url)) == {stops}
+    at, reason = stopped(url)[stops]
+    assert at == poison
+    assert kind in reason
+    assert because in reason
+    assert positions(url) == {stops: poison - 1, other: poison + 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [("badge.renewed", "{}"), ("badge.revoked", "no JSON"), ("module.withdrawn", "{}")]
+)
+def test_what_comes_before_a_poison_event_is_applied_and_what_comes_after_is_not(
+    url: str, registry: Registry, kind: str, data: str
+) -> None:
+    before = folded(url)
+    poison = insert(url, kind, 1, data)
+    go_on(registry)
+    with projectors(url, read_models()):
+        until(lambda: "badges" in stopped(url) or "catalogue" in stopped(url))
+        until(lambda: all(at in (poison - 1, poison + 2) for at in positions(url).values()))
+    for name in stopped(url):
+        assert positions(url)[name] == poison - 1
+        table = "badge" if name == "badges" else "institution"
+        assert query(url, f"SELECT count(*) FROM {table} WHERE last_position > %s", (poison,)) == [(0,)]
+    assert held(url).keys() >= before.keys()
+
+
+def test_a_stopped_read_model_stays_stopped_when_it_starts_again(url: str, registry: Registry) -> None:
+    poison = insert(url, "badge.revoked", 1, REVOKED)
+    for _ in range(2):
+        with projectors(url, read_models()):
+            until(lambda: "badges" in stopped(url))
+    assert positions(url)["badges"] == poison - 1
+
+
+def test_a_read_model_goes_on_and_says_so_when_the_cause_was_mended(url: str, registry: Registry) -> None:
+    insert(url, "badge.revoked", 1, REVOKED)
+    with projectors(url, read_models()):
+        until(lambda: "badges" in stopped(url))
+    execute(url, "ALTER TABLE event DISABLE TRIGGER event_is_append_only")
+    execute(url, "DELETE FROM event WHERE subject = %s", (NOBODYS,))
+    execute(url, "ALTER TABLE event ENABLE TRIGGER event_is_append_only")
+    go_on(registry)
+    with projectors(url, read_models()):
+        settled(url)
+        until(lambda: stopped(url) == {})
+    assert held(url) == folded(url)
+
+
+def test_the_reason_of_a_stop_holds_no_value_of_a_row(url: str, registry: Registry) -> None:
+    insert(url, "badge.revoked", 1, REVOKED.replace('"l"', '"geheim"'))
+    with projectors(url, read_models()):
+        until(lambda: "badges" in stopped(url))
+    assert "geheim" not in stopped(url)["badges"][1]

@@ -1,0 +1,204 @@
+"""Read models: rows and position move together, one projector at a time, each event once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.app import read_models
+from consumers.projector import apply_page
+from projections.badges import Badges
+from projections.read_model import position
+from registry.application import Registry
+from registry.domain.errors import Refusal
+from registry.events import Event
+from registry.feed import read_log
+from registry.positions import OvertakenError
+from registry.postgres import Cursor
+from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
+from tests.postgres.log import connection, execute, later, query, until, whole_log
+from tests.postgres.projecting import folded, held, positions, projectors, settled
+from tests.support import KEYS
+
+BADGES = Badges()
+MODULE = KEYS.made_id("module", "27UM", REFERENCE)
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM")
+        yield found
+
+
+@pytest.fixture
+def cursor(url: str) -> Iterator[Cursor]:
+    with connection(url, "registry_project") as opened, opened.cursor() as found:
+        yield found
+
+
+def act(registry: Registry, command: str, number: int) -> None:
+    """One command about one of a few badges, or about its institution or module."""
+    badge = KEYS.made_id("badge", "27UM", str(number))
+    match command:
+        case "award":
+            award(registry, "27UM", str(number), f"learner {number % 2}")
+        case "suspend":
+            registry.suspend_badge("27UM", badge, "appeal", "note", ORIGIN)
+        case "reinstate":
+            registry.reinstate_badge("27UM", badge, ORIGIN)
+        case "revoke":
+            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+        case "suspend institution":
+            registry.suspend_institution("27UM", "quality", None, ORIGIN)
+        case "reinstate institution":
+            registry.reinstate_institution("27UM", ORIGIN)
+        case "revise":
+            content = msgspec.structs.replace(CONTENT, name=f"Versie {number}")
+            registry.revise_module("27UM", MODULE, REFERENCE, content, ORIGIN)
+
+
+COMMANDS = st.sampled_from(
+    [
+        "award",
+        "award",
+        "suspend",
+        "reinstate",
+        "revoke",
+        "suspend institution",
+        "reinstate institution",
+        "revise",
+    ]
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    commands=st.lists(st.tuples(COMMANDS, st.integers(0, 3)), max_size=25),
+    pages=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+)
+def test_pages_of_any_size_give_the_rows_that_the_log_gives(
+    url: str, registry: Registry, cursor: Cursor, commands: list[tuple[str, int]], pages: list[int]
+) -> None:
+    for command, number in commands:
+        try:
+            act(registry, command, number)
+        except Refusal:
+            continue
+    last = len(whole_log(url))
+    for model in read_models():
+        at, turn = position(cursor, model.name), 0
+        while at < last:
+            at = apply_page(cursor, model, at, read_log(cursor, at, pages[turn % len(pages)]))
+            turn += 1
+    assert held(url) == folded(url)
+
+
+class Killed(Badges):
+    """Changes its rows, and loses its connection before the commit."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        super().apply(cursor, events)
+        execute(self._url, "SELECT pg_terminate_backend(%s, 5000)", (cursor.connection.info.backend_pid,))
+
+
+def test_a_kill_between_rows_and_position_leaves_both_as_they_were(
+    url: str, registry: Registry, cursor: Cursor
+) -> None:
+    award(registry, "27UM", "1", "a")
+    log = whole_log(url)
+    with pytest.raises(psycopg2.OperationalError):
+        apply_page(cursor, Killed(url), 0, log)
+    assert query(url, "SELECT FROM badge") == []
+    assert positions(url)["badges"] == 0
+    with connection(url, "registry_project") as opened, opened.cursor() as again:
+        assert apply_page(again, BADGES, 0, log) == len(log)
+    assert len(query(url, "SELECT FROM badge")) == 1
+
+
+def test_a_second_projector_that_was_overtaken_changes_nothing(
+    url: str, registry: Registry, cursor: Cursor
+) -> None:
+    badge = award(registry, "27UM", "1", "a")
+    first = whole_log(url)
+    registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
+    apply_page(cursor, BADGES, 0, whole_log(url))
+    rows = query(url, "SELECT * FROM badge")
+    with connection(url, "registry_project") as opened, opened.cursor() as second:
+        for after, page in ((0, first), (0, whole_log(url)), (len(first), whole_log(url)[len(first) :])):
+            with pytest.raises(OvertakenError):
+                apply_page(second, BADGES, after, page)
+    assert query(url, "SELECT * FROM badge") == rows
+    assert positions(url)["badges"] == len(whole_log(url))
+
+
+def test_of_two_projectors_at_the_same_page_one_wins(url: str, registry: Registry) -> None:
+    for number in range(5):
+        award(registry, "27UM", str(number), "a")
+    log = whole_log(url)
+
+    def work() -> int:
+        with connection(url, "registry_project") as opened, opened.cursor() as mine:
+            return apply_page(mine, BADGES, 0, log)
+
+    tried = [later(work) for _ in range(4)]
+    errors = [each.exception(20) for each in tried]
+    assert sorted(type(error).__name__ for error in errors) == ["NoneType"] + ["OvertakenError"] * 3
+    assert held(url).keys() >= {event.subject for event in log if event.type == "badge.awarded"}
+
+
+def position_seen(reader: Cursor) -> int:
+    """Checks that who reads sees the rows of every event up to the position, and of no other."""
+    reader.execute(
+        "SELECT (SELECT position FROM read_model_position WHERE name = 'badges'),"
+        " (SELECT count(*) FROM badge), (SELECT max(last_position) FROM badge)"
+    )
+    at, badges, last = reader.fetchone() or (0, 0, None)
+    assert badges == max(at - 2, 0)
+    assert last is None or last == at
+    return int(at)
+
+
+def test_who_reads_sees_a_position_and_its_rows_together(url: str, registry: Registry) -> None:
+    with projectors(url, [Badges()]), connection(url) as opened, opened.cursor() as reader:
+        writing = later(lambda: [award(registry, "27UM", str(number), "a") for number in range(150)])
+        until(lambda: position_seen(reader) == 152)
+        assert len(writing.result(20)) == 150
+
+
+def test_several_projectors_at_once_do_no_harm_and_one_takes_over_from_another(
+    url: str, registry: Registry
+) -> None:
+    with projectors(url, [*read_models(), *read_models()]) as started:
+        for number in range(10):
+            award(registry, "27UM", str(number), "a")
+        settled(url)
+        for projector in started[:2]:
+            projector.stop()
+        for number in range(10):
+            registry.revoke_badge(
+                "27UM", KEYS.made_id("badge", "27UM", str(number)), "fraud", None, None, ORIGIN
+            )
+        settled(url)
+    assert held(url) == folded(url)
+
+
+def test_a_projector_goes_on_after_its_connections_were_lost(url: str, registry: Registry) -> None:
+    with projectors(url, read_models()):
+        for number in range(3):
+            award(registry, "27UM", str(number), "a")
+            execute(
+                url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'registry_project'",
+            )
+        settled(url)
+    until(lambda: held(url) == folded(url))

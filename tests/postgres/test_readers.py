@@ -1,0 +1,145 @@
+"""Readers: whoever has passed a position has seen every event up to it, whatever writers do meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from registry.feed import Bell, LoggedEvent, StoreFeed
+from registry.postgres import Cursor, Pool
+from registry.writer import COPY_FROM_ROWS, Writer
+from tests.postgres.log import (
+    check_order,
+    holding_the_lock,
+    identities,
+    later,
+    unit,
+    until,
+    waiting_writers,
+    whole_log,
+)
+
+INSERT = (
+    "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
+    " SELECT coalesce(max(position), 0) + 1, %s, 1, 'badge.awarded', 1, clock_timestamp(), '{}' FROM event"
+)
+
+
+@pytest.fixture
+def feed(url: str) -> Iterator[StoreFeed]:
+    pool = Pool(url, "registry_project", 2)
+    yield StoreFeed(pool)
+    pool.close()
+
+
+@pytest.fixture
+def writers(url: str) -> Iterator[list[Writer]]:
+    opened = [Writer(url), Writer(url)]
+    yield opened
+    for writer in opened:
+        writer.close()
+
+
+class Reader:
+    """Follows the log from where it is, and never looks back."""
+
+    def __init__(self, feed: StoreFeed) -> None:
+        self._feed = feed
+        self._done = threading.Event()
+        self.seen: list[LoggedEvent] = []
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        while not self._done.is_set():
+            self._read()
+
+    def _read(self) -> None:
+        self.seen += self._feed.read(self.seen[-1].position if self.seen else 0, 7)
+
+    def stop(self, last: int) -> list[LoggedEvent]:
+        """All that it has seen, when it has come to the last position."""
+        until(lambda: bool(self.seen) and self.seen[-1].position >= last)
+        self._done.set()
+        self._thread.join()
+        return self.seen
+
+
+def open_append(cursor: Cursor, subject: str) -> None:
+    """Inserts an event in a transaction that stays open."""
+    cursor.execute(INSERT, (subject,))
+
+
+@pytest.mark.parametrize("size", [1, COPY_FROM_ROWS])
+def test_no_later_event_is_seen_before_an_append_in_the_middle_is_committed(
+    url: str, feed: StoreFeed, writers: list[Writer], size: int
+) -> None:
+    writers[0].append(unit())
+    reader = Reader(feed)
+    with holding_the_lock(url) as cursor:
+        open_append(cursor, "in the middle")
+        others = [later(partial(writer.append, unit(size))) for writer in writers]
+        until(lambda: waiting_writers(url) == 2)
+        until(lambda: len(reader.seen) == 1)
+        assert [other.done() for other in others] == [False, False]
+    last = max(position for other in others for position in other.result(20))
+    seen = reader.stop(last)
+    assert [event.subject for event in seen].index("in the middle") == 1
+    assert seen == whole_log(url)
+    check_order(seen)
+
+
+def test_an_append_rolled_back_leaves_its_position_to_the_next(
+    url: str, feed: StoreFeed, writers: list[Writer]
+) -> None:
+    reader = Reader(feed)
+    with holding_the_lock(url) as cursor:
+        open_append(cursor, "rolled back")
+        other = later(lambda: writers[0].append(unit()))
+        until(lambda: waiting_writers(url) == 1)
+        cursor.execute("ROLLBACK; BEGIN")
+    assert other.result(20) == [1]
+    assert "rolled back" not in {event.subject for event in reader.stop(1)}
+
+
+def test_a_reader_sees_each_event_once_and_in_order_while_transactions_stay_open(
+    url: str, feed: StoreFeed, writers: list[Writer]
+) -> None:
+    readers = [Reader(feed) for _ in range(2)]
+    done = threading.Event()
+
+    def write(writer: Writer, size: int) -> int:
+        acknowledged = 0
+        while not done.is_set():
+            acknowledged += len(writer.append(unit(size)))
+        return acknowledged
+
+    sizes = (1, 2, COPY_FROM_ROWS)
+    workers = [later(partial(write, writer, size)) for writer in writers for size in sizes]
+    for number in range(30):
+        with holding_the_lock(url) as cursor:
+            open_append(cursor, f"held {number}")
+            time.sleep(0.01)
+            if number % 3 == 2:
+                cursor.execute("ROLLBACK; BEGIN")
+    done.set()
+    acknowledged = sum(worker.result(20) for worker in workers)
+    log = whole_log(url)
+    check_order(log)
+    assert len(log) == acknowledged + 20
+    for reader in readers:
+        assert identities(reader.stop(log[-1].position)) == identities(log)
+
+
+def test_who_waits_for_new_events_is_woken_by_the_bell(url: str) -> None:
+    pool, bell = Pool(url, "registry_project", 1), Bell()
+    feed = StoreFeed(pool, bell, poll_seconds=60)
+    waiting = later(feed.wait)
+    bell.ring()
+    waiting.result(5)
+    feed.read(0, 1)
+    pool.close()
