@@ -26,14 +26,15 @@ from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import events as event_lookups
 from api.openapi import describe
+from api.problems import NotFound
 from api.waiting import Positions
 from consumers.projector import Projector
 from projections.badges import Badges
 from projections.catalogue import Catalogue
 from projections.read_model import ReadModel
 from registry.application import Registry
+from registry.domain import values
 from registry.domain.errors import InvalidInput
-from registry.domain.values import day_in_amsterdam
 from registry.feed import Bell, StoreFeed
 from registry.keys import Keys
 from registry.postgres import Pool
@@ -132,7 +133,7 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
         app.state.positions = Positions(reading)
         app.state.metrics = metrics
         app.state.clock = clock
-        app.state.today = lambda: day_in_amsterdam(clock())
+        app.state.today = lambda: values.day_in_amsterdam(clock())
         app.state.parts = parts
         problems.add_handlers(app)
     outer.include_router(health.router)
@@ -186,13 +187,23 @@ def _let_others_read_the_document(app: FastAPI) -> None:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """A query parameter that the route does not have, or that comes twice, is refused, not passed over."""
-    if not request.url.query:
+    """A query parameter that the route does not have, or that comes twice, is refused, not passed over.
+
+    A control character names nothing in a path, and is refused in a query.
+    """
+    if not all(values.is_line(value) for value in request.path_params.values()):
+        raise NotFound
+    if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
     known = _known_parameters(request.scope["route"], request.app)
     wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
     wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
+    wrong += [
+        (f"/{name}", "holds a control, bidirectional or surrogate character")
+        for name, value in request.query_params.items()
+        if name in known and not values.is_line(value)
+    ]
     if wrong:
         raise InvalidInput(*wrong)
 

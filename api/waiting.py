@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from fastapi import Query, Request
@@ -34,12 +34,12 @@ class Positions:
         self._polling: dict[str, asyncio.Task[None]] = {}
         self._waiting = 0
 
-    async def wait(self, name: str, wanted: int) -> None:
-        """Returns when the read model `name` holds position `wanted`."""
-        if self._known.get(name, 0) >= wanted:
-            return
-        await self._poll(name)
-        if self._known[name] >= wanted:
+    async def wait(self, names: Sequence[str], wanted: int) -> None:
+        """Returns when all these read models hold position `wanted`."""
+        behind = [name for name in names if self._known.get(name, 0) < wanted]
+        for name in behind:
+            await self._poll(name)
+        if all(self._known[name] >= wanted for name in behind):
             return
         if wanted > await run_in_threadpool(self._last):
             raise InvalidInput(("/minPosition", "lies beyond the end of the log"))
@@ -48,9 +48,10 @@ class Positions:
         self._waiting += 1
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                while self._known[name] < wanted:
+                while behind := [name for name in behind if self._known[name] < wanted]:
                     await asyncio.sleep(POLL_SECONDS)
-                    await self._poll(name)
+                    for name in behind:
+                        await self._poll(name)
         except TimeoutError:
             raise NotReady(f"The answer does not hold position {wanted} yet; try again soon.") from None
         finally:
@@ -78,7 +79,6 @@ def held_by(*names: str) -> Callable[..., Awaitable[None]]:
     async def wait(request: Request, min_position: MinPosition = None) -> None:
         if min_position is not None:
             positions: Positions = request.app.state.positions
-            for name in names:
-                await positions.wait(name, min_position)
+            await positions.wait(names, min_position)
 
     return wait

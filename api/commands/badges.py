@@ -16,9 +16,10 @@ from api.fields import (
     AwardDay,
     Day,
     Description,
+    EduId,
     Email,
+    Eppn,
     Grade,
-    Identifier,
     Name,
     Note,
     Reference,
@@ -40,8 +41,8 @@ router = APIRouter(tags=["badges"])
 class LearnerBody(Body):
     """Who learnt: exactly one of eduId and eppn. Name and e-mail never identify."""
 
-    edu_id: Identifier | None = None
-    eppn: Identifier | None = None
+    edu_id: EduId | None = None
+    eppn: Eppn | None = None
     name: Name | None = None
     email: Email | None = None
 

@@ -26,6 +26,7 @@ from projections.badges import BadgeRow, Filter, Owner
 from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
+from registry.domain.values import clean_line
 from registry.postgres import Cursor as DatabaseCursor
 from registry.tokens import Principal
 
@@ -138,7 +139,7 @@ def _filter(
     """A reference is not stored in the clear: it is looked for by the id that follows from it."""
     if reference is not None and principal.role == "auditor":
         raise InvalidInput(("/reference", "is private to the institution; an auditor asks by badge id"))
-    badge_id = None if reference is None else keys_of(request).made_id("badge", brin, reference)
+    badge_id = None if reference is None else keys_of(request).made_id("badge", brin, clean_line(reference))
     return Filter(badge_id, status, awarded_from, awarded_until)
 
 

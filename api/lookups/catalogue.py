@@ -16,7 +16,7 @@ from api.routes import ModuleId, answers
 from api.waiting import held_by
 from projections import catalogue
 from projections.catalogue import InstitutionRow, ModuleFilter, ModuleRow
-from registry.domain.values import BRIN
+from registry.domain.values import BRIN, clean_line
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 
@@ -65,7 +65,7 @@ def list_modules(
     cursor: Cursor = None,
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
-    wanted = ModuleFilter(institution, reference, withdrawn)
+    wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
     with pool_of(request).cursor() as database:
         rows = catalogue.list_modules(database, wanted, now(request), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.position)

@@ -30,6 +30,11 @@ _FORBIDDEN_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u202
 _NINE_DIGITS = re.compile(r"[0-9]{9}", re.ASCII)
 
 
+def is_line(value: object) -> bool:
+    """Whether a text holds no control, bidirectional or surrogate character."""
+    return _FORBIDDEN.search(str(value)) is None
+
+
 def clean_line(value: str) -> str:
     """One line in NFC, without control or bidirectional characters."""
     if _FORBIDDEN.search(value):
@@ -46,12 +51,18 @@ def clean_text(value: str) -> str:
 
 
 def no_citizen_number(value: str) -> str:
-    """Refuses what may be a Dutch citizen number (nine digits, before any `@`).
+    """Refuses what may be a Dutch citizen number: exactly nine digits.
 
     UAVG article 46 lets such a number be processed only where a law prescribes it; none does here.
     """
-    if _NINE_DIGITS.fullmatch(value.partition("@")[0]):
+    if _NINE_DIGITS.fullmatch(value):
         raise ValueError("has nine digits and may be a citizen number, which is never taken; send an eduID")
+    return value
+
+
+def no_citizen_number_before_at(value: str) -> str:
+    """The same of the local part of an eppn."""
+    no_citizen_number(value.partition("@")[0])
     return value
 
 

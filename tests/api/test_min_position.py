@@ -16,6 +16,7 @@ from tests.api.asking import (
     awarded,
     held_up,
     last_position,
+    module_body,
     ok,
     on_a_socket,
     refused,
@@ -104,6 +105,23 @@ def test_a_list_waits_for_the_catalogue_too_where_it_needs_it(service: Service) 
             reads = [threads.submit(institution, "GET", path, params=after) for path in paths]
             time.sleep(0.3)
         assert [read.result().status_code for read in reads] == [200, 200, 200]
+
+
+def test_a_read_that_needs_two_read_models_waits_no_longer_than_one_that_needs_one(
+    service: Service,
+) -> None:
+    brin, institution = admitted(service)
+    service.settle()
+    with held_up(service.url, "institution", "module"), ThreadPoolExecutor(1) as threads:
+        with held_up(service.url, "badge"):
+            ok(institution("POST", "/v1/modules", module_body(reference="LATER")), 201)
+            after = {"minPosition": awarded(institution)["position"]}
+            began = time.monotonic()
+            read = threads.submit(institution, "GET", f"/v1/institutions/{brin}/badges", params=after)
+            time.sleep(waiting.LONGEST_SECONDS - 1)
+        refused(read.result(), 503, "not-ready")
+        # The limit is the contract's; waiting for one after the other would take nearly twice as long.
+        assert time.monotonic() - began < waiting.LONGEST_SECONDS + 2.5
 
 
 def test_beyond_200_waiting_reads_are_turned_away_while_awards_go_on(service: Service) -> None:

@@ -21,7 +21,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from tests.end_to_end.client import Client, until
-from tests.end_to_end.servers import OtherPostgres, embedded_url, end_server
+from tests.end_to_end.servers import OtherPostgres, children, embedded_url, end_server
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGISTRY = str(Path(sys.executable).with_name("registry"))
@@ -144,15 +144,17 @@ class Running:
         return self.process.returncode
 
     def end(self) -> None:
-        """Whatever state it is in, it is gone afterwards."""
+        """Whatever state it is in, it is gone afterwards, and what it waits for too."""
         if self.process.poll() is None:
-            self.process.kill()
+            for pid in (self.pid, *children(self.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._close()
 
     def _close(self) -> None:
         self.process.wait(30)
         self._reader.join(30)
-        if self.process.stdout is not None:
+        if self.process.stdout is not None and not self._reader.is_alive():
             self.process.stdout.close()
 
 

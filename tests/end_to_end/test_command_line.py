@@ -270,8 +270,9 @@ def test_the_curl_lines_name_the_address_that_was_given_by_the_system(
     serving: Serving, workshop: Workshop
 ) -> None:
     trying = workshop.serve(serving.data, "--demo", port=0)
+    address = trying.address
     for _ in range(3):
-        assert trying.line(r"^curl .*?(http://[0-9.:]+)/") == trying.address
+        assert trying.line(r"^curl .*?(http://[0-9.:]+)/") == address
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from registry.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from registry.postgres import UnavailableError
-from tests.postgres.log import execute, later, query, until
+from tests.postgres.log import execute, query, until
 
 USER = """
 import sys, time
@@ -110,25 +110,23 @@ def test_a_socket_folder_that_others_may_enter_is_refused(home: Path) -> None:
     folder = socket_folder(embedded)
     folder.chmod(0o755)
     try:
-        with pytest.raises(EmbeddedPostgresError, match="private"):
-            embedded.__enter__()
+        with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
+            pass
     finally:
         folder.chmod(0o700)
-        embedded.__exit__(None, None, None)
 
 
-def test_a_socket_folder_that_is_a_link_is_refused(home: Path, tmp_path: Path) -> None:
+def test_a_socket_folder_that_is_a_link_is_refused(home: Path) -> None:
     embedded = EmbeddedPostgres(home)
     folder = socket_folder(embedded)
-    folder.rename(tmp_path / "real")
-    folder.symlink_to(tmp_path / "real")
+    real = folder.rename(folder.with_name(f"{folder.name}-real"))
+    folder.symlink_to(real)
     try:
-        with pytest.raises(EmbeddedPostgresError, match="private"):
-            embedded.__enter__()
+        with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
+            pass
     finally:
         folder.unlink()
-        (tmp_path / "real").rename(folder)
-        embedded.__exit__(None, None, None)
+        real.rename(folder)
 
 
 def test_the_last_user_stops_the_server(home: Path) -> None:
@@ -186,13 +184,8 @@ def test_a_killed_server_is_found_again_by_the_next_user(home: Path) -> None:
         process.kill()
         process.wait()
     kill_server(home)
-    embedded = EmbeddedPostgres(home)
-    entered = later(embedded.__enter__)
-    try:
-        entered.result(20)
+    with EmbeddedPostgres(home) as embedded:
         assert words(embedded) == [("still here",)]
-    finally:
-        embedded.__exit__(None, None, None)
     assert server(home) is None
 
 

@@ -21,7 +21,7 @@ def test_without_an_environment_the_defaults_of_the_contract_hold() -> None:
 def test_every_setting_is_read() -> None:
     found = read_settings(
         {
-            "REGISTRY_DATABASE_URL": "postgresql://user@db/registry",
+            "REGISTRY_DATABASE_URL": "postgresql://user:geheim@db/registry",
             "REGISTRY_DATA_DIR": "/srv/données",
             "REGISTRY_HOST": "0.0.0.0",
             "REGISTRY_PORT": "8080",
@@ -85,6 +85,7 @@ def test_an_ipv6_host_stands_in_brackets_in_the_address() -> None:
         "postgresql://user:geheim@db:5432/registry",
         "postgresql://user:ge@heim:geheim@db/registry",
         "postgresql://:geheim@db/registry",
+        "postgresql://user:geheim/geheim?geheim#geheim@db/registry",
         "postgresql://user@db/registry?password=geheim",
         "postgres:///registry?user=user&password=geheim&host=/tmp",
         "postgresql://user:geheim@[::1]:5432/registry",
