@@ -36,10 +36,11 @@ class Positions:
 
     async def wait(self, names: Sequence[str], wanted: int) -> None:
         """Returns when all these read models hold position `wanted`."""
-        behind = [name for name in names if self._known.get(name, 0) < wanted]
-        for name in behind:
+        # Asked anew each time: a crash of PostgreSQL may take a read model back by a few events.
+        for name in names:
             await self._poll(name)
-        if all(self._known[name] >= wanted for name in behind):
+        behind = [name for name in names if self._known[name] < wanted]
+        if not behind:
             return
         if wanted > await run_in_threadpool(self._last):
             raise InvalidInput(("/minPosition", "lies beyond the end of the log"))

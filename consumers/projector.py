@@ -20,7 +20,7 @@ import psycopg2
 from projections.read_model import ReadModel, position
 from registry.feed import LOG, LoggedEvent
 from registry.positions import OvertakenError, advance
-from registry.postgres import LOST, Connection, Cursor, UnavailableError, connect
+from registry.postgres import Connection, Cursor, connect, is_lost
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0
@@ -72,10 +72,11 @@ class Projector:
                     self._work(connection)
                 finally:
                     connection.close()
-            except (UnavailableError, *LOST) as error:
-                log.warning("%s waits for PostgreSQL (%s)", self._model.name, type(error).__name__)
             except OvertakenError as error:
                 log.warning("%s", error)
+            except Exception as error:
+                # Whatever it was, it begins again: a read model never stays behind unsaid.
+                log.warning("%s begins again after %s", self._model.name, type(error).__name__)
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, connection: Connection) -> None:
@@ -111,9 +112,11 @@ def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[Logg
     """
     try:
         return _apply(cursor, model, after, page)
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, OvertakenError):
+    except OvertakenError:
         raise
-    except Exception:
+    except Exception as error:
+        if is_lost(cursor.connection, error):
+            raise
         return _apply_singly(cursor, model, after, page)
 
 
@@ -139,9 +142,11 @@ def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[L
     for logged in page:
         try:
             after = _apply(cursor, model, after, [logged])
-        except (psycopg2.OperationalError, psycopg2.InterfaceError, OvertakenError):
+        except OvertakenError:
             raise
         except Exception as error:
+            if is_lost(cursor.connection, error):
+                raise
             # A database error's text can hold a row's values; its class cannot.
             reason = type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
             raise PoisonError(logged.position, logged.type, reason) from error

@@ -130,16 +130,40 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"PostgreSQL did not start; see {self._folder / 'server.log'}")
             # A server that was killed may seem to run for a moment, and its children hold its memory.
+            self._forget_another_process()
             if self._pg_ctl("status", check=False).returncode != 0:
                 self._configure()
                 log = str(self._folder / "server.log")
                 self._pg_ctl("start", "-w", "-t", str(START_SECONDS), "-l", log, check=False)
             time.sleep(0.1)
 
+    def _forget_another_process(self) -> None:
+        """Removes the note of a server that was killed, when its number is another process by now.
+
+        Where this process is the server's parent, as in a container, it takes note of its end first.
+        """
+        note = self._data / "postmaster.pid"
+        with suppress(OSError, ValueError, IndexError):
+            number = int(note.read_text().split()[0])
+            with suppress(OSError):
+                os.waitpid(number, os.WNOHANG)
+            if Path(f"/proc/{number}/comm").read_text().strip() != "postgres" and not self._has_children():
+                note.unlink(missing_ok=True)
+
+    def _has_children(self) -> bool:
+        """Whether a process of the server that was killed is still at work on the data."""
+        for place in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if place.resolve() == self._data.resolve():
+                    return True
+        return False
+
     def _create_cluster(self) -> None:
         """Makes the cluster beside its place and moves it there: a kill halfway leaves no half cluster."""
-        draft = self._folder / "data.new"
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in self._folder.glob("data.new*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own: the initdb of a process that was killed may still be at work.
+        draft = self._folder / f"data.new-{os.getpid()}-{time.monotonic_ns()}"
         self._run(
             "initdb",
             *(

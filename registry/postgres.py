@@ -28,6 +28,23 @@ PATIENCE_MS = 5_000
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
+# Classes of SQLSTATE that speak of the server and not of what was asked: connection, rollback by
+# conflict, resources, state (locks), operator intervention.
+_OF_THE_SERVER = ("08", "40", "53", "55", "57")
+
+
+def is_lost(connection: Connection, error: Exception) -> bool:
+    """Whether an error is of the connection or the server, so that the same may work later.
+
+    psycopg2 tells a lost server by several classes, without a code.
+    """
+    if connection.closed or isinstance(error, psycopg2.InterfaceError):
+        return True
+    if not isinstance(error, psycopg2.DatabaseError):
+        return False
+    return error.pgcode is None or error.pgcode[:2] in _OF_THE_SERVER
+
+
 class UnavailableError(Exception):
     """PostgreSQL cannot be reached, or is too busy to answer in time."""
 
@@ -70,8 +87,10 @@ class Pool:
             try:
                 with connection.cursor() as cursor:
                     yield cursor
-            except LOST as error:
-                self.close()  # the server went, and the idle connections with it
+            except psycopg2.Error as error:
+                if not is_lost(connection, error):
+                    raise
+                self.close()  # the idle connections went with it
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
             finally:
                 self._give_back(connection)

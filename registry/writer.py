@@ -27,6 +27,7 @@ from registry.postgres import (
     UnavailableError,
     connect,
     copy_rows,
+    is_lost,
 )
 from registry.vault import PrivateRow
 
@@ -202,12 +203,12 @@ class Writer:
         except Exception as error:
             # Whatever it was, the connection may stand in a transaction: what came next would be
             # acknowledged, and never committed.
-            lost = bool(connection.closed)
+            lost = is_lost(connection, error)
             self._reset()
-            if lost:
-                raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
             if isinstance(error, TRY_AGAIN):
                 raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
+            if lost:
+                raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
             raise
 
     def _connected(self) -> Connection:

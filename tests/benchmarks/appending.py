@@ -58,7 +58,7 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
 def appended_per_second(recorder: EventRecorder, maker: material.Maker, seconds: float) -> float:
     """Threads that append one award after the other, relying on institution and module as an award does."""
     relied_on = {material.BRIN: 2, maker.module_id: 2}
-    units = [material.unit([each], relied_on) for each in maker.awards(int(MOST_PER_SECOND * seconds))]
+    units = [material.unit([each], relied_on) for each in maker.alike(int(MOST_PER_SECOND * seconds))]
     counts, start = [0] * WRITERS, threading.Barrier(WRITERS + 1)
     until = 0.0
 

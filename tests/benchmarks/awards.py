@@ -16,7 +16,7 @@ from tests.benchmarks.processes import child, cpu_seconds, python
 from tests.benchmarks.servers import Server
 
 CLIENTS = 64
-SECONDS = 4.0
+SECONDS = 3.0
 _numbers = itertools.count(0, 1_000_000)
 
 

@@ -59,7 +59,7 @@ def _rates(
     spent = [0.0, 0.0]
     for _ in range(BATCHES):
         for place, write in enumerate((ours, peer)):
-            batch = maker.awards(BATCH)
+            batch = maker.alike(BATCH)
             began = time.perf_counter()
             write(batch)
             spent[place] += time.perf_counter() - began

@@ -16,9 +16,10 @@ from typing import Any
 
 from registry import setup, tokens
 from tests import support
-from tests.benchmarks import material, stock
+from tests.benchmarks import material
 from tests.benchmarks.processes import child, port_of, python
 from tests.benchmarks.servers import Server, address, parts
+from tests.benchmarks.stock import application as stock
 
 START_SECONDS = 60
 SETTLE_SECONDS = 60
@@ -72,11 +73,11 @@ def ours(server: Server, folder: Path) -> Iterator[Candidate]:
 
 @contextmanager
 def peer(server: Server) -> Iterator[Candidate]:
-    """The reference program `stock.py`, with the same institution and module."""
+    """The reference program in `stock`, with the same institution and module."""
     environment = stock_environment(server.empty())
     token = stock.prepare(environment, support.INSTITUTION, support.MODULE, material.BRIN)
     # Not `-m`: the library stores the names of its classes, and they are not `__main__`'s.
-    command = [sys.executable, "-c", "from tests.benchmarks.stock import main; main()"]
+    command = [sys.executable, "-c", "from tests.benchmarks.stock.service import main; main()"]
     with child(command, environment=environment) as process:
         port = port_of(process, START_SECONDS)
 

@@ -25,10 +25,13 @@ from registry.feed import StoreFeed
 from registry.postgres import Pool, connect
 from registry.store import EventRecorder
 from tests import support
-from tests.benchmarks import material, stock
+from tests.benchmarks import material
 from tests.benchmarks.candidates import stock_environment
 from tests.benchmarks.measure import Compared, Goal, take_turns
 from tests.benchmarks.servers import Server
+from tests.benchmarks.stock import application as stock
+from tests.benchmarks.stock.domain import Badge, Module
+from tests.benchmarks.stock.projection import BadgeProjection, runner
 
 EVENTS = 20_000
 PEER_EVENTS = 3_000
@@ -71,13 +74,13 @@ def _peer(server: Server, log: str) -> float:
     environment = stock_environment(server.copy(log))
     _Counted.left, _Counted.done = PEER_EVENTS, threading.Event()
     began = time.perf_counter()
-    with stock.runner(environment, _Counted):
+    with runner(environment, _Counted):
         if not _Counted.done.wait(PATIENCE_SECONDS):
             raise RuntimeError("the library's runner did not come to the end")
         return PEER_EVENTS / (time.perf_counter() - began)
 
 
-class _Counted(stock.BadgeProjection):
+class _Counted(BadgeProjection):
     """Says when it has processed the last event."""
 
     name = "badges"
@@ -122,8 +125,8 @@ def _fill(url: str) -> None:
 def _fill_peer(url: str) -> None:
     environment = stock_environment(url)
     stock.prepare(environment, support.INSTITUTION, support.MODULE, material.BRIN)
-    module_id = stock.Module.create_id(material.BRIN, support.MODULE["reference"])
-    badges: list[stock.Badge] = []
+    module_id = Module.create_id(material.BRIN, support.MODULE["reference"])
+    badges: list[Badge] = []
     with stock.Registry(environment) as registry:
         for new, number in _shape(PEER_EVENTS):
             if new:
@@ -133,9 +136,9 @@ def _fill_peer(url: str) -> None:
             registry.save(badges[number])
 
 
-def _peer_badge(module_id: UUID) -> stock.Badge:
+def _peer_badge(module_id: UUID) -> Badge:
     badge_id = uuid4()
-    return stock.Badge(
+    return Badge(
         badge_id=badge_id,
         client="benchmark",
         institution=material.BRIN,

@@ -34,7 +34,7 @@ class Server:
     def version(self) -> str:
         connection = connect(self._databases.url("postgres"))
         try:
-            return str(connection.server_version)
+            return str(connection.info.parameter_status("server_version"))
         finally:
             connection.close()
 

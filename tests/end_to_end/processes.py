@@ -74,6 +74,12 @@ def registry(*words: str, seconds: float = 60, **settings: object) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+@functools.cache
+def explained(command: str) -> Done:
+    """What a command's `--help` says."""
+    return registry(*command.split(), "--help")
+
+
 # Processes that go on until they are told to stop.
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tests.end_to_end.processes import PROJECT, Done, registry
+from tests.end_to_end.processes import PROJECT, explained
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md")
 FENCED = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
@@ -43,13 +43,9 @@ def test_every_make_target_in_the_documents_exists_and_the_readme_says_how_to_st
 
 
 def test_every_registry_command_and_option_in_the_documents_exists() -> None:
-    explained: dict[tuple[str, ...], Done] = {}
     for words in (words for program, words in all_typed() if program == "registry"):
         depth = 2 if words[0] == "token" else 1
-        command = tuple(word for word in words[:depth] if not word.startswith("-"))
-        if command not in explained:
-            explained[command] = registry(*command, "--help")
-        done = explained[command]
+        done = explained(" ".join(word for word in words[:depth] if not word.startswith("-")))
         assert done.status == 0, (words, done.err)
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert option in done.out, words

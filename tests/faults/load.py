@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import random
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -79,9 +78,9 @@ class Load:
             settle(self.oracle, clients, last)
             events = self.tail.to_the_end(auditor)
             check_log(events, self.oracle, self._others)
+            _wait_for(auditor, len(events))
             intents = self.oracle.intents
             check_private_parts(rng.sample(intents, min(len(intents), 25)), clients)
-            _wait_for(auditor, len(events))
             check_read_models(events, auditor)
             again = Tail()
             again.to_the_end(auditor)
@@ -166,9 +165,3 @@ def _wait_for(client: Client, position: int) -> None:
         return all(model["position"] == position for model in models)
 
     until(reached, 20, "read models that hold the whole log")
-
-
-def seconds_until_ready(ready: Callable[[], bool], limit: float) -> float:
-    began = time.monotonic()
-    until(ready, limit, "an answer from the service with its database")
-    return time.monotonic() - began

@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import signal
+import time
 from contextlib import suppress
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.end_to_end.client import Answer, Client, free_port, until
 from tests.end_to_end.processes import Serving, Workshop
 from tests.end_to_end.servers import backends, children, embedded_url, make_token, postmaster
-from tests.faults.load import Load, seconds_until_ready
+from tests.faults.load import Load
 from tests.faults.oracle import REVOCATION, award_body
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "5"))
@@ -42,13 +43,12 @@ def kill(victim: str, serving: Serving, rng: random.Random) -> None:
     if victim in ("service", "both"):
         serving.kill()
     if victim in ("postgres", "both"):
-        kill_postgres(server, whole=rng.random() < 0.5)
+        # Its first process alone (the others then end by themselves), or all of them at once.
+        kill_all([server, *(children(server) if rng.random() < 0.5 else [])])
 
 
-def kill_postgres(server: int, *, whole: bool) -> None:
-    """Its first process alone (the others then end by themselves), or all of them at once."""
-    victims = [server, *(children(server) if whole else [])]
-    for pid in victims:
+def kill_all(pids: list[int]) -> None:
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -58,15 +58,16 @@ def test_what_a_reader_has_waited_for_stays_seen_when_postgresql_is_killed(works
     serving = workshop.serve(workshop.data())
     serving.settled()
     token = make_token(embedded_url(serving.data), "institution", institution="27UM")
-    for number in range(2):
+    for number in range(3):
         with serving.client(token) as client:
             badge = client.ask("POST", "/v1/badges", award_body("27UM", f"seen-{number}")).json["id"]
             position = client.ask("POST", f"/v1/badges/{badge}/revocation", REVOCATION).json["position"]
             path = f"/v1/badges/{badge}/status?minPosition={position}"
-            before = client.ask("GET", path)
             server = postmaster(serving.data)
             assert server is not None
-            kill_postgres(server, whole=True)
+            everyone = [server, *children(server)]
+            before = client.ask("GET", path)
+            kill_all(everyone)
             assert before.json["status"] == "revoked"
 
             def again(client: Client = client, path: str = path) -> Answer | None:
@@ -96,11 +97,15 @@ def test_nothing_acknowledged_is_lost_or_doubled_whoever_is_killed(workshop: Wor
         load.start()
         load.more(20, seconds=20)
         load.more(rng.randrange(1, 150), seconds=20)
+        server, began = postmaster(data), time.monotonic()
         kill(victim, serving, rng)
         if victim in ("service", "both"):
             serving = workshop.serve(data, port=port)
             assert serving.address
-        away = seconds_until_ready(serving.ready, READY_SECONDS)
+        if victim in ("postgres", "both"):
+            until(lambda old=server: postmaster(data) not in (None, old), READY_SECONDS, "another PostgreSQL")  # type: ignore[misc]
+        until(serving.ready, READY_SECONDS, "an answer from the service with its database")
+        away = time.monotonic() - began
         load.more(30, seconds=20)
         load.stop()
         events = load.check(rng)

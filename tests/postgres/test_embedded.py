@@ -26,6 +26,13 @@ with EmbeddedPostgres(Path(sys.argv[1])):
     time.sleep(600)
 """
 
+# As in a container without an init process: who is orphaned becomes a child of this process.
+ADOPTING_USER = f"""
+import ctypes
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+{USER}"""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -66,9 +73,9 @@ def answers(embedded: EmbeddedPostgres) -> bool:
 
 
 @contextmanager
-def another_user(home: Path) -> Iterator[subprocess.Popen[str]]:
+def another_user(home: Path, program: str = USER) -> Iterator[subprocess.Popen[str]]:
     """Another process that uses the server."""
-    command = [sys.executable, "-c", USER, str(home)]
+    command = [sys.executable, "-c", program, str(home)]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -177,6 +184,15 @@ def test_a_killed_server_is_started_again_while_it_is_in_use(home: Path) -> None
         until(lambda: server(home) not in (None, killed) and answers(embedded))
         assert query(embedded.url, "SELECT * FROM written") == [(1,)]
     assert server(home) is None
+
+
+def test_a_killed_server_is_started_again_by_a_process_that_is_its_parent(home: Path) -> None:
+    embedded = EmbeddedPostgres(home)
+    with another_user(home, ADOPTING_USER):
+        killed = kill_server(home)
+        until(lambda: server(home) not in (None, killed) and answers(embedded))
+    with embedded:
+        assert words(embedded) == [("still here",)]
 
 
 def test_a_killed_server_is_found_again_by_the_next_user(home: Path) -> None:

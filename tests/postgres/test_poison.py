@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from api.app import read_models
 from registry.application import Registry
-from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from registry.events import ModuleRegistered, canonical
+from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import execute, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
 
@@ -86,6 +88,26 @@ def test_what_comes_before_a_poison_event_is_applied_and_what_comes_after_is_not
         table = "badge" if name == "badges" else "institution"
         assert query(url, f"SELECT count(*) FROM {table} WHERE last_position > %s", (poison,)) == [(0,)]
     assert held(url).keys() >= before.keys()
+
+
+def test_an_event_that_is_too_large_for_an_index_stops_its_read_model_like_any_other(
+    url: str, registry: Registry
+) -> None:
+    fact = ModuleRegistered(
+        channel="import",
+        client="cli",
+        institution="27UM",
+        reference=secrets.token_urlsafe(8_000),
+        version=1,
+        content_hash="00" * 32,
+        content=CONTENT,
+    )
+    poison = insert(url, fact.TYPE, 1, canonical(fact).decode())
+    go_on(registry)
+    with projectors(url, read_models()):
+        until(lambda: "catalogue" in stopped(url))
+        until(lambda: positions(url)["badges"] == poison + 2)
+    assert stopped(url)["catalogue"][0] == poison
 
 
 def test_a_stopped_read_model_stays_stopped_when_it_starts_again(url: str, registry: Registry) -> None:

@@ -1,0 +1,114 @@
+"""Lists read page by page hold each item once, whatever is recorded meanwhile."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from api import cursors
+from api.app import read_models
+from projections import badges, catalogue
+from projections.read_model import asking, institution
+from registry.application import Registry
+from registry.postgres import Pool
+from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
+from tests.postgres.log import later
+from tests.postgres.projecting import projectors, settled
+
+NOW = dt.datetime.now(dt.UTC)
+LIMIT = 7
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM")
+        yield found
+
+
+@pytest.fixture
+def reading(url: str) -> Iterator[Pool]:
+    pool = Pool(url, "registry_read", 2)
+    yield pool
+    pool.close()
+
+
+def badge_pages(pool: Pool) -> Iterator[list[badges.BadgeRow]]:
+    cursor: str | None = None
+    while True:
+        before = cursors.decode_position("badges", cursor, 2**62)
+        asker = institution("27UM")
+        with asking(pool, asker) as opened:
+            rows = badges.list_badges(
+                opened, asker, "institution", "27UM", badges.Filter(), NOW, before, LIMIT + 1
+            )
+        shown, cursor = cursors.page("badges", rows, LIMIT, lambda row: row.award_position)
+        yield shown
+        if cursor is None:
+            return
+
+
+def module_pages(pool: Pool) -> Iterator[list[catalogue.ModuleRow]]:
+    cursor: str | None = None
+    while True:
+        after = cursors.decode_position("modules", cursor, 0)
+        with pool.cursor() as opened:
+            rows = catalogue.list_modules(opened, catalogue.ModuleFilter(), NOW, after, LIMIT + 1)
+        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.position)
+        yield shown
+        if cursor is None:
+            return
+
+
+def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(
+    url: str, registry: Registry, reading: Pool
+) -> None:
+    first = [award(registry, "27UM", f"first {number}", "a").id for number in range(30)]
+    done = threading.Event()
+
+    def write() -> int:
+        count = 0
+        while count == 0 or not done.is_set():
+            badge = award(registry, "27UM", f"more {count}", "b")
+            registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
+            registry.suspend_badge("27UM", first[count % 30], "appeal", None, ORIGIN)
+            count += 1
+        return count
+
+    with projectors(url, read_models()):
+        settled(url)
+        writing = later(write)
+        for _ in range(5):
+            found = [row.id for page in badge_pages(reading) for row in page]
+            assert len(found) == len(set(found))
+            assert [badge for badge in found if badge in first] == first[::-1]
+        done.set()
+        writing.result(20)
+
+
+def test_pages_of_modules_hold_each_module_once_while_others_are_recorded(
+    url: str, registry: Registry, reading: Pool
+) -> None:
+    first = [registry.register_module("27UM", f"first {n}", CONTENT, ORIGIN).id for n in range(20)]
+    done = threading.Event()
+
+    def write() -> int:
+        count = 0
+        while count == 0 or not done.is_set():
+            registry.register_module("27UM", f"more {count}", CONTENT, ORIGIN)
+            registry.withdraw_module("27UM", first[count % 20], None, ORIGIN)
+            count += 1
+        return count
+
+    with projectors(url, read_models()):
+        settled(url)
+        writing = later(write)
+        for _ in range(5):
+            found = [row.id for page in module_pages(reading) for row in page]
+            assert len(found) == len(set(found))
+            assert [module for module in found if module in first] == first
+        done.set()
+        writing.result(20)
