@@ -36,7 +36,8 @@ ORDER BY m.name
 
 
 @router.get("/health/live")
-def live() -> Response:
+async def live() -> Response:
+    """On the event loop: it answers also while every thread waits for PostgreSQL."""
     return Response('{"status":"live"}', media_type="application/json")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 import uvicorn
 
@@ -15,6 +18,7 @@ from registry.settings import Settings
 
 log = logging.getLogger("registry")
 STOP_SECONDS = 5
+LAST_RESORT_SECONDS = 8
 COLLECT = (10_000, 20, 20)
 """Requests leave little that only the collector finds."""
 
@@ -53,6 +57,13 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, lines: Sequence[str]) -> None:
         super().__init__(config)
         self._lines = lines
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Ends in time though PostgreSQL stands still: what was acknowledged is durable already."""
+        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (1,))
+        last_resort.daemon = True
+        last_resort.start()
+        super().handle_exit(sig, frame)
 
     def leave(self, *_: object) -> None:
         self.should_exit = True
