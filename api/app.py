@@ -26,7 +26,6 @@ from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import events as event_lookups
 from api.openapi import describe
-from api.problems import NotFound
 from api.waiting import Positions
 from consumers.projector import Projector
 from projections.badges import Badges
@@ -41,6 +40,7 @@ from registry.postgres import Pool
 from registry.tokens import TokenReader
 from registry.vault import Vault
 
+NOT_A_LINE = "holds a control, bidirectional or surrogate character"
 API_VERSION = "1.0.0"
 # As many requests are worked on at once; the group commit makes one transaction of those that write.
 THREADS = 64
@@ -189,10 +189,11 @@ def _let_others_read_the_document(app: FastAPI) -> None:
 async def only_known_parameters(request: Request) -> None:
     """A query parameter that the route does not have, or that comes twice, is refused, not passed over.
 
-    A control character names nothing in a path, and is refused in a query.
+    So is a control character, in a path as in a query.
     """
-    if not all(values.is_line(value) for value in request.path_params.values()):
-        raise NotFound
+    path = request.path_params.items()
+    if hostile := [(f"/{name}", NOT_A_LINE) for name, value in path if not values.is_line(value)]:
+        raise InvalidInput(*hostile)
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
@@ -200,7 +201,7 @@ async def only_known_parameters(request: Request) -> None:
     wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
     wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
     wrong += [
-        (f"/{name}", "holds a control, bidirectional or surrogate character")
+        (f"/{name}", NOT_A_LINE)
         for name, value in request.query_params.items()
         if name in known and not values.is_line(value)
     ]

@@ -20,6 +20,7 @@ from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.values import BRIN, UUID
 from registry.embedded import EmbeddedPostgresError
+from registry.feed import last_position
 from registry.keys import KeyFileError, Keys
 from registry.migrate import SchemaTooNewError, migrate
 from registry.postgres import PrivilegedRoleError, UnavailableError, check_roles
@@ -209,6 +210,8 @@ def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
     """An award, its revocation and its status: they work as they are, and again."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
     with setup.owner(url) as connection:
+        with connection.cursor() as cursor:
+            last = last_position(cursor)
         token = tokens.create_token(
             connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
         )
@@ -222,7 +225,7 @@ def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
         "",
         f"{post} -d '{award}' {address}/v1/badges",
         f'{post} -d \'{{"reason": "awarded-in-error"}}\' {badge}/revocation',
-        f"curl -sS {badge}/status",
+        f"curl -sS '{badge}/status?minPosition={last + 2}'",
         "",
     ]
 

@@ -25,8 +25,6 @@ CONNECT_TIMEOUT = 5
 # A writer that was stopped must not hold up the others for longer than this.
 PATIENCE_MS = 5_000
 
-LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
-
 
 # Classes of SQLSTATE that speak of the server and not of what was asked: connection, rollback by
 # conflict, resources, state (locks), operator intervention.
@@ -60,12 +58,19 @@ def connect(url: str, role: Role | None = None, **settings: str | int) -> Connec
         connection = psycopg2.connect(
             url, connect_timeout=CONNECT_TIMEOUT, options=options, application_name=role or "registry"
         )
-        connection.autocommit = True
-        if role is not None:
+    except psycopg2.Error as error:
+        raise UnavailableError(f"PostgreSQL cannot be reached ({type(error).__name__})") from error
+    connection.autocommit = True
+    if role is not None:
+        try:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET ROLE {role}")
-    except LOST as error:
-        raise UnavailableError(f"PostgreSQL cannot be reached ({type(error).__name__})") from error
+        except psycopg2.Error as error:
+            lost = is_lost(connection, error)
+            connection.close()
+            if not lost:
+                raise
+            raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
     return connection
 
 

@@ -223,8 +223,12 @@ class Writer:
                 enable_hashjoin="off",
                 enable_mergejoin="off",
             )
-            with self._connection.cursor() as cursor:
-                cursor.execute(_STAGING)
+            try:
+                with self._connection.cursor() as cursor:
+                    cursor.execute(_STAGING)
+            except psycopg2.Error as error:
+                self._reset()
+                raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
         return self._connection
 
     def _reset(self) -> None:
