@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from api import health, problems
 from api.commands import badges as badge_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
+from api.commands.awarding import Awarding
 from api.direct import Direct, Endpoint
 from api.health import Metrics, Observed
 from api.lookups import badge_lists
@@ -81,16 +83,19 @@ class Parts:
     """What a serving process holds, from start to stop."""
 
     registry: Registry
+    awarding: Awarding
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
 
-    def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.awarding.start(loop)
         for projector in self.projectors:
             projector.start()
 
     def stop(self) -> None:
         """Writes first: what is acknowledged is durable; read models go on from where they are."""
+        self.awarding.stop()
         self.registry.close()
         for projector in self.projectors:
             projector.stop()
@@ -105,12 +110,13 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     reading = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     projectors = [Projector(url, model, StoreFeed(feeding, bell)) for model in read_models()]
-    parts = Parts(registry, reading, feeding, projectors)
+    awarding = Awarding(registry)
+    parts = Parts(registry, awarding, reading, feeding, projectors)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await anyio.to_thread.run_sync(parts.start)
+        await anyio.to_thread.run_sync(parts.start, asyncio.get_running_loop())
         yield
         await anyio.to_thread.run_sync(parts.stop)
 
@@ -126,6 +132,7 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     metrics = Metrics(reading)
     for app in (outer, version_1):
         app.state.registry = registry
+        app.state.awarding = awarding
         app.state.reading = reading
         app.state.keys = keys
         app.state.vault = Vault(keys)

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import hmac
-import uuid
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
+from registry.awards import AwardCommand, settle_awards
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.badge import Award
-from registry.domain.errors import BadgeUnknown, InstitutionUnknown, ModuleUnknown, ReferenceTaken
+from registry.domain.errors import InstitutionUnknown
 from registry.domain.institution import Origin, Particulars
-from registry.events import (
-    BadgeSuspensionReason,
-    ModuleContent,
-    RevocationReason,
-    SuspensionReason,
-    canonical,
-)
+from registry.events import BadgeSuspensionReason, ModuleContent, RevocationReason, SuspensionReason
+from registry.pages import Settled
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
-from registry.vault import Evidence, Recipient, commit_award, commit_note, new_salt
-
-EDUID_SCOPE = "eduid.nl"
-
-
-@dataclass(frozen=True)
-class AwardCommand:
-    """An award as an institution states it. `reference`, recipient, grade and evidence are private."""
-
-    reference: str
-    module_id: str | None
-    module_reference: str | None
-    recipient: Recipient
-    award: Award
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
+from registry.vault import commit_note, new_salt
 
 
 class Registry(RecordingApplication):
@@ -75,12 +52,12 @@ class Registry(RecordingApplication):
     # Modules: an institution's commands.
 
     def register_module(self, brin: str, reference: str, content: ModuleContent, origin: Origin) -> Outcome:
-        module_id = self._keys.made_id("module", brin, reference)
+        module_id = self.keys.made_id("module", brin, reference)
 
         def decide(reads: Reads) -> Outcome:
-            institution = self._admitted(reads, brin)
+            institution = self.admitted(reads, brin)
             state = reads.module(module_id)
-            fact = modules.register(state, institution, reference, content, self._today(), origin)
+            fact = modules.register(state, institution, reference, content, self.today(), origin)
             number = (state.version_of(content) if state else None) or 1
             return self._save(reads, module_id, state, fact, version=number)
 
@@ -90,9 +67,9 @@ class Registry(RecordingApplication):
         self, brin: str, module_id: str, reference: str, content: ModuleContent, origin: Origin
     ) -> Outcome:
         def decide(reads: Reads) -> Outcome:
-            institution = self._admitted(reads, brin)
+            institution = self.admitted(reads, brin)
             state = self._own_module(reads, brin, module_id)
-            fact = modules.revise(state, institution, reference, content, self._today(), origin)
+            fact = modules.revise(state, institution, reference, content, self.today(), origin)
             number = state.latest + 1 if fact else state.latest
             return self._save(reads, module_id, state, fact, version=number, created=fact is not None)
 
@@ -101,51 +78,23 @@ class Registry(RecordingApplication):
     def withdraw_module(self, brin: str, module_id: str, from_: dt.date | None, origin: Origin) -> Outcome:
         def decide(reads: Reads) -> Outcome:
             state = self._own_module(reads, brin, module_id)
-            fact = modules.withdraw(state, from_, self._today(), origin)
+            fact = modules.withdraw(state, from_, self.today(), origin)
             return self._save(reads, module_id, state, fact, version=state.latest)
 
         return self._decide(decide)
 
     # Badges: an institution's commands.
 
-    def award_badge(self, brin: str, command: AwardCommand, origin: Origin) -> BadgeOutcome:
+    def award_badges(self, commands: Sequence[AwardCommand]) -> list[Settled]:
+        """Awards a page, as `registry.awards.settle_awards`."""
+        return settle_awards(self, commands)
+
+    def award_badge(self, command: AwardCommand) -> BadgeOutcome:
         """Awards; the same award again answers as it stands, another under its reference is refused."""
-        badge_id = self._keys.made_id("badge", brin, command.reference)
-        module_id = command.module_id or self._keys.made_id("module", brin, command.module_reference or "")
-        alias = self._alias(brin, command.recipient)
-        sameness = self._keys.sameness(_statement(command, module_id))
-
-        def decide(reads: Reads) -> BadgeOutcome:
-            known, learner_id, read_at = self.event_recorder.look_up(badge_id, alias)
-            if known:
-                return self._known_award(badge_id, sameness)
-            institution = self._admitted(reads, brin)
-            module = found(reads.module(module_id), ModuleUnknown)
-            superseded = self._badge(command.award.supersedes) if command.award.supersedes else None
-            commitments, private = commit_award(
-                command.recipient, command.reference, command.grade, command.evidence, sameness
-            )
-            learner = learner_id or str(uuid.uuid4())
-            fact = badges.award(
-                institution, module, superseded, command.award, learner, commitments, self._today(), origin
-            )
-            if learner_id is not None:
-                reads.relies_on(learner_id, read_at)
-            position = self._append(
-                reads, badge_id, 1, fact, private, brin, learner, None if learner_id else alias
-            )
-            status, _ = badges.status(
-                self._clock(),
-                revoked_since=None,
-                suspended_since=None,
-                valid_until=fact.valid_until,
-                active_since=self._clock(),
-            )
-            return BadgeOutcome(
-                badge_id, learner, module_id, fact.module_version, status, position, created=True
-            )
-
-        return self._decide(decide, on_kept=True)
+        (settled,) = self.award_badges([command])
+        if isinstance(settled, Exception):
+            raise settled
+        return settled
 
     def revoke_badge(
         self,
@@ -159,7 +108,7 @@ class Registry(RecordingApplication):
         def decide(reads: Reads) -> BadgeOutcome:
             state = self._own_badge(reads, brin, badge_id)
             committed, private = commit_note(note)
-            fact = badges.revoke(state, reason, effective_on, new_salt(), committed, self._today(), origin)
+            fact = badges.revoke(state, reason, effective_on, new_salt(), committed, self.today(), origin)
             return self._save_badge(reads, state, fact, private, "revoked")
 
         return self._decide(decide)
@@ -179,7 +128,7 @@ class Registry(RecordingApplication):
         def decide(reads: Reads) -> BadgeOutcome:
             state = self._own_badge(reads, brin, badge_id)
             fact = badges.reinstate(state, new_salt(), origin)
-            now = self._clock()
+            now = self.clock()
             status, _ = badges.status(
                 now,
                 revoked_since=None,
@@ -190,36 +139,3 @@ class Registry(RecordingApplication):
             return self._save_badge(reads, state, fact, None, status)
 
         return self._decide(decide)
-
-    def _known_award(self, badge_id: str, sameness: bytes) -> BadgeOutcome:
-        state = found(self._badge(badge_id), BadgeUnknown)
-        private = self.event_recorder.private_parts(self._vault, badge_id)
-        if private is not None and not hmac.compare_digest(private.sameness or "", sameness.hex()):
-            raise ReferenceTaken("badge")
-        status, _ = badges.status_of(state, self._clock())
-        award = state.award
-        return BadgeOutcome(
-            badge_id, award.learner_id, award.module_id, award.module_version, status, state.award_position
-        )
-
-    def _alias(self, brin: str, recipient: Recipient) -> bytes:
-        if recipient.edu_id is not None:
-            return self._keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
-        return self._keys.alias_key("eppn", brin, recipient.eppn or "")
-
-
-def _statement(command: AwardCommand, module_id: str) -> bytes:
-    """What is compared when a reference comes again (contract section 2); name and e-mail are not."""
-    kind: Literal["eduId", "eppn"] = "eduId" if command.recipient.edu_id is not None else "eppn"
-    identifier = command.recipient.edu_id or command.recipient.eppn or ""
-    stated = {
-        "moduleId": module_id,
-        "moduleVersion": command.award.module_version,
-        "learner": {kind: identifier.lower()},
-        "awardedOn": command.award.awarded_on,
-        "validUntil": command.award.valid_until,
-        "grade": command.grade,
-        "evidence": command.evidence,
-        "supersedes": command.award.supersedes,
-    }
-    return canonical({name: value for name, value in stated.items() if value is not None})

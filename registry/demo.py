@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from registry.application import AwardCommand, Registry
+from registry.application import Registry
+from registry.awards import AwardCommand
 from registry.domain.badge import Award
 from registry.domain.institution import Origin, Particulars
 from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
@@ -141,5 +142,7 @@ def _award(registry: Registry, module: DemoModule, reference: str, learner: int)
         name=f"Deelnemer {learner} (verzonnen)",
         email=f"deelnemer{learner}@example.org",
     )
-    command = AwardCommand(reference, None, module.reference, recipient, Award(None, AWARD_DAY))
-    return registry.award_badge(module.brin, command, ORIGIN).position
+    command = AwardCommand(
+        module.brin, reference, None, module.reference, recipient, Award(None, AWARD_DAY), ORIGIN
+    )
+    return registry.award_badge(command).position

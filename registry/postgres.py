@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
-from uuid import UUID
 
 import psycopg2
 import psycopg2.extensions
@@ -166,7 +165,7 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "text": lambda value: value.encode(),
     "bytea": lambda value: value,
-    "uuid": lambda value: UUID(value).bytes,
+    "uuid": lambda value: bytes.fromhex(value.replace("-", "")),
     "int2": struct.Struct("!h").pack,
     "int4": struct.Struct("!i").pack,
     "int8": struct.Struct("!q").pack,

@@ -83,23 +83,42 @@ class StreamCache:
             return kept[subject]
 
 
-class Reads:
-    """What one decision has read: the append looks for changes since then."""
+class Loaded:
+    """States as kept or, if `fresh`, as recorded by now: each is then loaded once."""
 
     def __init__(self, cache: StreamCache, *, fresh: bool) -> None:
         self._cache, self._fresh = cache, fresh
+        self._institutions: dict[str, Kept[Institution] | None] = {}
+        self._modules: dict[str, Kept[Module] | None] = {}
+
+    def institution(self, brin: str) -> Kept[Institution] | None:
+        if brin not in self._institutions:
+            self._institutions[brin] = self._cache.institution(brin, fresh=self._fresh)
+        return self._institutions[brin]
+
+    def module(self, module_id: str) -> Kept[Module] | None:
+        if module_id not in self._modules:
+            self._modules[module_id] = self._cache.module(module_id, fresh=self._fresh)
+        return self._modules[module_id]
+
+
+class Reads:
+    """What one decision has read: the append looks for changes since then."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
         self._used: dict[str, Kept[Institution] | Kept[Module]] = {}
         self._others: dict[str, int] = {}
 
     def institution(self, brin: str) -> Institution | None:
-        kept = self._cache.institution(brin, fresh=self._fresh)
+        kept = self._loaded.institution(brin)
         if kept is None:
             return None
         self._used[brin] = kept
         return kept.state
 
     def module(self, module_id: str) -> Module | None:
-        kept = self._cache.module(module_id, fresh=self._fresh)
+        kept = self._loaded.module(module_id)
         if kept is None:
             return None
         self._used[module_id] = kept

@@ -1,19 +1,19 @@
 """How a command comes to its answer: load, decide, one save; and once more when that is needed.
 
 A decision is made again, on what is then recorded, when the append finds that another writer was first,
-when a kept state led to a refusal, and after a connection was lost at commit (the fact may be recorded).
+and after a connection was lost at commit (the fact may be recorded). Awards come in `registry.pages`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.persistence import JSONTranscoder, Mapper, Recording
+from eventsourcing.persistence import JSONTranscoder, Mapper, Recording, StoredEvent
 
 from registry.domain import badge as badges
 from registry.domain.badge import Badge, Status
@@ -30,7 +30,7 @@ from registry.domain.values import day_in_amsterdam
 from registry.events import BadgeAwarded, Event, Fact
 from registry.keys import Keys
 from registry.postgres import UnavailableError
-from registry.reads import Reads, StreamCache
+from registry.reads import Loaded, Reads, StreamCache
 from registry.store import EventMapper, EventRecorder
 from registry.vault import PrivateParts, PrivateRow, Vault
 from registry.writer import ConflictError, MaybeRecordedError, Unit
@@ -77,8 +77,8 @@ class RecordingApplication(Application[str]):
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(env={"PERSISTENCE_MODULE": "registry.store", "DATABASE_URL": url})
-        self._keys, self._clock, self._on_recorded = keys, clock, on_recorded
-        self._vault = Vault(keys)
+        self.keys, self.clock, self._on_recorded = keys, clock, on_recorded
+        self.vault = Vault(keys)
         self._cache = StreamCache(self.event_recorder, self._load)
 
     @property
@@ -98,21 +98,16 @@ class RecordingApplication(Application[str]):
 
     # How a command comes to its answer.
 
-    def _decide(self, decide: Callable[[Reads], Answer], *, on_kept: bool = False) -> Answer:
-        """Decides, at first on kept states if `on_kept`, and then on what is recorded by now."""
-        fresh = not on_kept
+    def _decide(self, decide: Callable[[Reads], Answer]) -> Answer:
+        """Decides on what is recorded by now, and again where that has changed."""
         for attempt in range(ATTEMPTS):
             try:
-                return decide(Reads(self._cache, fresh=fresh))
+                return decide(Reads(self.loaded(fresh=True)))
             except ConflictError:
                 pass
-            except Refusal:
-                if fresh:
-                    raise
             except MaybeRecordedError:
                 if attempt > 0:
                     raise
-            fresh = True
         raise UnavailableError("too many writers want the same stream")
 
     def _save(
@@ -154,16 +149,13 @@ class RecordingApplication(Application[str]):
         private: PrivateParts | None,
         institution: str,
         learner_id: str | None,
-        alias: bytes | None = None,
     ) -> int:
         rows = {}
         if private is not None:
-            sealed = self._vault.seal(f"{subject}/{version}", private)
-            rows[0] = PrivateRow(institution, learner_id, sealed)
+            rows[0] = self.private_row(subject, version, institution, learner_id, private)
         unit = Unit(
             events=(),
             private=rows,
-            aliases={} if alias is None else {0: alias},
             relied_on={each: read_at for each, read_at in reads.relied_on.items() if each != subject},
         )
         event = cast(DomainEventProtocol[str], Event(subject, version, fact))
@@ -171,22 +163,55 @@ class RecordingApplication(Application[str]):
         reads.held_until(position, subject)
         return position
 
+    # What pages of commands share.
+
+    def stored(self, subject: str, version: int, fact: Fact) -> StoredEvent:
+        """The event as the recorder takes it; refuses one that is too large."""
+        return self.mapper.to_stored_event(cast(DomainEventProtocol[str], Event(subject, version, fact)))
+
+    def private_row(
+        self, subject: str, version: int, institution: str, learner_id: str | None, private: PrivateParts
+    ) -> PrivateRow:
+        return PrivateRow(institution, learner_id, self.vault.seal(f"{subject}/{version}", private))
+
+    def append_each(self, units: Sequence[Unit]) -> list[list[int] | Exception]:
+        """Records each unit by itself: its positions, or why it was not recorded."""
+        results = self.event_recorder.append_each(units)
+        self._on_recorded()
+        return results
+
     # What commands read.
 
-    def _today(self) -> dt.date:
-        return day_in_amsterdam(self._clock())
+    def today(self) -> dt.date:
+        return day_in_amsterdam(self.clock())
+
+    def loaded(self, *, fresh: bool) -> Loaded:
+        """The states to decide on: as recorded by now, or as kept."""
+        return Loaded(self._cache, fresh=fresh)
+
+    def badges_by_id(self, badge_ids: Sequence[str]) -> dict[str, Badge]:
+        """Those of the badges that are recorded."""
+        streams: dict[str, list[Event]] = {}
+        for stored in self.event_recorder.select_streams(badge_ids) if badge_ids else ():
+            event = cast(Event, self.mapper.to_domain_event(stored))
+            streams.setdefault(event.originator_id, []).append(event)
+        return {
+            subject: badges.fold(events)
+            for subject, events in streams.items()
+            if isinstance(events[0].data, BadgeAwarded)
+        }
+
+    def private_parts(self, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
+        """The private parts of awards by badge id; missing after the learner's erasure."""
+        return self.event_recorder.private_parts(self.vault, badge_ids) if badge_ids else {}
 
     def _load(self, subject: str) -> list[Event]:
         return [cast(Event, event) for event in self.events.get(subject)]
 
-    def _badge(self, badge_id: str) -> Badge | None:
-        events = self._load(badge_id)
-        return badges.fold(events) if events and isinstance(events[0].data, BadgeAwarded) else None
-
     def _own_badge(self, reads: Reads, brin: str, badge_id: str) -> Badge:
         """A badge that this institution awarded; another's is as unknown as one that is not there."""
         read_at = self._cache.last_position()
-        state = self._badge(badge_id)
+        state = self.badges_by_id([badge_id]).get(badge_id)
         if state is None or state.award.institution != brin:
             raise BadgeUnknown
         reads.relies_on(state.award.learner_id, read_at)
@@ -198,7 +223,7 @@ class RecordingApplication(Application[str]):
             raise ModuleOfAnother
         return state
 
-    def _admitted(self, reads: Reads, brin: str) -> Institution:
+    def admitted(self, reads: Reads, brin: str) -> Institution:
         state = reads.institution(brin)
         if state is None:
             raise InstitutionNotAdmitted(brin)

@@ -138,22 +138,38 @@ class EventRecorder(ApplicationRecorder):
             (last,) = cursor.fetchone() or (None,)
             return None if last is None else int(last)
 
-    def look_up(self, badge_id: str, alias_key: bytes) -> tuple[bool, str | None, int]:
-        """Whether the badge is recorded, the learner whom the alias finds, and the log's last position."""
+    def append_each(self, units: Sequence[Unit]) -> list[list[int] | Exception]:
+        """Records each unit by itself; as `Writer.append_each`."""
+        return self._writer.append_each(units)
+
+    def select_streams(self, subjects: Sequence[str]) -> list[RecordedEvent]:
+        """All events of these subjects, in the order of their positions."""
         with self._pool.cursor() as cursor:
             cursor.execute(
-                "SELECT EXISTS (SELECT FROM event WHERE subject = %s AND version = 1),"
-                " (SELECT learner_id::text FROM alias WHERE key = %s),"
-                " (SELECT coalesce(max(position), 0) FROM event)",
-                (badge_id, alias_key),
+                f"SELECT {_COLUMNS} FROM event WHERE subject = ANY(%s) ORDER BY position", (list(subjects),)
             )
-            known, learner_id, last = cursor.fetchone() or (False, None, 0)
-            return known, learner_id, last
+            return [_recorded(*row) for row in cursor.fetchall()]
 
-    def private_parts(self, vault: Vault, badge_id: str) -> PrivateParts | None:
-        """The private parts of an award, None after the learner's erasure."""
+    def look_up(
+        self, badge_ids: Sequence[str], alias_keys: Sequence[bytes]
+    ) -> tuple[set[str], dict[bytes, str], int]:
+        """Those of the badges that are recorded, the learners by alias, and the log's last position."""
         with self._pool.cursor() as cursor:
-            return vault.read_award(cursor, badge_id)
+            # One statement, so that all of it is as of one moment.
+            cursor.execute(
+                "SELECT coalesce((SELECT max(position) FROM event), 0),"
+                " ARRAY(SELECT subject FROM event WHERE subject = ANY(%s) AND version = 1),"
+                " ARRAY(SELECT ARRAY[encode(key, 'hex'), learner_id::text] FROM alias"
+                " WHERE key = ANY(%s::bytea[]))",
+                (list(badge_ids), ["\\x" + key.hex() for key in alias_keys]),
+            )
+            last, known, learners = cursor.fetchone() or (0, [], [])
+            return set(known), {bytes.fromhex(key): learner_id for key, learner_id in learners}, last
+
+    def private_parts(self, vault: Vault, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
+        """The private parts of awards by badge id; missing after the learner's erasure."""
+        with self._pool.cursor() as cursor:
+            return vault.read_awards(cursor, badge_ids)
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()

@@ -139,10 +139,6 @@ class Vault:
         plain = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], event_id.encode())
         return self._decoder.decode(plain)
 
-    def read_award(self, cursor: Cursor, badge_id: str) -> PrivateParts | None:
-        """The private parts of a badge's award; None after the learner's erasure."""
-        return self.read_awards(cursor, [badge_id]).get(badge_id)
-
     def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
         """The private parts of several awards by badge id; what row-level security hides is missing."""
         cursor.execute(

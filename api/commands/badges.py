@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 
 from api.answers import BadgeWritten, answered
 from api.auth import allow, brin, origin
 from api.bodies import Body, body
+from api.commands.awarding import Awarding
 from api.commands.common import Institution, registry_of
 from api.fields import (
     AwardDay,
@@ -28,11 +28,11 @@ from api.fields import (
     Version,
 )
 from api.routes import BadgeId, answers, takes
-from registry.application import AwardCommand
+from registry.awards import AwardCommand
 from registry.domain.badge import Award
+from registry.domain.institution import Origin
 from registry.events import BadgeSuspensionReason, RevocationReason
 from registry.recording import BadgeOutcome
-from registry.tokens import Principal
 from registry.vault import Evidence, Recipient
 
 router = APIRouter(tags=["badges"])
@@ -52,6 +52,9 @@ class EvidenceBody(Body):
     name: Name | None = None
     narrative: Description | None = None
     description: Description | None = None
+
+    def part(self) -> Evidence:
+        return Evidence(url=self.url, name=self.name, narrative=self.narrative, description=self.description)
 
 
 class AwardBody(Body):
@@ -84,10 +87,10 @@ class AwardBody(Body):
                 wrong.append((f"/evidence/{number}", "is empty; give a url or a narrative"))
         return wrong
 
-    def command(self) -> AwardCommand:
+    def command(self, brin: str, origin: Origin) -> AwardCommand:
         learner = self.learner
-        evidence = self.evidence
         return AwardCommand(
+            brin=brin,
             reference=self.reference,
             module_id=self.module_id,
             module_reference=self.module_reference,
@@ -95,8 +98,9 @@ class AwardBody(Body):
                 edu_id=learner.edu_id, eppn=learner.eppn, name=learner.name, email=learner.email
             ),
             award=Award(self.module_version, self.awarded_on, self.valid_until, self.supersedes),
+            origin=origin,
             grade=self.grade,
-            evidence=None if evidence is None else tuple(Evidence(**dict(item)) for item in evidence),
+            evidence=None if self.evidence is None else tuple(item.part() for item in self.evidence),
         )
 
 
@@ -140,15 +144,12 @@ async def award_badge(request: Request) -> Response:
     """A direct route (`api.direct`): it finds its principal and its body itself."""
     principal = await may_award(request)
     stated = await read_award(request)
-    return await run_in_threadpool(_award, request, principal, stated)
+    awarding: Awarding = request.app.state.awarding
+    return _answer(await awarding.award(stated.command(brin(principal), origin(principal))))
 
 
 may_award = award_badge.may = allow("institution")  # type: ignore[attr-defined]
 read_award = body(AwardBody)
-
-
-def _award(request: Request, principal: Principal, stated: AwardBody) -> Response:
-    return _answer(registry_of(request).award_badge(brin(principal), stated.command(), origin(principal)))
 
 
 @router.post(

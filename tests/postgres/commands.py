@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from registry.application import AwardCommand, Registry
+from registry.application import Registry
+from registry.awards import AwardCommand
 from registry.domain.badge import Award
 from registry.domain.institution import Origin, Particulars
 from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
@@ -54,6 +55,14 @@ def award(registry: Registry, brin: str, reference: str, edu_id: str, **stated: 
     recipient = Recipient(edu_id=edu_id, name=LEARNER_NAME, email="jansen@example.org")
     evidence = (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),)
     command = AwardCommand(
-        reference, None, REFERENCE, recipient, Award(None, AWARDED_ON, **stated), "grade-8", evidence
+        brin,
+        reference,
+        None,
+        REFERENCE,
+        recipient,
+        Award(None, AWARDED_ON, **stated),
+        ORIGIN,
+        "grade-8",
+        evidence,
     )
-    return registry.award_badge(brin, command, ORIGIN)
+    return registry.award_badge(command)

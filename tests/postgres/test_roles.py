@@ -8,7 +8,7 @@ import psycopg2.errors
 import pytest
 
 from registry.postgres import PrivilegedRoleError, Role, check_roles
-from registry.writer import Unit, Writer
+from registry.writer import STAGING, Unit, Writer
 from tests.postgres.log import connection, execute, fresh, private, query, stored, whole_log
 from tests.support import Databases
 
@@ -111,14 +111,13 @@ def test_a_role_is_nobody_by_itself_and_may_make_nothing_that_lasts(recorded: st
 @pytest.mark.parametrize("role", ["registry_read", "registry_project"])
 def test_only_the_writing_role_appends(recorded: str, role: Role) -> None:
     before = whole_log(recorded)
-    with (
-        connection(recorded, role) as opened,
-        opened.cursor() as cursor,
-        pytest.raises(psycopg2.errors.InsufficientPrivilege),
-    ):
-        cursor.execute(
-            "SELECT append(ARRAY[(0, 'a', 1, 't', 1, '{}', null, null, null, null)::append_row], '{}', '{}')"
-        )
+    with connection(recorded, role) as opened, opened.cursor() as cursor:
+        cursor.execute(STAGING)
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute(
+                "SELECT append("
+                "ARRAY[(0, 'a', 1, 't', 1, '{}', null, null, null, null)::append_row], '{}', '{}')"
+            )
     assert whole_log(recorded) == before
 
 

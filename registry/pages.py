@@ -1,0 +1,110 @@
+"""Pages of commands about badges: looked up together, decided each by itself, appended together.
+
+A page is settled in rounds. What a round records or refuses is settled; where another writer was first,
+where a connection was lost at commit (the fact may be recorded), or where a refusal was decided on kept
+states, the command is decided again in the next round, on what is recorded by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from eventsourcing.persistence import StoredEvent
+
+from registry.domain.errors import Refusal
+from registry.events import Fact
+from registry.postgres import UnavailableError
+from registry.reads import Loaded, Reads
+from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
+from registry.vault import PrivateParts, PrivateRow
+from registry.writer import ConflictError, MaybeRecordedError, Unit
+
+Command = TypeVar("Command")
+Settled = BadgeOutcome | Exception
+"""The outcome of a command; or its refusal, or what kept it from being decided."""
+
+
+@dataclass
+class Together:
+    """Commands that are recorded together: mostly one; all of a page that have the same new learner."""
+
+    alias: bytes | None = None
+    lines: list[int] = field(default_factory=list)
+    events: list[StoredEvent] = field(default_factory=list)
+    private: dict[int, PrivateRow] = field(default_factory=dict)
+    reads: list[Reads] = field(default_factory=list)
+    outcomes: list[BadgeOutcome] = field(default_factory=list)
+
+    def unit(self) -> Unit:
+        relied_on: dict[str, int] = {}
+        for reads in self.reads:
+            for subject, read_at in reads.relied_on.items():
+                relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
+        aliases = {} if self.alias is None else {0: self.alias}
+        return Unit(self.events, self.private, aliases, relied_on)
+
+
+class Page(Generic[Command]):
+    """Some commands on their way; `decide` is the kind's own."""
+
+    def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
+        self.recording, self.commands = recording, commands
+        self.settled: dict[int, Settled] = {}
+
+    def settle(self) -> list[Settled]:
+        """Per command, in order, its outcome or why it has none."""
+        waiting = list(range(len(self.commands)))
+        for attempt in range(ATTEMPTS):
+            fresh = attempt > 0
+            self._record(self.decide(waiting, self.recording.loaded(fresh=fresh), final=fresh))
+            waiting = [line for line in waiting if line not in self.settled]
+            if not waiting:
+                break
+        crowded = UnavailableError("too many writers want the same streams")
+        return [self.settled.get(line, crowded) for line in range(len(self.commands))]
+
+    def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
+        """What is to be recorded; settles what is not, a refusal only when it is `final`."""
+        raise NotImplementedError
+
+    def add(
+        self,
+        together: Together,
+        line: int,
+        version: int,
+        fact: Fact,
+        private: PrivateParts | None,
+        brin: str,
+        outcome: BadgeOutcome,
+        reads: Reads,
+    ) -> None:
+        """Adds an event, with its private parts, to what is recorded together."""
+        event = self.recording.stored(outcome.id, version, fact)
+        if private is not None:
+            place = len(together.events)
+            together.private[place] = self.recording.private_row(
+                outcome.id, version, brin, outcome.learner_id, private
+            )
+        together.lines.append(line)
+        together.events.append(event)
+        together.reads.append(reads)
+        together.outcomes.append(outcome)
+
+    def fail(self, line: int, error: Exception, *, final: bool) -> None:
+        if final or not isinstance(error, Refusal):
+            self.settled[line] = error
+
+    def _record(self, decided: Sequence[Together]) -> None:
+        results = self.recording.append_each([together.unit() for together in decided])
+        for together, result in zip(decided, results, strict=True):
+            if isinstance(result, ConflictError | MaybeRecordedError):
+                continue
+            for place, line in enumerate(together.lines):
+                if isinstance(result, Exception):
+                    self.settled[line] = result
+                    continue
+                outcome = together.outcomes[place]
+                together.reads[place].held_until(result[place], outcome.id)
+                self.settled[line] = replace(outcome, position=result[place])
