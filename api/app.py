@@ -27,7 +27,7 @@ from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import events as event_lookups
-from api.openapi import describe
+from api.openapi import describe, routes
 from api.waiting import Positions
 from consumers.projector import Projector
 from projections.badges import Badges
@@ -130,6 +130,7 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     )
     version_1 = _version_1()
     metrics = Metrics(reading)
+    outer.state.routes, version_1.state.routes = routes([health.router]), routes(ROUTERS)
     for app in (outer, version_1):
         app.state.registry = registry
         app.state.awarding = awarding

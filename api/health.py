@@ -82,7 +82,7 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
 
 def _from_here(request: Request) -> bool:
     """From the loopback, and not through a proxy on it."""
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
     if request.client is None or forwarded:
         return False
     try:

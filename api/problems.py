@@ -7,6 +7,7 @@ member's value.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
@@ -151,7 +153,19 @@ def http_error(request: Request, error: Exception) -> Response:
     """What the framework answers by itself: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
     slug, title, detail = _BY_FRAMEWORK.get(error.status_code, ("refused", "Refused", "Not as asked."))
-    return problem(request, Kind(error.status_code, slug, title), detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request) or {headers["Allow"]}))
+    return problem(request, Kind(error.status_code, slug, title), detail, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of all routes of this path; the framework names those of one of them."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods
+    return methods
 
 
 def internal(request: Request, _: Exception) -> Response:
@@ -175,6 +189,15 @@ class Bare500:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # The service stops, and this request took longer than it waits for one.
+            if not began:
+                stopping = NotReady("The registry is stopping; try again soon.")
+                await refused(Request(scope), stopping)(scope, receive, send)
+            raise
+        except UnavailableError as error:
+            # In the middle of an answer: it is cut short, and the client sees that it is.
+            log.warning("%s %s", type(error).__name__, error)
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]

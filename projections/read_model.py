@@ -24,7 +24,7 @@ class ReadModel(Protocol):
     order: Literal["by key", "total"]
     """Whether events of one key in order are enough, or all events in order are needed."""
     takes: tuple[str, ...]
-    """The beginnings of the event types that it takes; it passes over others."""
+    """The beginnings of the event types that it takes; it passes over others that this release knows."""
     tables: str
     """SQL that makes its tables, with their grants and row-level security."""
 

@@ -104,6 +104,8 @@ class EmbeddedPostgres:
                 pass  # another process uses it still
             else:
                 self._pg_ctl("stop", "-m", "fast", "-w", check=False)
+                with suppress(OSError):
+                    self._socket_folder.rmdir()
             self._in_use.close()
 
     @contextmanager

@@ -39,9 +39,13 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     def dataschema(self) -> str:
         return f"urn:microcredential-registry:event:{self.type}:{self.schema_version}"
 
+    @property
+    def topic(self) -> str:
+        return f"{self.type}/{self.schema_version}"
+
     def event(self) -> Event:
         """The decoded event; raises `UnknownEventError` for one that this release does not know."""
-        fact = decode(f"{self.type}/{self.schema_version}", self.data)
+        fact = decode(self.topic, self.data)
         return Event(self.subject, self.version, fact, self.position, self.time)
 
     def line(self) -> bytes:

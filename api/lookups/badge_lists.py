@@ -14,7 +14,7 @@ from api.answers import (
     ModuleShort,
     answered,
 )
-from api.auth import allow, asker
+from api.auth import allow, asker, authenticate
 from api.cursors import Cursor, Limit
 from api.fields import Day
 from api.lookups.common import LARGEST_POSITION, Reader, is_id, keys_of, now, pool_of, vault_of
@@ -30,7 +30,10 @@ from registry.domain.values import clean_line
 from registry.postgres import Cursor as DatabaseCursor
 from registry.tokens import Principal
 
-router = APIRouter(tags=["badges"], dependencies=[Depends(held_by("badges", "catalogue"))])
+# In this order: nobody waits who has not said who asks.
+router = APIRouter(
+    tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
+)
 InstitutionOrAuditor = Annotated[Principal, Depends(allow("institution", "auditor"))]
 ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]

@@ -20,7 +20,7 @@ from api.answers import (
     StatusAnswer,
     answered,
 )
-from api.auth import asker
+from api.auth import asker, authenticate
 from api.lookups.catalogue import content_of
 from api.lookups.common import Reader, is_id, now, pool_of, vault_of
 from api.problems import NotFound, NotReady
@@ -69,7 +69,7 @@ def get_status(request: Request, badge_id: BadgeId) -> Response:
     operation_id="getBadge",
     summary="A badge, with the module as it was when awarded",
     responses=answers(400, 401, 403, 404, ok=BadgeAnswer),
-    dependencies=[Depends(held_by("badges", "catalogue"))],
+    dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))],
 )
 def get_badge(request: Request, badge_id: BadgeId, principal: Reader) -> Response:
     if not is_id(badge_id):

@@ -173,3 +173,11 @@ async def _crowd(
         return status, body.decode()
 
     return await asyncio.gather(*(ask() for _ in range(count)))
+
+
+def test_nobody_waits_who_has_not_said_who_asks(shared_service: Service) -> None:
+    _, institution = admitted(shared_service)
+    badge = awarded(institution)
+    beyond = {"minPosition": last_position(shared_service) + 1}
+    for path in (f"/v1/badges/{badge['id']}", f"/v1/learners/{badge['learnerId']}/badges", "/v1/learners/me"):
+        refused(shared_service.client.get(path, params=beyond), 401, "unauthenticated")

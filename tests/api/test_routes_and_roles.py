@@ -276,7 +276,7 @@ def test_a_method_that_a_path_does_not_have_is_refused(world: World) -> None:
             continue
         answer = world.ask(lambda _, at, **more: world.nobody("PATCH", at), f"{next(iter(methods))} {path}")
         refused(answer, 405, "method-not-allowed")
-        assert set(answer.headers["Allow"].split(", ")) <= methods | {"HEAD"}
+        assert set(answer.headers["Allow"].split(", ")) - {"HEAD"} == methods
 
 
 def test_the_client_of_these_tests_is_not_on_the_loopback(world: World) -> None:

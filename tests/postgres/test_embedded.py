@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if (left := server(folder)) is not None:
         os.kill(left, signal.SIGINT)
         until(lambda: server(folder) is None)
-    socket_folder(embedded).rmdir()
+    assert not socket_folder(embedded).exists()
 
 
 def socket_folder(embedded: EmbeddedPostgres) -> Path:
@@ -91,6 +91,7 @@ def test_the_server_works_in_a_folder_with_a_space_and_an_accent_and_again(home:
         with EmbeddedPostgres(home) as embedded:
             assert words(embedded) == [("still here",)]
         assert server(home) is None
+        assert not socket_folder(embedded).exists()
         assert not answers(embedded)
 
 
@@ -115,25 +116,24 @@ def test_the_server_does_not_run_as_root(home: Path) -> None:
 def test_a_socket_folder_that_others_may_enter_is_refused(home: Path) -> None:
     embedded = EmbeddedPostgres(home)
     folder = socket_folder(embedded)
+    folder.mkdir()
     folder.chmod(0o755)
-    try:
-        with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
-            pass
-    finally:
-        folder.chmod(0o700)
+    with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
+        pass
 
 
 def test_a_socket_folder_that_is_a_link_is_refused(home: Path) -> None:
     embedded = EmbeddedPostgres(home)
     folder = socket_folder(embedded)
-    real = folder.rename(folder.with_name(f"{folder.name}-real"))
+    real = folder.with_name(f"{folder.name}-real")
+    real.mkdir(mode=0o700)
     folder.symlink_to(real)
     try:
         with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
             pass
     finally:
         folder.unlink()
-        real.rename(folder)
+        real.rmdir()
 
 
 def test_the_last_user_stops_the_server(home: Path) -> None:
@@ -216,4 +216,3 @@ def test_a_cluster_that_was_made_by_half_is_made_anew(home: Path, tmp_path: Path
     with EmbeddedPostgres(tmp_path) as embedded:
         assert query(embedded.url, "SELECT 1") == [(1,)]
         assert not draft.exists()
-    socket_folder(embedded).rmdir()
