@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -224,6 +224,25 @@ class BadgeAnswer(Answer):
     position: int
 
 
+class RecordedEvent(Answer):
+    """An event of the log, with its stored `data`."""
+
+    position: int
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: Time
+    dataschema: str
+    data: dict[str, Any]
+
+
+class History(Answer):
+    """A badge's events in order."""
+
+    items: list[RecordedEvent]
+
+
 class ReadModelHealth(Answer):
     name: str
     position: int
@@ -246,12 +265,29 @@ class ProblemError(Answer):
     detail: str
 
 
-class Problem(Answer):
-    """RFC 9457 problem details."""
+class LineProblem(Answer):
+    """RFC 9457 problem details of one line of a batch."""
 
     type: str
     title: str
     status: int
     detail: str | None = LEFT_OUT
-    instance: str
     errors: list[ProblemError] | None = LEFT_OUT
+
+
+class Problem(LineProblem):
+    """RFC 9457 problem details."""
+
+    instance: str
+
+
+class BatchOutcome(Answer):
+    """What became of a line of a batch; `problem` as the call for one badge would answer it."""
+
+    line: int
+    reference: str | None
+    outcome: Literal["awarded", "revoked", "known", "refused"]
+    id: str | None = LEFT_OUT
+    learner_id: str | None = LEFT_OUT
+    position: int | None = LEFT_OUT
+    problem: LineProblem | None = LEFT_OUT

@@ -16,8 +16,9 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import health, problems
+from api import health, problem_pages, problems
 from api.commands import badges as badge_commands
+from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.awarding import Awarding
@@ -62,6 +63,7 @@ ROUTERS = (
     institution_commands.router,
     module_commands.router,
     badge_commands.router,
+    batch_commands.router,
     catalogue_lookups.router,
     badge_lookups.router,
     badge_lists.router,
@@ -145,6 +147,7 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
         app.state.parts = parts
         problems.add_handlers(app)
     outer.include_router(health.router)
+    outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
     outer.mount("/v1", version_1)
     outer.add_middleware(Direct, version_1=version_1, routes=DIRECT)
@@ -236,6 +239,7 @@ HOME = """<!doctype html>
 <ul>
 <li><a href="/v1/docs">API documentation</a> (<a href="/v1/openapi.json">OpenAPI</a>)</li>
 <li><a href="/v1/institutions">Institutions</a> and <a href="/v1/modules">modules</a></li>
+<li><a href="/problems/">Problems</a>, and how to mend them</li>
 <li><a href="/health/ready">Health</a></li>
 </ul></body></html>"""
 

@@ -70,6 +70,7 @@ EduId = Annotated[str, Text(200), AfterValidator(values.no_citizen_number)]
 Eppn = Annotated[str, Text(200), AfterValidator(values.no_citizen_number_before_at)]
 Description = Annotated[str, Text(4_000, lines=True)]
 Note = Annotated[str, Text(4_000, lines=True)]
+PublicReason = Annotated[str, Text(500, lines=True)]
 Outcome = Annotated[str, Text(500, lines=True)]
 Url = Annotated[
     str,

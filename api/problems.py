@@ -93,6 +93,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     errors.TargetGroupOutsidePolicy: Kind(409, "target-group", "The target group lies outside the policy"),
     errors.EventTooLarge: Kind(413, "event-too-large", "Too large to record"),
     errors.BadgeIsRevoked: Kind(409, "badge-revoked", "The badge is revoked"),
+    errors.PrivatePartsErased: Kind(409, "private-parts-erased", "The private parts were erased"),
     errors.RevokedForAnotherReason: Kind(409, "revoked-for-another-reason", "Revoked for another reason"),
     errors.SupersededUnknown: Kind(409, "superseded-unknown", "The superseded badge is unknown"),
     errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
@@ -100,7 +101,8 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     WrongMediaType: Kind(415, "media-type", "The body has another media type"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
-_BY_FRAMEWORK = {
+INTERNAL = Kind(500, "internal", "Internal error")
+BY_FRAMEWORK = {
     404: ("not-found", "Not found", "There is no such path; /v1/openapi.json lists the paths."),
     405: ("method-not-allowed", "Method not allowed", "The path does not have this method; see Allow."),
 }
@@ -131,10 +133,26 @@ def refused(request: Request, refusal: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if kind.status == 503:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
-    wrong = None
-    if isinstance(refusal, InvalidInput):
-        wrong = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors]
-    return problem(request, kind, str(refusal), headers, errors=wrong)
+    return problem(request, kind, str(refusal), headers, errors=_errors(refusal))
+
+
+def described(refusal: Refusal) -> dict[str, Any]:
+    """A refusal inside an answer: of one line of a batch."""
+    kind = PROBLEMS[type(refusal)]
+    members = {
+        "type": f"/problems/{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": str(refusal),
+    }
+    wrong = _errors(refusal)
+    return members if wrong is None else {**members, "errors": wrong}
+
+
+def _errors(refusal: Refusal) -> list[dict[str, str]] | None:
+    if not isinstance(refusal, InvalidInput):
+        return None
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors]
 
 
 def unavailable(request: Request, error: Exception) -> Response:
@@ -152,7 +170,7 @@ def invalid_parameters(request: Request, error: Exception) -> Response:
 def http_error(request: Request, error: Exception) -> Response:
     """What the framework answers by itself: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
-    slug, title, detail = _BY_FRAMEWORK.get(error.status_code, ("refused", "Refused", "Not as asked."))
+    slug, title, detail = BY_FRAMEWORK.get(error.status_code, ("refused", "Refused", "Not as asked."))
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request) or {headers["Allow"]}))
@@ -170,7 +188,7 @@ def _methods(request: Request) -> set[str]:
 
 def internal(request: Request, _: Exception) -> Response:
     """A defect of ours: a bare 500 (`Bare500` says in the log what it was)."""
-    return problem(request, Kind(500, "internal", "Internal error"), "The registry has a defect here.")
+    return problem(request, INTERNAL, "The registry has a defect here.")
 
 
 class Bare500:

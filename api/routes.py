@@ -48,5 +48,27 @@ def takes(model: type[Body]) -> dict[str, Any]:
     return {"requestBody": {"required": not model.may_be_empty, "content": content}}
 
 
-BODIES: dict[str, type[Body | Problem]] = {"Problem": Problem}
+def takes_lines(model: type[Body]) -> dict[str, Any]:
+    """The same of a route that takes NDJSON: each line is a `model`."""
+    BODIES[model.__name__] = model
+    return {"requestBody": {"required": True, "content": _lines(model, "1 to 100,000 lines")}}
+
+
+def answers_lines(model: type[Answer], said: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers NDJSON: each line is a `model`."""
+    BODIES[model.__name__] = model
+    return {200: {"description": said, "content": _lines(model, "Lines")}}
+
+
+def _lines(model: type[Answer | Body], said: str) -> dict[str, Any]:
+    schema = {
+        "type": "string",
+        "description": f"{said}, each a JSON object as the schema {model.__name__}.",
+        "contentMediaType": "application/x-ndjson",
+        "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
+    return {"application/x-ndjson": {"schema": schema}}
+
+
+BODIES: dict[str, type[Answer | Body]] = {"Problem": Problem}
 """The schemas that the document needs beside those that the framework finds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -22,6 +22,7 @@ from registry.events import (
     Event,
     canonical,
 )
+from registry.feed import read_streams
 from registry.postgres import Cursor, copy_rows
 
 TABLES = """
@@ -122,11 +123,7 @@ class Badges:
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
-        changes: dict[str, _Change] = {}
-        for event in events:
-            if isinstance(event.data, BadgeFact):
-                change = changes.setdefault(event.originator_id, _Change())
-                _fold(change, event, event.data)
+        changes = _fold_all(events)
         new = [change.row | change.later for change in changes.values() if change.row is not None]
         if new:
             # COPY goes not into a table with row-level security: through a table of the session.
@@ -138,6 +135,14 @@ class Badges:
         for badge_id in sorted(changes):
             if changes[badge_id].row is None:
                 _update(cursor, badge_id, changes[badge_id].later)
+
+
+def _fold_all(events: Sequence[Event]) -> dict[str, _Change]:
+    changes: dict[str, _Change] = {}
+    for event in events:
+        if isinstance(event.data, BadgeFact):
+            _fold(changes.setdefault(event.originator_id, _Change()), event, event.data)
+    return changes
 
 
 def _fold(change: _Change, event: Event, fact: BadgeFact) -> None:
@@ -258,6 +263,16 @@ def module_on_award(row: BadgeRow) -> ModuleOnAward:
     return msgspec.json.decode(row.module, type=ModuleOnAward)
 
 
+def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
+    """The rows that these events make, by badge id: the whole streams of some badges, as of a position."""
+    changes = _fold_all(events)
+    return {
+        badge_id: BadgeRow(**change.row | change.later)
+        for badge_id, change in changes.items()
+        if change.row is not None
+    }
+
+
 def read_status(cursor: Cursor, badge_id: str) -> StatusRow | None:
     """For anyone, of any badge: nothing about the learner or the reason."""
     cursor.execute(f"SELECT {_STATUS_COLUMNS} FROM badge_status WHERE id = %s", (badge_id,))
@@ -276,14 +291,14 @@ Owner = Literal["learner_id", "institution", "module_id"]
 def list_badges(
     cursor: Cursor,
     asker: Asker,
-    owner: Owner,
-    of: str,
+    owned: tuple[Owner, str],
     wanted: Filter,
     now: dt.datetime,
     before: int,
     limit: int,
 ) -> list[BadgeRow]:
-    """Newest award first, from below position `before`: those of `of` that the asker may see."""
+    """Newest award first, from below position `before`: those of the owner that the asker may see."""
+    owner, of = owned
     conditions, values = [f"{owner} = %s", "award_position < %s"], [of, before]  # type: tuple[list[str], list[object]]
     if wanted.badge_id is not None:
         conditions.append("id = %s")
@@ -299,6 +314,31 @@ def list_badges(
         if wanted.status in ("expired", "active"):
             values.append(_last_expired_day(now))
     return _select(cursor, asker, " AND ".join(conditions), values, limit)
+
+
+def list_badges_as_of(
+    cursor: Cursor,
+    asker: Asker,
+    owned: tuple[Owner, str],
+    wanted: Filter,
+    time: dt.datetime,
+    before: int,
+    until: int,
+    limit: int,
+) -> tuple[list[BadgeRow], int | None]:
+    """The same, as recorded through position `until`: what never changes filters, the rest is folded.
+
+    Answers also from below which position to go on, None at the end: where few of many badges have the
+    status, an answer may hold fewer than `limit`, and none at all.
+    """
+    unchanging = replace(wanted, status=None)
+    page = list_badges(cursor, asker, owned, unchanging, time, before, limit + 1)
+    shown = page[:limit]
+    logged = read_streams(cursor, [row.id for row in shown], until)
+    then = rows_after([event.event() for event in logged])
+    rows = [then[row.id] for row in shown]
+    found = [row for row in rows if wanted.status in (None, row.status(time)[0])]
+    return found, shown[-1].award_position if len(page) > limit else None
 
 
 _STATUS_CONDITIONS: dict[Status, str] = {

@@ -9,13 +9,20 @@ from registry.awards import AwardCommand, settle_awards
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.errors import InstitutionUnknown
+from registry.domain.errors import InstitutionUnknown, PrivatePartsErased
 from registry.domain.institution import Origin, Particulars
-from registry.events import BadgeSuspensionReason, ModuleContent, RevocationReason, SuspensionReason
+from registry.events import (
+    BadgeSuspensionReason,
+    ExemptionRule,
+    ModuleContent,
+    RevocationReason,
+    SuspensionReason,
+)
 from registry.pages import Settled
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
-from registry.vault import commit_note, new_salt
+from registry.revocations import RevocationCommand, settle_revocations
+from registry.vault import commit_correction, commit_note, new_salt
 
 
 class Registry(RecordingApplication):
@@ -46,6 +53,16 @@ class Registry(RecordingApplication):
         def decide(reads: Reads) -> Outcome:
             state = found(reads.institution(brin), InstitutionUnknown)
             return self._save(reads, brin, state, institutions.reinstate(state, origin))
+
+        return self._decide(decide)
+
+    def exempt(
+        self, brin: str, module_reference: str, rule: ExemptionRule, reason: str, origin: Origin
+    ) -> Outcome:
+        def decide(reads: Reads) -> Outcome:
+            state = found(reads.institution(brin), InstitutionUnknown)
+            fact = institutions.exempt(state, module_reference, rule, reason, origin)
+            return self._save(reads, brin, state, fact, created=fact is not None)
 
         return self._decide(decide)
 
@@ -113,6 +130,14 @@ class Registry(RecordingApplication):
 
         return self._decide(decide)
 
+    def revoke_badges(self, commands: Sequence[RevocationCommand]) -> list[Settled]:
+        """Revokes a page, as `registry.revocations.settle_revocations`."""
+        return settle_revocations(self, commands)
+
+    def badge_id(self, brin: str, reference: str) -> str:
+        """The id of the award that this institution made, or would make, under a reference."""
+        return self.keys.made_id("badge", brin, reference)
+
     def suspend_badge(
         self, brin: str, badge_id: str, reason: BadgeSuspensionReason, note: str | None, origin: Origin
     ) -> BadgeOutcome:
@@ -137,5 +162,20 @@ class Registry(RecordingApplication):
                 active_since=now,
             )
             return self._save_badge(reads, state, fact, None, status)
+
+        return self._decide(decide)
+
+    def correct_badge(
+        self, brin: str, badge_id: str, grade: str | None, name: str | None, origin: Origin
+    ) -> BadgeOutcome:
+        """Corrects a wrong grade or the spelling of a name; anything else is awarded anew."""
+
+        def decide(reads: Reads) -> BadgeOutcome:
+            state = self._own_badge(reads, brin, badge_id)
+            current = found(self.private_parts([badge_id]).get(badge_id), PrivatePartsErased)
+            commitments, private = commit_correction(current, grade, name)
+            fact = badges.correct(state, commitments, new_salt(), origin)
+            status, _ = badges.status_of(state, self.clock())
+            return self._save_badge(reads, state, fact, private, status)
 
         return self._decide(decide)

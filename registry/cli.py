@@ -15,7 +15,7 @@ import psycopg2
 
 from api.app import create_app, read_models, utc_now
 from projections.read_model import install
-from registry import demo, setup, tokens
+from registry import demo, replay, setup, tokens
 from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.values import BRIN, UUID
@@ -23,7 +23,7 @@ from registry.embedded import EmbeddedPostgresError
 from registry.feed import last_position
 from registry.keys import KeyFileError, Keys
 from registry.migrate import SchemaTooNewError, migrate
-from registry.postgres import PrivilegedRoleError, UnavailableError, check_roles
+from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
 from registry.serve import serve
 from registry.settings import Settings, SettingsError, read_settings, unknown_settings
 
@@ -97,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
     add("migrate", _migrate, "Bring the database to this release; make the secrets of an empty one.")
     add("demo-data", _demo_data, "Record the pilot's data, once.")
+    replay_ = add("replay", _replay, "Print the log, count it, or fold a badge as it was.")
+    replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
+    replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
+    replay_.add_argument("--format", choices=("ndjson", "summary"), default="ndjson")
+    replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
+    replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
     _add_token(commands)
     return parser
 
@@ -122,6 +128,26 @@ def _lifetime(text: str) -> dt.timedelta:
         raise argparse.ArgumentTypeError("is no time as 30d, 12h, 5m or 10s")
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
     return dt.timedelta(**{unit: int(found[1])})
+
+
+def _position(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError("is no position")
+    return int(text)
+
+
+def _time(text: str) -> dt.datetime:
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("is no time of RFC 3339") from None
+    if time.tzinfo is None:
+        raise argparse.ArgumentTypeError("has no offset from UTC; add Z or +01:00")
+    return time
+
+
+def _moment(text: str) -> dt.datetime | int:
+    return _position(text) if text.isdigit() else _time(text)
 
 
 def _migrate(settings: Settings, _: argparse.Namespace) -> int:
@@ -167,6 +193,25 @@ def _demo_data(settings: Settings, _: argparse.Namespace) -> int:
         finally:
             registry.close()
     print(f"the pilot's data is recorded, through position {last}")
+    return 0
+
+
+def _replay(settings: Settings, arguments: argparse.Namespace) -> int:
+    if (arguments.badge is None) != (arguments.as_of is None):
+        raise UsageError("--badge and --as-of go together")
+    with setup.database(settings) as url:
+        with setup.owner(url) as connection:
+            setup.check_migrated(connection)
+        pool = Pool(url, "registry_read", 1)
+        try:
+            if arguments.badge is not None:
+                replay.print_badge(pool, arguments.badge, arguments.as_of)
+                return 0
+            until = replay.end(pool, arguments.until)
+            show = replay.print_log if arguments.format == "ndjson" else replay.print_summary
+            show(pool, arguments.after, until)
+        finally:
+            pool.close()
     return 0
 
 

@@ -18,6 +18,7 @@ SuspensionReason = Literal["accreditation", "quality", "request", "other"]
 BadgeSuspensionReason = Literal["investigation", "appeal", "other"]
 RevocationReason = Literal["awarded-in-error", "fraud", "identity-error", "learner-request", "other"]
 BadgeType = Literal["regular", "extra-curricular"]
+ExemptionRule = Literal["study-load"]
 
 
 class _Members(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -122,7 +123,7 @@ class InstitutionReinstated(Fact, frozen=True):
 class InstitutionExempted(Fact, frozen=True):
     TYPE = "institution.exempted"
     module_reference: str
-    rule: Literal["study-load"]
+    rule: ExemptionRule
     reason: str
 
 

@@ -66,6 +66,15 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         return "".join(f"{each}\n" for each in head).encode() + self.data
 
 
+def read_streams(cursor: Cursor, subjects: Sequence[str], until: int) -> list[LoggedEvent]:
+    """The events of some subjects through a position, in order."""
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM event WHERE subject = ANY(%s) AND position <= %s ORDER BY position",
+        (list(subjects), until),
+    )
+    return _logged(cursor)
+
+
 def read_log(
     cursor: Cursor,
     after: int,
@@ -90,9 +99,13 @@ def read_log(
         f"SELECT {_COLUMNS} FROM event WHERE {' AND '.join(conditions)} ORDER BY position LIMIT %s",
         (*values, limit),
     )
+    return _logged(cursor)
+
+
+def _logged(cursor: Cursor) -> list[LoggedEvent]:
     return [
-        LoggedEvent(position, of, version, kind, schema, time, bytes(data))
-        for position, of, version, kind, schema, time, data in cursor.fetchall()
+        LoggedEvent(position, subject, version, kind, schema, time, bytes(data))
+        for position, subject, version, kind, schema, time, data in cursor.fetchall()
     ]
 
 
@@ -101,6 +114,26 @@ def last_position(cursor: Cursor) -> int:
     cursor.execute("SELECT coalesce(max(position), 0) FROM event")
     (last,) = cursor.fetchone() or (0,)
     return int(last)
+
+
+def time_of(cursor: Cursor, position: int) -> dt.datetime | None:
+    """When the event at a position was recorded."""
+    cursor.execute("SELECT time FROM event WHERE position = %s", (position,))
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def position_at(cursor: Cursor, time: dt.datetime) -> int:
+    """The last position recorded by `time`, 0 for none: by halving, since times never decrease."""
+    low, high = 0, last_position(cursor)
+    while low < high:
+        middle = (low + high + 1) // 2
+        recorded = time_of(cursor, middle)
+        if recorded is not None and recorded <= time:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 class Bell:

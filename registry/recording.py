@@ -182,6 +182,9 @@ class RecordingApplication(Application[str]):
 
     # What commands read.
 
+    def last_position(self) -> int:
+        return self._cache.last_position()
+
     def today(self) -> dt.date:
         return day_in_amsterdam(self.clock())
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from registry.events import Commitments, canonical
+from registry.events import Commitments, Correction, canonical
 from registry.keys import Keys, sha256
 from registry.postgres import Cursor
 
@@ -123,6 +123,36 @@ def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
     return commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
 
 
+def commit_correction(
+    current: PrivateParts, grade: str | None, name: str | None
+) -> tuple[Correction | None, PrivateParts | None]:
+    """The commitments of what a correction changes, and the new parts; nothing where it changes nothing."""
+    recipient = None
+    if name is not None and current.recipient is not None and name != current.recipient.name:
+        recipient = msgspec.structs.replace(current.recipient, name=name)
+    new_grade = grade if grade != current.grade else None
+    if recipient is None and new_grade is None:
+        return None, None
+    salts = Salts(
+        recipient=new_salt() if recipient is not None else None,
+        grade=new_salt() if new_grade is not None else None,
+    )
+    commitments = Correction(
+        recipient=commitment(salts.recipient, canonical(recipient)) if salts.recipient else None,
+        grade=commitment(salts.grade, new_grade.encode()) if salts.grade and new_grade else None,
+    )
+    return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
+
+
+def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:
+    """The parts of an award after a correction."""
+    return msgspec.structs.replace(
+        parts,
+        recipient=later.recipient or parts.recipient,
+        grade=parts.grade if later.grade is None else later.grade,
+    )
+
+
 class Vault:
     """Seals and opens private parts under the `vault` secret."""
 
@@ -139,20 +169,30 @@ class Vault:
         plain = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], event_id.encode())
         return self._decoder.decode(plain)
 
-    def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
-        """The private parts of several awards by badge id; what row-level security hides is missing."""
+    def read_awards(
+        self, cursor: Cursor, badge_ids: Sequence[str], until: int | None = None
+    ) -> dict[str, PrivateParts]:
+        """The private parts of several badges by id, corrected through position `until`.
+
+        What row-level security hides is missing.
+        """
         cursor.execute(
-            "SELECT e.subject, v.sealed FROM event e JOIN vault v USING (position)"
-            " WHERE e.subject = ANY(%s) AND e.version = 1",
-            (list(badge_ids),),
+            "SELECT e.subject, e.version, v.sealed FROM event e JOIN vault v USING (position)"
+            " WHERE e.subject = ANY(%s) AND e.type IN ('badge.awarded', 'badge.corrected')"
+            " AND (%s IS NULL OR e.position <= %s) ORDER BY e.subject, e.version",
+            (list(badge_ids), until, until),
         )
-        return {subject: self.open(f"{subject}/1", bytes(sealed)) for subject, sealed in cursor.fetchall()}
+        found: dict[str, PrivateParts] = {}
+        for subject, version, sealed in cursor.fetchall():
+            parts = self.open(f"{subject}/{version}", bytes(sealed))
+            found[subject] = corrected(found[subject], parts) if subject in found else parts
+        return found
 
     def read_notes(self, cursor: Cursor, subject: str) -> dict[str, str | None]:
         """By event type, the note on the subject's last event of that type; None where it has none."""
         cursor.execute(
             "SELECT e.type, e.version, v.sealed FROM event e LEFT JOIN vault v USING (position)"
-            " WHERE e.subject = %s AND e.type <> 'badge.awarded' ORDER BY e.version",
+            " WHERE e.subject = %s AND e.type NOT IN ('badge.awarded', 'badge.corrected') ORDER BY e.version",
             (subject,),
         )
         return {

@@ -121,6 +121,19 @@ class BadgeSuspensionBody(Body):
     note: Note | None = None
 
 
+class CorrectionBody(Body):
+    """A wrong grade or a wrong spelling of the name, as it should be."""
+
+    grade: Grade | None = None
+    name: Name | None = None
+
+    @classmethod
+    def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
+        if members.get("grade") is None and members.get("name") is None:
+            return [("", "has neither grade nor name; give what is to be corrected")]
+        return []
+
+
 def _answer(outcome: BadgeOutcome) -> Response:
     written = BadgeWritten(
         id=outcome.id,
@@ -204,3 +217,22 @@ def reinstate_badge(
     principal: Institution,
 ) -> Response:
     return _answer(registry_of(request).reinstate_badge(brin(principal), badge_id, origin(principal)))
+
+
+@router.post(
+    "/badges/{id}/correction",
+    operation_id="correctBadge",
+    summary="Correct a wrong grade or spelling",
+    responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
+    openapi_extra=takes(CorrectionBody),
+)
+def correct_badge(
+    request: Request,
+    badge_id: BadgeId,
+    principal: Institution,
+    stated: Annotated[CorrectionBody, Depends(body(CorrectionBody))],
+) -> Response:
+    registry = registry_of(request)
+    return _answer(
+        registry.correct_badge(brin(principal), badge_id, stated.grade, stated.name, origin(principal))
+    )

@@ -10,12 +10,12 @@ from api.answers import InstitutionWritten, answered
 from api.auth import origin
 from api.bodies import Body, body
 from api.commands.common import Registrar, registry_of
-from api.fields import Day, Name, Note, SchacHome
+from api.fields import Day, Name, Note, PublicReason, Reference, SchacHome
 from api.routes import answers, takes
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Particulars
 from registry.domain.values import BRIN
-from registry.events import Sector, SuspensionReason
+from registry.events import ExemptionRule, Sector, SuspensionReason
 from registry.recording import Outcome
 
 router = APIRouter(tags=["institutions"])
@@ -44,6 +44,14 @@ class SuspensionBody(Body):
 
     reason: SuspensionReason
     note: Note | None = None
+
+
+class ExemptionBody(Body):
+    """Which rule is lifted for which module reference, and why: the reason is public."""
+
+    module_reference: Reference
+    rule: ExemptionRule
+    reason: PublicReason
 
 
 def _answer(outcome: Outcome) -> Response:
@@ -102,3 +110,22 @@ def suspend_institution(
 )
 def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
     return _answer(registry_of(request).reinstate_institution(brin, origin(principal)))
+
+
+@router.post(
+    "/institutions/{brin}/exemptions",
+    operation_id="exemptModule",
+    summary="Exempt a module reference from a rule of the policy",
+    responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
+    openapi_extra=takes(ExemptionBody),
+)
+def exempt_module(
+    request: Request,
+    brin: str,
+    principal: Registrar,
+    stated: Annotated[ExemptionBody, Depends(body(ExemptionBody))],
+) -> Response:
+    registry = registry_of(request)
+    return _answer(
+        registry.exempt(brin, stated.module_reference, stated.rule, stated.reason, origin(principal))
+    )

@@ -14,6 +14,7 @@ from api.answers import (
     ModuleShort,
     answered,
 )
+from api.as_of import AsOf, AsOfParameter
 from api.auth import allow, asker, authenticate
 from api.cursors import Cursor, Limit
 from api.fields import Day
@@ -55,7 +56,7 @@ def get_me(
 ) -> Response:
     if principal.learner_id is None:
         raise Forbidden
-    return _list(request, principal, "learner_id", principal.learner_id, Filter(), limit, cursor)
+    return _list(request, principal, ("learner_id", principal.learner_id), Filter(), None, limit, cursor)
 
 
 @router.get(
@@ -65,13 +66,18 @@ def get_me(
     responses=answers(400, 401, 403, ok=BadgeList),
 )
 def list_learner_badges(
-    request: Request, learner_id: LearnerId, principal: Reader, limit: Limit = 50, cursor: Cursor = None
+    request: Request,
+    learner_id: LearnerId,
+    principal: Reader,
+    then: AsOfParameter,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Response:
     if principal.role == "learner" and principal.learner_id != learner_id:
         raise Forbidden("A learner's token shows that learner's badges only.")
     if not is_id(learner_id):
         return answered(BadgeList(items=[], next=None))
-    return _list(request, principal, "learner_id", learner_id, Filter(), limit, cursor)
+    return _list(request, principal, ("learner_id", learner_id), Filter(), then, limit, cursor)
 
 
 @router.get(
@@ -84,6 +90,7 @@ def list_institution_badges(
     request: Request,
     brin: str,
     principal: InstitutionOrAuditor,
+    then: AsOfParameter,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
@@ -97,7 +104,7 @@ def list_institution_badges(
         if catalogue.read_institution(database, brin) is None:
             raise NotFound("institution")
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
-    return _list(request, principal, "institution", brin, wanted, limit, cursor)
+    return _list(request, principal, ("institution", brin), wanted, then, limit, cursor)
 
 
 @router.get(
@@ -110,6 +117,7 @@ def list_module_badges(
     request: Request,
     module_id: ModuleId,
     principal: InstitutionOrAuditor,
+    then: AsOfParameter,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
@@ -127,7 +135,7 @@ def list_module_badges(
         raise ModuleOfAnother
     owner = module.institution
     wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
-    return _list(request, principal, "module_id", module_id, wanted, limit, cursor)
+    return _list(request, principal, ("module_id", module_id), wanted, then, limit, cursor)
 
 
 def _filter(
@@ -149,17 +157,25 @@ def _filter(
 def _list(
     request: Request,
     principal: Principal,
-    owner: Owner,
-    of: str,
+    owned: tuple[Owner, str],
     wanted: Filter,
+    then: AsOf | None,
     limit: int,
     cursor: str | None,
 ) -> Response:
     before = cursors.decode_position("badges", cursor, LARGEST_POSITION)
-    who, moment = asker(principal), now(request)
+    who = asker(principal)
+    moment = now(request) if then is None else then.time
     with asking(pool_of(request), who) as database:
-        rows = badges.list_badges(database, who, owner, of, wanted, moment, before, limit + 1)
-        shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
+        if then is not None:
+            before = min(before, then.position + 1)
+            shown, below = badges.list_badges_as_of(
+                database, who, owned, wanted, moment, before, then.position, limit
+            )
+            following = cursors.encode("badges", below) if below is not None else None
+        else:
+            rows = badges.list_badges(database, who, owned, wanted, moment, before, limit + 1)
+            shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
         references = {} if who == AUDITOR else _references(request, database, shown)
     items = [_item(row, references.get(row.id), moment) for row in shown]
     return answered(BadgeList(items=items, next=following))

@@ -15,14 +15,16 @@ from api.answers import (
     BadgeAnswer,
     BadgeModule,
     EvidenceAnswer,
+    History,
     Judgement,
     LearnerAnswer,
     StatusAnswer,
     answered,
 )
-from api.auth import asker, authenticate
+from api.as_of import AsOf, AsOfParameter
+from api.auth import allow, asker, authenticate
 from api.lookups.catalogue import content_of
-from api.lookups.common import Reader, is_id, now, pool_of, vault_of
+from api.lookups.common import LARGEST_POSITION, Reader, is_id, now, pool_of, vault_of
 from api.problems import NotFound, NotReady
 from api.routes import BadgeId, answers
 from api.waiting import held_by
@@ -30,7 +32,9 @@ from projections import badges, catalogue
 from projections.badges import BadgeRow
 from projections.catalogue import ModuleRow
 from projections.read_model import asking
-from registry.events import BadgeRevoked, BadgeSuspended
+from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
+from registry.feed import read_streams
+from registry.postgres import Cursor
 from registry.vault import PrivateParts, Salts
 
 router = APIRouter(tags=["badges"])
@@ -43,14 +47,14 @@ router = APIRouter(tags=["badges"])
     responses=answers(400, 404, ok=StatusAnswer),
     dependencies=[Depends(held_by("badges"))],
 )
-def get_status(request: Request, badge_id: BadgeId) -> Response:
-    row = None
-    if is_id(badge_id):
-        with pool_of(request).cursor() as database:
-            row = badges.read_status(database, badge_id)
+def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Response:
+    if not is_id(badge_id):
+        raise NotFound("badge")
+    with pool_of(request).cursor() as database:
+        row = badges.read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
     if row is None:
         raise NotFound("badge")
-    moment = now(request)
+    moment = now(request) if then is None else then.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -71,11 +75,13 @@ def get_status(request: Request, badge_id: BadgeId) -> Response:
     responses=answers(400, 401, 403, 404, ok=BadgeAnswer),
     dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))],
 )
-def get_badge(request: Request, badge_id: BadgeId, principal: Reader) -> Response:
+def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
     with asking(pool_of(request), asker(principal)) as database:
         row = badges.read_badge(database, asker(principal), badge_id)
+        if then is not None:
+            row = row_as_of(database, badge_id, then)
         if row is None:
             raise NotFound("badge")
         module = catalogue.read_module(database, row.module_id, row.module_version)
@@ -83,7 +89,30 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader) -> Respons
         notes = vault_of(request).read_notes(database, badge_id)
     if module is None:
         raise NotReady("The catalogue is behind and does not hold the badge's module yet; try again soon.")
-    return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, now(request)))
+    moment = now(request) if then is None else then.time
+    return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
+
+
+@router.get(
+    "/badges/{id}/history",
+    operation_id="getBadgeHistory",
+    summary="A badge's events, in order, as they were recorded",
+    responses=answers(400, 401, 403, 404, ok=History),
+    dependencies=[Depends(allow("auditor"))],
+)
+def get_history(request: Request, badge_id: BadgeId) -> Response:
+    with pool_of(request).cursor() as database:
+        events = read_streams(database, [badge_id], LARGEST_POSITION) if is_id(badge_id) else []
+    if not events or not isinstance(events[0].event().data, BadgeAwarded):
+        raise NotFound("badge")
+    items = b",".join(event.line().rstrip() for event in events)
+    return Response(b'{"items":[%s]}' % items, media_type="application/json")
+
+
+def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
+    """The badge as it was recorded by then, folded from its events."""
+    events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
+    return badges.rows_after(events).get(badge_id)
 
 
 def _module(row: ModuleRow) -> BadgeModule:

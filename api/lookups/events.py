@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
+from api.answers import RecordedEvent
 from api.auth import allow
 from api.lookups.common import LARGEST_POSITION, pool_of
-from api.routes import answers
+from api.routes import answers, answers_lines
 from registry.domain.errors import InvalidInput
 from registry.events import FACTS
 from registry.feed import LoggedEvent, last_position, read_log
@@ -33,8 +34,7 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
         " which position the answer is complete: ask on with `after` set to it. With `type` an answer may be"
         " empty and still not be the last; it is the last when `Registry-Position` does not grow."
     ),
-    responses=answers(400, 401, 403)
-    | {200: {"description": "Events, one a line.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
     dependencies=[Depends(allow("auditor"))],
 )

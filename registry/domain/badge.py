@@ -29,6 +29,7 @@ from registry.events import (
     BadgeSuspended,
     BadgeSuspensionReason,
     Commitments,
+    Correction,
     Event,
     RevocationReason,
 )
@@ -218,6 +219,15 @@ def revoke(
         note_commitment=note_commitment,
         **_repeated(state, origin),
     )
+
+
+def correct(state: Badge, commitments: Correction | None, salt: str, origin: Origin) -> BadgeCorrected | None:
+    """A wrong grade or spelling; `commitments` is None where what is stated stands already."""
+    if state.revoked_since is not None:
+        raise BadgeIsRevoked
+    if commitments is None:
+        return None
+    return BadgeCorrected(commitments=commitments, salt=salt, **_repeated(state, origin))
 
 
 def _repeated(state: Badge, origin: Origin) -> dict[str, Any]:

@@ -122,6 +122,11 @@ class BadgeIsRevoked(Refusal):
         super().__init__("The badge is revoked, and a revocation is for ever.")
 
 
+class PrivatePartsErased(Refusal):
+    def __init__(self) -> None:
+        super().__init__("The badge's private parts were erased; there is nothing to correct.")
+
+
 class RevokedForAnotherReason(Refusal):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The badge is revoked already, for another reason ({reason}); that stands.")

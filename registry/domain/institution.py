@@ -18,6 +18,7 @@ from registry.domain.values import day_in_amsterdam
 from registry.events import (
     Channel,
     Event,
+    ExemptionRule,
     InstitutionAdmitted,
     InstitutionChanged,
     InstitutionExempted,
@@ -144,6 +145,21 @@ def reinstate(state: Institution, origin: Origin) -> InstitutionReinstated | Non
     if state.suspension is None:
         return None
     return InstitutionReinstated(channel=origin.channel, client=origin.client)
+
+
+def exempt(
+    state: Institution, module_reference: str, rule: ExemptionRule, reason: str, origin: Origin
+) -> InstitutionExempted | None:
+    """Lifts a rule of the policy for one reference, for ever; done already it changes nothing."""
+    if module_reference in state.exempted:
+        return None
+    return InstitutionExempted(
+        channel=origin.channel,
+        client=origin.client,
+        module_reference=module_reference,
+        rule=rule,
+        reason=reason,
+    )
 
 
 def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:

@@ -39,6 +39,7 @@ ROUTES = {
     "PUT /v1/institutions/{brin}": Expected("registrar", body="institution"),
     "POST /v1/institutions/{brin}/suspension": Expected("registrar", body="suspension"),
     "DELETE /v1/institutions/{brin}/suspension": Expected("registrar"),
+    "POST /v1/institutions/{brin}/exemptions": Expected("registrar", body="exemption"),
     "GET /v1/institutions": Expected(ANYONE),
     "GET /v1/institutions/{brin}": Expected(ANYONE),
     "GET /v1/modules": Expected(ANYONE),
@@ -51,7 +52,11 @@ ROUTES = {
     "POST /v1/badges/{id}/revocation": Expected("institution", anothers=404, body="revocation"),
     "POST /v1/badges/{id}/suspension": Expected("institution", mine=409, anothers=404, body="suspension"),
     "DELETE /v1/badges/{id}/suspension": Expected("institution", mine=409, anothers=404),
+    "POST /v1/badges/{id}/correction": Expected("institution", mine=409, anothers=404, body="correction"),
+    "POST /v1/badge-batches": Expected("institution", anothers=200, body="lines"),
+    "POST /v1/badge-revocations": Expected("institution", anothers=200, body="lines"),
     "GET /v1/badges/{id}/status": Expected(ANYONE),
+    "GET /v1/badges/{id}/history": Expected("auditor"),
     "GET /v1/badges/{id}": Expected(CONCERNED, anothers=404, another_learner=404),
     "GET /v1/learners/{learnerId}/badges": Expected(CONCERNED, anothers=200, another_learner=403),
     "GET /v1/learners/me": Expected("learner", another_learner=200),
@@ -62,6 +67,8 @@ ROUTES = {
     "GET /health/live": Expected(ANYONE),
     "GET /health/ready": Expected(ANYONE),
     "GET /": Expected(ANYONE),
+    "GET /problems/": Expected(ANYONE),
+    "GET /problems/{slug}": Expected(ANYONE),
     "GET /v1/openapi.json": Expected(ANYONE),
     "GET /v1/docs": Expected(ANYONE),
     "GET /v1/docs/oauth2-redirect": Expected(ANYONE),
@@ -88,6 +95,9 @@ class World:
         for name, value in self.names.items():
             path = path.replace(f"{{{name}}}", value)
         body = ROUTES[route].body
+        if body == "lines":
+            headers = {"Content-Type": "application/x-ndjson"} | more.pop("headers", {})
+            return who(method, path, content=b"{}", headers=headers, **more)
         return who(method, path, json=self.bodies[body] if body else None, **more)
 
     def nobody(self, method: str, path: str, **more: Any) -> Any:
@@ -113,6 +123,8 @@ def _made(running: Service) -> World:
     ok(institution("POST", f"/v1/modules/{badge['moduleId']}/withdrawal"))
     spare = module_body(reference="VRIJ")
     ok(institution("POST", "/v1/modules", spare), 201)
+    exemption = {"moduleReference": "KLEIN", "rule": "study-load", "reason": "Afgesproken"}
+    ok(registrar("POST", f"/v1/institutions/{brin}/exemptions", exemption), 201)
     running.settle()
     own: dict[str, dict[str, Any]] = {
         "institution": {"institution": brin},
@@ -122,7 +134,7 @@ def _made(running: Service) -> World:
         running,
         {role: running.as_(role, **own.get(role, {})) for role in ROLES if role != "registrar"}
         | {"registrar": registrar},
-        {"brin": brin, "moduleId": badge["moduleId"], "version": "1"}
+        {"brin": brin, "moduleId": badge["moduleId"], "version": "1", "slug": "not-found"}
         | {"id": badge["id"], "learnerId": badge["learnerId"]},
         {
             "institution": INSTITUTION,
@@ -131,6 +143,8 @@ def _made(running: Service) -> World:
             "withdrawal": {},
             "revocation": {"reason": "other"},
             "suspension": {"reason": "other"},
+            "correction": {"grade": "9"},
+            "exemption": {"moduleReference": "KLEIN", "rule": "study-load", "reason": "Afgesproken"},
         },
         {"institution": other, "learner": running.as_("learner", learner_id=strange["learnerId"])},
     )

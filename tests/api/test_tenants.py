@@ -161,7 +161,7 @@ def nobody_asking(pool: Pool) -> Iterator[Cursor]:
 
 
 def _listed(cursor: Cursor, asker: Asker, learner: str) -> set[str]:
-    rows = badges.list_badges(cursor, asker, "learner_id", learner, Filter(), NOW(), 2**62, 100)
+    rows = badges.list_badges(cursor, asker, ("learner_id", learner), Filter(), NOW(), 2**62, 100)
     return {row.id for row in rows}
 
 

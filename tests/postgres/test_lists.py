@@ -43,7 +43,7 @@ def badge_pages(pool: Pool) -> Iterator[list[badges.BadgeRow]]:
         asker = institution("27UM")
         with asking(pool, asker) as opened:
             rows = badges.list_badges(
-                opened, asker, "institution", "27UM", badges.Filter(), NOW, before, LIMIT + 1
+                opened, asker, ("institution", "27UM"), badges.Filter(), NOW, before, LIMIT + 1
             )
         shown, cursor = cursors.page("badges", rows, LIMIT, lambda row: row.award_position)
         yield shown

@@ -1,0 +1,80 @@
+"""`registry replay`: the log printed, counted, or folded as it was at a time or a position."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+from registry.domain import badge as badges
+from registry.domain.errors import BadgeUnknown
+from registry.domain.values import UUID, iso_time
+from registry.events import BadgeAwarded
+from registry.feed import LoggedEvent, last_position, position_at, read_log, read_streams, time_of
+from registry.postgres import Pool
+
+PAGE = 1_000
+PROGRESS = 100_000
+
+
+def pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
+    """The log from a position through `until`, page by page, with flat memory."""
+    while after < until:
+        with pool.cursor() as cursor:
+            page = read_log(cursor, after, PAGE, until=until)
+        yield page
+        after = page[-1].position
+
+
+def end(pool: Pool, until: dt.datetime | None) -> int:
+    """The last position recorded by a time, of all where there is none."""
+    with pool.cursor() as cursor:
+        return last_position(cursor) if until is None else position_at(cursor, until)
+
+
+def print_log(pool: Pool, after: int, until: int) -> None:
+    """The events, one a line, as `/v1/events` shows them; progress goes to standard error."""
+    for page in pages(pool, after, until):
+        sys.stdout.buffer.write(b"".join(event.line() for event in page))
+        _say_progress(page[-1].position, until)
+    sys.stdout.buffer.flush()
+
+
+def print_summary(pool: Pool, after: int, until: int) -> None:
+    """How many events of each type, and where the log stands."""
+    counts: Counter[str] = Counter()
+    for page in pages(pool, after, until):
+        counts.update(event.type for event in page)
+        _say_progress(page[-1].position, until)
+    for kind, count in sorted(counts.items()):
+        print(f"{kind} {count}")
+    print(f"events {counts.total()}, through position {until}")
+
+
+def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
+    """The badge as it was recorded by then, folded from its events; expiry is judged at that time."""
+    with pool.cursor() as cursor:
+        position = position_at(cursor, at) if isinstance(at, dt.datetime) else at
+        moment = at if isinstance(at, dt.datetime) else time_of(cursor, position)
+        events = read_streams(cursor, [badge_id], position) if UUID.fullmatch(badge_id) else []
+    if not events or moment is None or events[0].type != BadgeAwarded.TYPE:
+        raise BadgeUnknown
+    state = badges.fold(event.event() for event in events)
+    status, since = badges.status_of(state, moment)
+    award = state.award
+    print(f"badge {badge_id} at position {position}, {iso_time(moment)}")
+    print(f"status {status} since {iso_time(since)}")
+    print(
+        f"awarded on {award.awarded_on} by {award.institution}, recorded at position {state.award_position}"
+    )
+    print(f"module {award.module_id} version {award.module_version}")
+    if award.valid_until is not None:
+        print(f"valid until {award.valid_until}")
+    for event in events:
+        print(f"  {event.position} {iso_time(event.time)} {event.type}")
+
+
+def _say_progress(position: int, until: int) -> None:
+    if position % PROGRESS < PAGE:
+        print(f"{position} of {until}", file=sys.stderr)

@@ -1,0 +1,89 @@
+"""Revocations in bulk, as pages."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.domain import badge as badges
+from registry.domain.badge import Badge
+from registry.domain.errors import BadgeUnknown
+from registry.domain.institution import Origin
+from registry.events import RevocationReason
+from registry.pages import Page, Settled, Together
+from registry.reads import Loaded, Reads
+from registry.recording import BadgeOutcome, RecordingApplication
+from registry.vault import commit_note, new_salt
+
+
+@dataclass(frozen=True)
+class RevocationCommand:
+    """A revocation of an institution's own badge; `note` is private."""
+
+    brin: str
+    badge_id: str
+    reason: RevocationReason
+    origin: Origin
+    effective_on: dt.date | None = None
+    note: str | None = None
+
+
+def settle_revocations(
+    recording: RecordingApplication, commands: Sequence[RevocationCommand]
+) -> list[Settled]:
+    """Revokes; per command, in order, its outcome (`created` where it is new) or why it has none.
+
+    A badge that is revoked for the same reason answers as it stands; for another it is refused.
+    """
+    return _Revocations(recording, commands).settle()
+
+
+class _Revocations(Page[RevocationCommand]):
+    def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
+        read_at = self.recording.last_position()
+        states = self.recording.badges_by_id([self.commands[line].badge_id for line in waiting])
+        decided: dict[str, Together] = {}
+        for line in waiting:
+            badge_id = self.commands[line].badge_id
+            if badge_id in decided:
+                continue  # twice in a page: revoked already in the next round
+            reads, together = Reads(loaded), Together()
+            try:
+                self._revoke(together, line, reads, read_at, states.get(badge_id))
+            except Exception as error:
+                # Badges are never kept: a refusal is decided on what is recorded, in any round.
+                self.fail(line, error, final=True)
+            else:
+                decided[badge_id] = together
+        return [together for together in decided.values() if together.lines]
+
+    def _revoke(self, together: Together, line: int, reads: Reads, read_at: int, state: Badge | None) -> None:
+        command, recording = self.commands[line], self.recording
+        if state is None or state.award.institution != command.brin:
+            raise BadgeUnknown
+        award = state.award
+        reads.relies_on(award.learner_id, read_at)
+        committed, private = commit_note(command.note)
+        fact = badges.revoke(
+            state,
+            command.reason,
+            command.effective_on,
+            new_salt(),
+            committed,
+            recording.today(),
+            command.origin,
+        )
+        outcome = BadgeOutcome(
+            state.id,
+            award.learner_id,
+            award.module_id,
+            award.module_version,
+            "revoked",
+            state.position,
+            created=fact is not None,
+        )
+        if fact is None:
+            self.settled[line] = outcome
+        else:
+            self.add(together, line, state.version + 1, fact, private, command.brin, outcome, reads)
