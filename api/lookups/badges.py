@@ -20,9 +20,9 @@ from api.answers import (
     StatusAnswer,
     answered,
 )
-from api.auth import asker, authenticate
+from api.auth import authenticate
 from api.lookups.catalogue import content_of
-from api.lookups.common import Reader, is_id, now, pool_of, vault_of
+from api.lookups.common import Reader, asker, is_id, now, pool_of, vault_of
 from api.problems import NotFound, NotReady
 from api.routes import BadgeId, answers
 from api.waiting import held_by
