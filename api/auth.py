@@ -8,8 +8,6 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from api.problems import Forbidden, Unauthenticated
-from projections import read_model
-from projections.read_model import Asker
 from registry.domain.institution import Origin
 from registry.tokens import Principal, Role, TokenReader
 
@@ -48,14 +46,3 @@ def brin(principal: Principal) -> str:
 
 def origin(principal: Principal) -> Origin:
     return Origin("api", principal.token_id)
-
-
-def asker(principal: Principal) -> Asker:
-    """Whose rows this principal may see."""
-    if principal.role == "auditor":
-        return read_model.AUDITOR
-    if principal.role == "institution" and principal.institution is not None:
-        return read_model.institution(principal.institution)
-    if principal.role == "learner" and principal.learner_id is not None:
-        return read_model.learner(principal.learner_id)
-    raise Forbidden

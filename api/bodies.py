@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from starlette.requests import ClientDisconnect
 
 from api.problems import TooLarge, WrongMediaType
 from registry.domain.errors import InvalidInput
@@ -38,11 +39,14 @@ BodyT = TypeVar("BodyT", bound=Body)
 async def read_body(request: Request, limit: int = LARGEST_BODY) -> bytes:
     """The bytes of the body; refuses as soon as they are more than `limit`."""
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(limit)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise TooLarge(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidInput(("", "was broken off")) from None  # nobody hears it; nothing of ours is wrong
     return b"".join(parts)
 
 

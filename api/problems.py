@@ -213,10 +213,12 @@ class Bare500:
                 stopping = NotReady("The registry is stopping; try again soon.")
                 await refused(Request(scope), stopping)(scope, receive, send)
             raise
-        except UnavailableError as error:
-            # In the middle of an answer: it is cut short, and the client sees that it is.
-            log.warning("%s %s", type(error).__name__, error)
         except Exception as error:
+            # The framework wraps what it has a handler for, when it cannot answer any more.
+            if isinstance(lost := error.__cause__ or error, UnavailableError):
+                # In the middle of an answer: it is cut short, and the client sees that it is.
+                log.warning("%s %s", type(lost).__name__, lost)
+                return
             frames = traceback.extract_tb(error.__traceback__)
             places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
             log.error("unexpected %s at %s", type(error).__name__, " < ".join(places[:8]))  # noqa: TRY400

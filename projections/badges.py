@@ -86,7 +86,6 @@ _COLUMNS = {
     "revoked_for": "text",
     "effective_on": "date",
 }
-_STAGING = "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
 _CHANGING = (
     "last_position",
     "active_since",

@@ -70,7 +70,6 @@ class _Awards(Page[AwardCommand]):
         for line, each in made.items():
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
-            known.add(each.badge_id)
             reads = Reads(loaded)
             learner_id = learners.get(each.alias)
             key = each.badge_id if learner_id else each.alias
@@ -85,6 +84,8 @@ class _Awards(Page[AwardCommand]):
                 self.fail(line, error, final=final)
             else:
                 decided[key] = together
+            if line not in self.settled:
+                known.add(each.badge_id)  # who has the same reference waits for what becomes of this one
         return list(decided.values())
 
     def _award(

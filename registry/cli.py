@@ -22,13 +22,12 @@ from registry.domain.values import BRIN, UUID
 from registry.embedded import EmbeddedPostgresError
 from registry.feed import last_position
 from registry.keys import KeyFileError, Keys
-from registry.migrate import SchemaTooNewError, migrate
+from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate
 from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
 from registry.serve import serve
 from registry.settings import Settings, SettingsError, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 Run = Callable[[Settings, argparse.Namespace], int]
 
 FAILURES = (
@@ -36,6 +35,7 @@ FAILURES = (
     KeyFileError,
     EmbeddedPostgresError,
     SchemaTooNewError,
+    WrongEncodingError,
     setup.NotMigratedError,
     PrivilegedRoleError,
     UnavailableError,
@@ -175,7 +175,7 @@ def _opened(url: str, settings: Settings) -> Keys:
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in settings.shown():
-        log.info("%s", line)
+        print(line, file=sys.stderr)
     with setup.database(settings) as url:
         keys = _opened(url, settings)
 

@@ -158,8 +158,6 @@ class Bell:
 class StoreFeed:
     """The log itself as a feed: one source, positions without gaps."""
 
-    sources = (LOG,)
-
     def __init__(self, pool: Pool, bell: Bell | None = None, poll_seconds: float = 0.075) -> None:
         self._pool, self._bell, self._poll_seconds = pool, bell or Bell(), poll_seconds
         self._seen = 0

@@ -13,6 +13,10 @@ class SchemaTooNewError(Exception):
     """The database was migrated by a later release than this one."""
 
 
+class WrongEncodingError(Exception):
+    """The database would store other bytes of a text than it is sent."""
+
+
 def migrations() -> list[tuple[int, str, str]]:
     """Number, name and SQL of every migration, in order."""
     files = [file for file in resources.files("registry.migrations").iterdir() if file.name.endswith(".sql")]
@@ -22,6 +26,10 @@ def migrations() -> list[tuple[int, str, str]]:
 def pending(connection: Connection) -> list[tuple[int, str, str]]:
     """The migrations that this database still lacks."""
     with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone() or ("",)
+        if encoding != "UTF8":
+            raise WrongEncodingError(f"the database has the encoding {encoding}; make one with UTF8")
         cursor.execute("SELECT to_regclass('migration') IS NOT NULL")
         (exists,) = cursor.fetchone() or (False,)
         if exists:

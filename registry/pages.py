@@ -57,13 +57,27 @@ class Page(Generic[Command]):
         """Per command, in order, its outcome or why it has none."""
         waiting = list(range(len(self.commands)))
         for attempt in range(ATTEMPTS):
-            fresh = attempt > 0
-            self._record(self.decide(waiting, self.recording.loaded(fresh=fresh), final=fresh))
-            waiting = [line for line in waiting if line not in self.settled]
+            self._round(waiting, final=attempt > 0)
+            waiting = self._unsettled(waiting)
             if not waiting:
                 break
         crowded = UnavailableError("too many writers want the same streams")
         return [self.settled.get(line, crowded) for line in range(len(self.commands))]
+
+    def _round(self, waiting: Sequence[int], *, final: bool) -> None:
+        """Decides and records; what fails a page is found by trying each command alone."""
+        try:
+            self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
+        except Exception as error:
+            left = self._unsettled(waiting)
+            if isinstance(error, UnavailableError) or len(waiting) == 1:
+                self.settled.update(dict.fromkeys(left, error))
+                return
+            for line in left:
+                self._round([line], final=final)
+
+    def _unsettled(self, waiting: Sequence[int]) -> list[int]:
+        return [line for line in waiting if line not in self.settled]
 
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
         """What is to be recorded; settles what is not, a refusal only when it is `final`."""

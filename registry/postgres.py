@@ -52,10 +52,14 @@ class PrivilegedRoleError(Exception):
 
 def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
     """A connection in autocommit, in `role` (None: as who logs in, for migrations and the command line)."""
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    options = [f"-c {name}={value}" for name, value in settings.items()]
     try:
+        options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))
         connection = psycopg2.connect(
-            url, connect_timeout=CONNECT_TIMEOUT, options=options, application_name=role or "registry"
+            url,
+            connect_timeout=CONNECT_TIMEOUT,
+            options=" ".join(options),
+            application_name=role or "registry",
         )
     except psycopg2.Error as error:
         raise UnavailableError(f"PostgreSQL cannot be reached ({type(error).__name__})") from error
@@ -115,12 +119,17 @@ class Pool:
                 raise
 
     def close(self) -> None:
-        while self._free:
-            self._free.pop().close()
+        while (connection := self._idle()) is not None:
+            connection.close()
+
+    def _idle(self) -> Connection | None:
+        try:
+            return self._free.pop()
+        except IndexError:  # asked for and not looked for: others take from it too
+            return None
 
     def _take(self) -> Connection:
-        while self._free:
-            connection = self._free.pop()
+        while (connection := self._idle()) is not None:
             if not connection.closed:
                 return connection
         return connect(

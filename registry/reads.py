@@ -2,7 +2,7 @@
 
 A kept state may be stale, and that does no harm: the append refuses a unit whose relied-on streams have
 changed since the position at which they were read, and a refusal that was decided on a kept state is
-decided again on a fresh one (see `registry.application`).
+decided again on a fresh one (see `registry.pages`).
 """
 
 from __future__ import annotations

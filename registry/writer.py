@@ -2,7 +2,7 @@
 
 All threads hand their units to it, and whatever waits when it is free becomes one transaction: commits
 coalesce by themselves, without a timer. The rules of an append are in the SQL function `append`
-(migrations/0001_event_store.sql).
+(migrations/0003_append_from_staging.sql).
 """
 
 from __future__ import annotations
@@ -271,6 +271,8 @@ class Writer:
                 plan_cache_mode="force_generic_plan",
                 # The literals are written here (`_literal`): in these terms.
                 standard_conforming_strings="on",
+                # A statement of the append sees what was there when it got the lock, not before.
+                default_transaction_isolation=r"read\ committed",
                 client_encoding="UTF8",
             )
             try:

@@ -14,6 +14,8 @@ from registry.postgres import UnavailableError
 from registry.recording import BadgeOutcome
 
 MOST_TOGETHER = 200
+MOST_WAITING = 10_000
+LONGEST_SECONDS = 15.0
 # One decides while the other waits for its commit.
 THREADS = 2
 
@@ -46,12 +48,22 @@ class Awarding:
             thread.join()
 
     async def award(self, command: AwardCommand) -> BadgeOutcome:
-        """Awards, as `Registry.award_badge`; holds no thread meanwhile."""
+        """Awards, as `Registry.award_badge`; holds no thread meanwhile.
+
+        Who is told to come back, after `LONGEST_SECONDS`, may ask again without harm: the award that is
+        on its way is then known.
+        """
         if self._stopped:
             raise UnavailableError("the registry is stopping")
+        if self._queue.qsize() >= MOST_WAITING:
+            raise UnavailableError("too many awards wait to be recorded")
         answer: asyncio.Future[BadgeOutcome] = asyncio.get_running_loop().create_future()
         self._queue.put((command, answer))
-        return await answer
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await answer
+        except TimeoutError:
+            raise UnavailableError("the award was not recorded in time") from None
 
     def _run(self) -> None:
         while page := self._take():

@@ -15,10 +15,10 @@ from api.answers import (
     answered,
 )
 from api.as_of import AsOf, AsOfParameter
-from api.auth import allow, asker, authenticate
+from api.auth import allow, authenticate
 from api.cursors import Cursor, Limit
 from api.fields import Day
-from api.lookups.common import LARGEST_POSITION, Reader, is_id, keys_of, now, pool_of, vault_of
+from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, now, pool_of, vault_of
 from api.problems import Forbidden, NotFound
 from api.routes import LearnerId, ModuleId, answers
 from api.waiting import held_by

@@ -22,9 +22,9 @@ from api.answers import (
     answered,
 )
 from api.as_of import AsOf, AsOfParameter
-from api.auth import allow, asker, authenticate
+from api.auth import allow, authenticate
 from api.lookups.catalogue import content_of
-from api.lookups.common import LARGEST_POSITION, Reader, is_id, now, pool_of, vault_of
+from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
 from api.problems import NotFound, NotReady
 from api.routes import BadgeId, answers
 from api.waiting import held_by

@@ -8,6 +8,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import allow
+from api.problems import Forbidden
+from projections import read_model
+from projections.read_model import Asker
 from registry.domain.values import UUID
 from registry.keys import Keys
 from registry.postgres import Pool
@@ -36,6 +39,17 @@ def keys_of(request: Request) -> Keys:
 def now(request: Request) -> dt.datetime:
     moment: dt.datetime = request.app.state.clock()
     return moment
+
+
+def asker(principal: Principal) -> Asker:
+    """Whose rows this principal may see."""
+    if principal.role == "auditor":
+        return read_model.AUDITOR
+    if principal.role == "institution" and principal.institution is not None:
+        return read_model.institution(principal.institution)
+    if principal.role == "learner" and principal.learner_id is not None:
+        return read_model.learner(principal.learner_id)
+    raise Forbidden
 
 
 def is_id(text: str) -> bool:

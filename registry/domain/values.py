@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 FIRST_AWARD_DAY = dt.date(2018, 1, 1)
-LARGEST_NUMBER = 10_000
+LARGEST_NUMBER = 1_000_000
 
 BRIN = re.compile(r"[0-9]{2}[A-Z0-9]{2}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -71,15 +71,15 @@ def ects(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError("is no number; ECTS is a number in halves, as 5 or 2.5")  # noqa: TRY004
     exact = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not exact.is_finite() or not 0 < exact <= LARGEST_NUMBER or exact % Decimal("0.5"):
-        raise ValueError("is no positive multiple of 0.5")
+    if not exact.is_finite() or exact <= 0 or exact > LARGEST_NUMBER or exact % Decimal("0.5"):
+        raise ValueError(f"is no positive multiple of 0.5 up to {LARGEST_NUMBER}")
     return int(exact) if exact == int(exact) else float(exact)
 
 
 def sbu(value: object) -> int:
     """Hours of study (SBU): a positive whole number."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST_NUMBER:
-        raise ValueError("is no positive whole number; SBU is a whole number of hours, as 240")
+        raise ValueError(f"is no positive whole number up to {LARGEST_NUMBER}; SBU is hours, as 240")
     return value
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.commands import awarding
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -21,6 +22,7 @@ from tests.api.asking import (
     ok,
     refused,
 )
+from tests.postgres.log import holding_the_lock
 from tests.support import Service
 
 EDUID = "a1b2c3d4-0000-4000-8000-00000000000f"
@@ -184,3 +186,17 @@ def test_of_two_contents_sent_at_once_under_one_reference_one_is_recorded(
             answers = list(threads.map(lambda body: hbo("POST", "/v1/badges", body), bodies))
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
         assert last_position(shared_service) == before + 1
+
+
+def test_who_was_told_to_come_back_in_time_finds_the_award_recorded_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(awarding, "LONGEST_SECONDS", 0.2)
+    institution = service.admitted()
+    body = award_body()
+    with holding_the_lock(service.url):
+        refused(institution("POST", "/v1/badges", body), 503, "not-ready")
+    monkeypatch.setattr(awarding, "LONGEST_SECONDS", 15.0)
+    found = institution("POST", "/v1/badges", body)
+    assert found.status_code in {200, 201}
+    assert found.json()["position"] == service.settle() == 3

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
-from api.problems import Bare500
+from api.problems import Bare500, add_handlers
 from registry.postgres import UnavailableError
+from tests.api.asking import admitted, on_a_socket
+from tests.support import Service
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/modules", "headers": [], "query_string": b""}
 Messages = list[dict[str, Any]]
 
 
-async def _ask(app: Any, sent: Messages) -> None:
+async def _ask(app: Any, sent: Messages, path: str = "/v1/modules") -> None:
+    asked = iter([{"type": "http.request"}])
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request"}
+        for message in asked:
+            return message
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    await Bare500(app)(SCOPE, receive, send)
+    await Bare500(app)({**SCOPE, "path": path}, receive, send)
 
 
 def test_a_request_that_is_given_up_at_the_end_is_asked_to_come_back() -> None:
@@ -45,12 +57,38 @@ def test_a_request_that_is_given_up_at_the_end_is_asked_to_come_back() -> None:
 
 
 def test_a_database_lost_in_the_middle_of_an_answer_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
+    """Through the framework, which wraps what it has a handler for."""
+    inner, outer = FastAPI(), FastAPI()
+
+    @inner.get("/lines")
+    def lines() -> StreamingResponse:
+        def broken() -> Iterator[bytes]:
+            yield b"one"
+            raise UnavailableError("PostgreSQL was lost")
+
+        return StreamingResponse(broken())
+
+    for app in (inner, outer):
+        add_handlers(app)
+    outer.mount("/v1", inner)
     sent: Messages = []
-
-    async def broken(_scope: Any, _receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        raise UnavailableError("PostgreSQL was lost")
-
-    asyncio.run(_ask(broken, sent))
-    assert [message["type"] for message in sent] == ["http.response.start"]
+    asyncio.run(_ask(outer, sent, path="/v1/lines"))
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[1]["more_body"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_an_upload_that_is_broken_off_is_no_defect(
+    shared_service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    brin, _ = admitted(shared_service)
+    token = shared_service.token("institution", institution=brin)
+    for path in ("/v1/badges", "/v1/modules"):
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        with on_a_socket(shared_service) as address, socket.create_connection(address) as connection:
+            connection.sendall(head.encode())
+            time.sleep(0.2)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -52,17 +52,20 @@ def admitted(registry: Registry, *brins: str) -> None:
 
 
 def award(registry: Registry, brin: str, reference: str, edu_id: str, **stated: Any) -> BadgeOutcome:
+    return registry.award_badge(command(brin, reference, edu_id, **stated))
+
+
+def command(brin: str, reference: str, edu_id: str, module: str = REFERENCE, **stated: Any) -> AwardCommand:
     recipient = Recipient(edu_id=edu_id, name=LEARNER_NAME, email="jansen@example.org")
     evidence = (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),)
-    command = AwardCommand(
+    return AwardCommand(
         brin,
         reference,
         None,
-        REFERENCE,
+        module,
         recipient,
         Award(None, AWARDED_ON, **stated),
         ORIGIN,
         "grade-8",
         evidence,
     )
-    return registry.award_badge(command)

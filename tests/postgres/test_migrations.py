@@ -10,7 +10,7 @@ import pytest
 from api.app import read_models
 from projections.read_model import install
 from registry import setup
-from registry.migrate import SchemaTooNewError, migrate, migrations, pending
+from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
 from registry.postgres import connect
 from tests.postgres.log import connection, execute, later, query
 from tests.support import Databases
@@ -101,3 +101,16 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(bare: str) -> None:
         assert query(bare, "SELECT to_regclass('event')") == [(None,)]
         execute(bare, "DROP TABLE token")
         assert len(migrate(opened)) == len(migrations())
+
+
+def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: Databases) -> None:
+    execute(
+        databases.url("postgres"),
+        "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'",
+    )
+    url = databases.url("latin")
+    before = schema(url)
+    with connection(url) as opened, pytest.raises(WrongEncodingError, match="LATIN1"):
+        migrate(opened)
+    assert schema(url) == before
+    databases.drop(url)

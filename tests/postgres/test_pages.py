@@ -1,0 +1,105 @@
+"""Awards in pages: looked up and recorded together, and decided each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from registry.application import Registry
+from registry.domain.errors import ModuleUnknown, ReferenceTaken
+from registry.pages import Settled
+from registry.postgres import UnavailableError
+from registry.recording import BadgeOutcome
+from tests.postgres.commands import admitted, award, command, registry_on
+from tests.postgres.log import execute, query, whole_log
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM", "22OJ")
+        yield found
+
+
+def made(settled: list[Settled]) -> list[BadgeOutcome]:
+    for each in settled:
+        assert isinstance(each, BadgeOutcome), each
+    return [each for each in settled if isinstance(each, BadgeOutcome)]
+
+
+def test_many_that_are_refused_under_one_reference_are_each_refused(registry: Registry) -> None:
+    settled = registry.award_badges([command("27UM", "1", "a", "NOPE")] * 20 + [command("27UM", "1", "a")])
+    assert [type(each) for each in settled[:20]] == [ModuleUnknown] * 20
+    assert made(settled[20:])[0].created
+
+
+def test_the_same_award_many_times_in_a_page_is_recorded_once(url: str, registry: Registry) -> None:
+    outcomes = made(registry.award_badges([command("27UM", "1", "a")] * 20))
+    assert [each.created for each in outcomes].count(True) == 1
+    assert len({(each.id, each.learner_id, each.position) for each in outcomes}) == 1
+    assert len([event for event in whole_log(url) if event.type == "badge.awarded"]) == 1
+
+
+def test_other_content_under_a_reference_of_the_same_page_is_refused(registry: Registry) -> None:
+    first, second = registry.award_badges([command("27UM", "1", "a"), command("27UM", "1", "b")])
+    assert isinstance(first, BadgeOutcome)
+    assert isinstance(second, ReferenceTaken)
+
+
+def test_a_new_learner_who_stands_in_a_page_twice_is_one_learner(url: str, registry: Registry) -> None:
+    page = [command("27UM", "1", "a"), command("22OJ", "1", "b"), command("22OJ", "2", "a")]
+    first, other, second = made(registry.award_badges(page))
+    assert first.learner_id == second.learner_id != other.learner_id
+    assert len(query(url, "SELECT FROM alias")) == 2
+
+
+def test_one_that_is_refused_is_refused_alone(registry: Registry) -> None:
+    page = [command("27UM", str(n), "a", *(["NOPE"] if n == 5 else [])) for n in range(10)]
+    settled = registry.award_badges(page)
+    assert isinstance(settled[5], ModuleUnknown)
+    assert all(each.created for each in made(settled[:5] + settled[6:]))
+
+
+def test_a_vault_row_that_cannot_be_opened_fails_its_own_award_alone(url: str, registry: Registry) -> None:
+    broken = award(registry, "27UM", "broken", "a")
+    execute(url, "UPDATE vault SET sealed = '\\x00' || sealed WHERE position = %s", (broken.position,))
+    page = [command("27UM", "1", "b"), command("27UM", "broken", "a"), command("22OJ", "2", "c")]
+    before, itself, after = registry.award_badges(page)
+    assert not isinstance(itself, BadgeOutcome)
+    assert all(each.created for each in made([before, after]))
+
+
+def test_what_is_recorded_stays_so_when_a_later_round_fails(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, rounds = registry.event_recorder.look_up, iter([True])
+
+    def once(*asked: list[str] | list[bytes]) -> object:
+        if next(rounds, False):
+            return look_up(*asked)  # type: ignore[arg-type]
+        raise UnavailableError("away")
+
+    monkeypatch.setattr(registry.event_recorder, "look_up", once)
+    good, refused = registry.award_badges([command("27UM", "1", "a"), command("27UM", "2", "a", "NOPE")])
+    assert isinstance(good, BadgeOutcome)
+    assert good.created
+    assert isinstance(refused, UnavailableError)
+
+
+def test_the_databases_own_default_isolation_does_not_matter(url: str) -> None:
+    name = url.rpartition("=")[2]
+    execute(url, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    with registry_on(url) as one, registry_on(url) as two:
+        admitted(one, "27UM")
+        for number in range(10):
+            assert award(one, "27UM", f"one-{number}", "a").created
+            assert award(two, "27UM", f"two-{number}", "a").created
+        (found,) = query_as_writer(two)
+    assert found == ("read committed",)
+
+
+def query_as_writer(registry: Registry) -> list[tuple[str]]:
+    with registry.event_recorder._writer._connected().cursor() as cursor:
+        cursor.execute("SHOW transaction_isolation")
+        return cursor.fetchall()
