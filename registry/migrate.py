@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from registry.postgres import Connection
+from registry.postgres import Connection, Cursor
 
 _LOCK = 4202
 
@@ -26,10 +26,7 @@ def migrations() -> list[tuple[int, str, str]]:
 def pending(connection: Connection) -> list[tuple[int, str, str]]:
     """The migrations that this database still lacks."""
     with connection.cursor() as cursor:
-        cursor.execute("SHOW server_encoding")
-        (encoding,) = cursor.fetchone() or ("",)
-        if encoding != "UTF8":
-            raise WrongEncodingError(f"the database has the encoding {encoding}; make one with UTF8")
+        _check_encoding(cursor)
         cursor.execute("SELECT to_regclass('migration') IS NOT NULL")
         (exists,) = cursor.fetchone() or (False,)
         if exists:
@@ -41,10 +38,18 @@ def pending(connection: Connection) -> list[tuple[int, str, str]]:
     return [each for each in known if each[0] not in applied]
 
 
+def _check_encoding(cursor: Cursor) -> None:
+    cursor.execute("SHOW server_encoding")
+    (encoding,) = cursor.fetchone() or ("",)
+    if encoding != "UTF8":
+        raise WrongEncodingError(f"the database has the encoding {encoding}; make one with UTF8")
+
+
 def migrate(connection: Connection) -> list[str]:
     """Applies what is pending; answers the names. Processes that migrate at once wait for each other."""
     done: list[str] = []
     with connection.cursor() as cursor:
+        _check_encoding(cursor)
         cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         try:
             cursor.execute(
