@@ -291,3 +291,37 @@ class BatchOutcome(Answer):
     learner_id: str | None = LEFT_OUT
     position: int | None = LEFT_OUT
     problem: LineProblem | None = LEFT_OUT
+
+
+class AwardFigures(Answer):
+    """The dimensions that were asked for, and the measures: see the codebook."""
+
+    model_config = ConfigDict(extra="allow")
+
+    awarded: int | None = LEFT_OUT
+    revoked: int | None = LEFT_OUT
+    superseded: int | None = LEFT_OUT
+    active: int | None = LEFT_OUT
+    ects: int | float | None = LEFT_OUT
+    sbu: int | None = LEFT_OUT
+    learners: int | None = LEFT_OUT
+
+
+class Statistics(Answer):
+    """The figures at a position of the log, an item a group."""
+
+    position: int
+    items: list[AwardFigures]
+
+
+class CodebookEntry(Answer):
+    name: str
+    description: str
+
+
+class Codebook(Answer):
+    """What the dimensions, measures and filters of the statistics mean."""
+
+    dimensions: list[CodebookEntry]
+    measures: list[CodebookEntry]
+    filters: list[CodebookEntry]

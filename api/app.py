@@ -28,12 +28,14 @@ from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import events as event_lookups
+from api.lookups import statistics as statistics_lookups
 from api.openapi import describe, routes
 from api.waiting import Positions
 from consumers.projector import Projector
 from projections.badges import Badges
 from projections.catalogue import Catalogue
 from projections.read_model import ReadModel
+from projections.statistics import Statistics
 from registry.application import Registry
 from registry.domain import values
 from registry.domain.errors import InvalidInput
@@ -68,12 +70,13 @@ ROUTERS = (
     badge_lookups.router,
     badge_lists.router,
     event_lookups.router,
+    statistics_lookups.router,
 )
 
 
 def read_models() -> list[ReadModel]:
     """Every read model of the registry."""
-    return [Badges(), Catalogue()]
+    return [Badges(), Catalogue(), Statistics()]
 
 
 def utc_now() -> dt.datetime:

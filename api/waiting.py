@@ -34,8 +34,8 @@ class Positions:
         self._polling: dict[str, asyncio.Task[None]] = {}
         self._waiting = 0
 
-    async def wait(self, names: Sequence[str], wanted: int) -> None:
-        """Returns when all these read models hold position `wanted`."""
+    async def wait(self, names: Sequence[str], wanted: int, pointer: str = "/minPosition") -> None:
+        """Returns when all these read models hold position `wanted`, which a parameter names."""
         # Asked anew each time: a crash of PostgreSQL may take a read model back by a few events.
         for name in names:
             await self._poll(name)
@@ -43,7 +43,7 @@ class Positions:
         if not behind:
             return
         if wanted > await run_in_threadpool(self._last):
-            raise InvalidInput(("/minPosition", "lies beyond the end of the log"))
+            raise InvalidInput((pointer, "lies beyond the end of the log"))
         if self._waiting >= MOST_WAITING:
             raise NotReady(f"More than {MOST_WAITING} reads wait for a position; try again soon.")
         self._waiting += 1

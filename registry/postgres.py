@@ -174,6 +174,7 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "text": lambda value: value.encode(),
     "bytea": lambda value: value,
+    "bool": lambda value: b"\1" if value else b"\0",
     "uuid": lambda value: bytes.fromhex(value.replace("-", "")),
     "int2": struct.Struct("!h").pack,
     "int4": struct.Struct("!i").pack,

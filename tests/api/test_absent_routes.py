@@ -9,8 +9,7 @@ from tests.api.asking import UNKNOWN_ID, refused, wrong
 from tests.support import Service
 
 LATER = """
-GET /v1/statistics/awards,
-GET /v1/statistics/codebook, GET /v1/open-statistics/x, GET /v1/status-lists/0, GET /v1/token-status-lists/0,
+GET /v1/open-statistics/x, GET /v1/status-lists/0, GET /v1/token-status-lists/0,
 GET /v1/verifications, POST /v1/verifications, GET /v1/issuers, GET /log/checkpoint, GET /log/tile/0/000,
 GET /v1/shares/x, POST /v1/badges/{id}/shares, GET /v1/learners/me/export,
 POST /v1/learners/{id}/erasure, GET /v1/access-records, GET /problems/nothing, GET /nothing

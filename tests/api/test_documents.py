@@ -40,6 +40,8 @@ PATHS = {
     "/badges/{id}/correction": {"post"},
     "/badges/{id}/history": {"get"},
     "/badge-batches": {"post"},
+    "/statistics/awards": {"get"},
+    "/statistics/codebook": {"get"},
     "/badge-revocations": {"post"},
     "/institutions/{brin}/exemptions": {"post"},
     "/learners/me": {"get"},

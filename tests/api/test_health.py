@@ -22,7 +22,7 @@ def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
     ready = ok(service.client.get("/health/ready"))
     models = [
         {"name": name, "position": 0, "behindEvents": 0, "behindSeconds": 0.0}
-        for name in ("badges", "catalogue")
+        for name in ("badges", "catalogue", "statistics")
     ]
     assert ready == {"status": "ready", "position": 0, "readModels": models}
 

@@ -15,6 +15,7 @@ from tests.support import Databases
 ROLES: tuple[Role, ...] = ("registry_write", "registry_read", "registry_project")
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 CATALOGUE = ("institution", "module", "module_version", "badge")
+COUNTED = ("statistics_cell", "statistics_sum", "statistics_change")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         for table in (
             *("event", "vault", "token", "secret", "read_model", "read_model_position", "badge_status"),
             *CATALOGUE,
+            *COUNTED,
         )
     },
     "registry_project": {
@@ -82,6 +84,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         "read_model": {"SELECT", "UPDATE"},
         "read_model_position": {"SELECT", "INSERT", "UPDATE", "DELETE"},
         **{table: {"SELECT", "INSERT", "UPDATE", "DELETE"} for table in CATALOGUE},
+        **{table: {"SELECT", "INSERT"} for table in ("statistics_cell", "statistics_change")},
+        **{table: {"SELECT", "INSERT", "UPDATE"} for table in ("statistics_sum", "statistics_badge")},
     },
 }
 

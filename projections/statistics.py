@@ -1,0 +1,399 @@
+"""Statistics of awards (contract section 3): figures at any position of the log, and at nothing else.
+
+Awards are counted in cells, one per combination of the dimensions; a cell keeps its sums as of now and
+what each block of positions added to them. The figures at an earlier position are those of now, less the
+later blocks, less the later changes of its own block. Every change is kept with its day, so that a period
+that begins or ends inside a month is counted as exactly.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+
+from registry.events import (
+    BadgeAwarded,
+    BadgeCorrected,
+    BadgeFact,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    Event,
+    canonical,
+)
+from registry.postgres import Cursor, copy_rows
+
+BLOCK = 65_536
+NOW = -1
+"""Under this number of a block a cell has its sums as of now."""
+
+TABLES = f"""
+CREATE TABLE statistics_cell (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key bytea NOT NULL UNIQUE,
+    institution text NOT NULL,
+    module uuid NOT NULL,
+    month date NOT NULL,
+    sector text NOT NULL,
+    nlqf text,
+    isced text,
+    programme text
+);
+COMMENT ON COLUMN statistics_cell.key IS 'SHA-256 of the dimensions';
+CREATE TABLE statistics_sum (
+    block integer NOT NULL,
+    cell integer NOT NULL REFERENCES statistics_cell,
+    awarded bigint NOT NULL,
+    revoked bigint NOT NULL,
+    superseded bigint NOT NULL,
+    suspended bigint NOT NULL,
+    half_credits bigint NOT NULL,
+    sbu bigint NOT NULL,
+    PRIMARY KEY (block, cell)
+);
+COMMENT ON COLUMN statistics_sum.block IS 'of {BLOCK} positions, from 0; {NOW}: the sums as of now';
+CREATE TABLE statistics_change (
+    position bigint NOT NULL,
+    cell integer NOT NULL REFERENCES statistics_cell,
+    day date NOT NULL,
+    awarded bigint NOT NULL,
+    revoked bigint NOT NULL,
+    superseded bigint NOT NULL,
+    suspended bigint NOT NULL,
+    half_credits bigint NOT NULL,
+    sbu bigint NOT NULL,
+    learner uuid
+);
+COMMENT ON COLUMN statistics_change.learner IS 'of an award';
+CREATE INDEX statistics_change_by_position ON statistics_change (position);
+CREATE INDEX statistics_change_by_cell ON statistics_change (cell, position);
+CREATE TABLE statistics_badge (
+    id uuid PRIMARY KEY,
+    cell integer NOT NULL,
+    day date NOT NULL,
+    half_credits integer NOT NULL,
+    sbu integer NOT NULL,
+    suspended boolean NOT NULL,
+    revoked boolean NOT NULL,
+    superseded boolean NOT NULL
+);
+GRANT SELECT, INSERT ON statistics_cell, statistics_change TO registry_project;
+GRANT SELECT, INSERT, UPDATE ON statistics_sum, statistics_badge TO registry_project;
+GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_read;
+"""
+
+_SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
+_CHANGE_COLUMNS = (
+    {"position": "int8", "cell": "int4", "day": "date"} | dict.fromkeys(_SUMS, "int8") | {"learner": "uuid"}
+)
+_BADGE_COLUMNS = {"id": "uuid", "cell": "int4", "day": "date", "half_credits": "int4", "sbu": "int4"} | (
+    dict.fromkeys(("suspended", "revoked", "superseded"), "bool")
+)
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """The dimensions by which awards are counted."""
+
+    institution: str
+    module: str
+    month: dt.date
+    sector: str
+    nlqf: str | None
+    isced: str | None
+    programme: str | None
+
+    @property
+    def key(self) -> bytes:
+        return sha256(canonical(self)).digest()
+
+
+@dataclass
+class _Badge:
+    """What is needed of a badge to count what becomes of it."""
+
+    cell: int
+    day: dt.date
+    half_credits: int
+    sbu: int
+    suspended: bool = False
+    revoked: bool = False
+    superseded: bool = False
+
+
+@dataclass
+class _Batch:
+    """What a batch of events comes to."""
+
+    cells: dict[Cell, int]
+    badges: dict[str, _Badge]
+    new: dict[str, _Badge] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    changes: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def take(self, event: Event, fact: BadgeFact) -> None:
+        if isinstance(fact, BadgeAwarded):
+            self._award(event, fact)
+            return
+        badge = self._known(event.originator_id)
+        match fact:
+            case BadgeCorrected():
+                return
+            case BadgeSuspended():
+                badge.suspended = True
+                self._change(event, badge, suspended=1)
+            case BadgeReinstated():
+                badge.suspended = False
+                self._change(event, badge, suspended=-1)
+            case BadgeRevoked():
+                self._change(
+                    event,
+                    badge,
+                    revoked=1,
+                    suspended=-1 if badge.suspended else 0,
+                    half_credits=-badge.half_credits,
+                    sbu=-badge.sbu,
+                )
+                badge.revoked, badge.suspended = True, False
+            case _:
+                raise AssertionError(f"{fact.TYPE} changes no badge")
+        self.touched.add(event.originator_id)
+
+    def _award(self, event: Event, fact: BadgeAwarded) -> None:
+        load = fact.study_load
+        half_credits = round((load.ects or 0) * 2) if load else 0
+        sbu = (load.sbu or 0) if load else 0
+        badge = _Badge(self.cells[_cell(fact)], fact.awarded_on, half_credits, sbu)
+        self.badges[event.originator_id] = self.new[event.originator_id] = badge
+        self._change(event, badge, awarded=1, half_credits=half_credits, sbu=sbu, learner=fact.learner_id)
+        if fact.supersedes is not None:
+            old = self._known(fact.supersedes)
+            if not old.superseded:
+                old.superseded = True
+                self.touched.add(fact.supersedes)
+                self._change(event, old, superseded=1)
+
+    def _known(self, badge_id: str) -> _Badge:
+        found = self.badges.get(badge_id)
+        if found is None:
+            raise LookupError(f"badge {badge_id} was never awarded")
+        return found
+
+    def _change(self, event: Event, badge: _Badge, learner: str | None = None, **sums: int) -> None:
+        counted = (sums.get(name, 0) for name in _SUMS)
+        self.changes.append((event.position, badge.cell, badge.day, *counted, learner))
+
+
+def _cell(fact: BadgeAwarded) -> Cell:
+    return Cell(
+        institution=fact.institution,
+        module=fact.module_id,
+        month=fact.awarded_on.replace(day=1),
+        sector=fact.sector,
+        nlqf=fact.level.nlqf if fact.level else None,
+        isced=fact.isced,
+        programme=fact.programme,
+    )
+
+
+class Statistics:
+    name = "statistics"
+    version = 1
+    order: Literal["by key", "total"] = "total"
+    takes: tuple[str, ...] = ("badge.",)
+    tables = TABLES
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        facts = [(event, event.data) for event in events if isinstance(event.data, BadgeFact)]
+        awards = [fact for _, fact in facts if isinstance(fact, BadgeAwarded)]
+        asked = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
+        asked |= {fact.supersedes for fact in awards if fact.supersedes is not None}
+        batch = _Batch(_cells(cursor, {_cell(fact) for fact in awards}), _badges(cursor, asked))
+        for event, fact in facts:
+            batch.take(event, fact)
+        if batch.changes:
+            copy_rows(cursor, "statistics_change", _CHANGE_COLUMNS, batch.changes)
+            _add_sums(cursor, batch.changes)
+        if batch.new:
+            new = [(badge_id, *astuple(badge)) for badge_id, badge in batch.new.items()]
+            copy_rows(cursor, "statistics_badge", _BADGE_COLUMNS, new)
+        if touched := batch.touched - set(batch.new):
+            _update_badges(cursor, {badge_id: batch.badges[badge_id] for badge_id in sorted(touched)})
+
+
+def _cells(cursor: Cursor, cells: Iterable[Cell]) -> dict[Cell, int]:
+    """The ids of these cells, made where they are new."""
+    by_key = {cell.key: cell for cell in cells}
+    found = _cell_ids(cursor, by_key)
+    new = [(key, *msgspec.structs.astuple(cell)) for key, cell in by_key.items() if key not in found]
+    if new:
+        columns = dict.fromkeys(("key",), "bytea") | dict.fromkeys(Cell.__struct_fields__, "text")
+        columns |= {"module": "uuid", "month": "date"}
+        copy_rows(cursor, "statistics_cell", columns, new)
+        found = _cell_ids(cursor, by_key)
+    return {cell: found[key] for key, cell in by_key.items()}
+
+
+def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
+    cursor.execute(
+        "SELECT key, id FROM statistics_cell WHERE key = ANY(%s::bytea[])",
+        (["\\x" + key.hex() for key in keys],),
+    )
+    return {bytes(key): number for key, number in cursor.fetchall()}
+
+
+def _badges(cursor: Cursor, badge_ids: Iterable[str]) -> dict[str, _Badge]:
+    cursor.execute(
+        "SELECT id::text, cell, day, half_credits, sbu, suspended, revoked, superseded"
+        " FROM statistics_badge WHERE id = ANY(%s::uuid[])",
+        (list(badge_ids),),
+    )
+    return {badge_id: _Badge(*rest) for badge_id, *rest in cursor.fetchall()}
+
+
+def _update_badges(cursor: Cursor, badges: dict[str, _Badge]) -> None:
+    states = [(badge.suspended, badge.revoked, badge.superseded) for badge in badges.values()]
+    cursor.execute(
+        "UPDATE statistics_badge b"
+        " SET suspended = n.suspended, revoked = n.revoked, superseded = n.superseded"
+        " FROM unnest(%s::uuid[], %s::boolean[], %s::boolean[], %s::boolean[])"
+        " AS n(id, suspended, revoked, superseded) WHERE b.id = n.id",
+        (list(badges), *([state[place] for state in states] for place in range(3))),
+    )
+
+
+def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
+    sums: dict[tuple[int, int], list[int]] = {}
+    for position, cell, _, *counted, _ in changes:
+        for block in (NOW, (position - 1) // BLOCK):
+            held = sums.setdefault((block, cell), [0] * len(_SUMS))
+            for place, count in enumerate(counted):
+                held[place] += count
+    # In the order of the key, as every upsert.
+    rows = sorted((*key, *held) for key, held in sums.items())
+    cursor.execute(
+        f"INSERT INTO statistics_sum AS s (block, cell, {', '.join(_SUMS)})"
+        f" SELECT * FROM unnest(%s::integer[], %s::integer[]{', %s::bigint[]' * len(_SUMS)})"
+        " ON CONFLICT (block, cell) DO UPDATE SET "
+        + ", ".join(f"{name} = s.{name} + excluded.{name}" for name in _SUMS),
+        [[row[place] for row in rows] for place in range(len(_SUMS) + 2)],
+    )
+
+
+# Queries.
+
+DIMENSIONS = {
+    "institution": "c.institution",
+    "module": "c.module::text",
+    "month": "to_char(c.month, 'YYYY-MM')",
+    "sector": "c.sector",
+    "nlqf": "c.nlqf",
+    "isced": "c.isced",
+    "programme": "c.programme",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one group; `half_credits` are ECTS times two."""
+
+    group: tuple[str | None, ...]
+    awarded: int
+    revoked: int
+    superseded: int
+    suspended: int
+    half_credits: int
+    sbu: int
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days of award from `first` until (not including) `end`; None: without bound."""
+
+    first: dt.date | None = None
+    end: dt.date | None = None
+
+    def whole_months(self) -> Period:
+        """The months that lie wholly within it, as a period of whole months."""
+        first = self.first
+        if first is not None and first.day > 1:
+            first = (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
+        return Period(first, self.end.replace(day=1) if self.end is not None else None)
+
+    def condition(self, column: str) -> tuple[str, list[dt.date]]:
+        """The period as SQL about a column of days or of first days of months."""
+        bounds = [(f"{column} >= %s", self.first), (f"{column} < %s", self.end)]
+        given = [(text, day) for text, day in bounds if day is not None]
+        return " AND ".join(["true", *(text for text, _ in given)]), [day for _, day in given]
+
+
+def figures_at(cursor: Cursor, group_by: Sequence[str], period: Period, position: int) -> list[Figures]:
+    """The figures at a position that the read model holds, of each group that has an award."""
+    sources = [*_of_whole_months(period, position), *_of_parts_of_months(period, position)]
+    groups = [DIMENSIONS[name] for name in group_by]
+    text = " UNION ALL ".join(text for text, _ in sources)
+    cursor.execute(
+        f"SELECT {', '.join([*groups, *(f'sum(f.{name})::bigint' for name in _SUMS)])}"
+        f" FROM ({text}) f JOIN statistics_cell c ON c.id = f.cell"
+        + _grouped(len(groups), "sum(f.awarded) > 0"),
+        [value for _, values in sources for value in values],
+    )
+    places = len(groups)
+    # Without groups there is one row, of an empty register too.
+    return [Figures(row[:places], *row[places:]) for row in cursor.fetchall() if row[places]]
+
+
+def learners_at(
+    cursor: Cursor, group_by: Sequence[str], period: Period, position: int
+) -> dict[tuple[str | None, ...], int]:
+    """Distinct learners by group: counted award by award, since they do not add up."""
+    groups = [DIMENSIONS[name] for name in group_by]
+    within, days = period.condition("f.day")
+    cursor.execute(
+        f"SELECT {', '.join([*groups, 'count(DISTINCT f.learner)'])}"
+        " FROM statistics_change f JOIN statistics_cell c ON c.id = f.cell"
+        f" WHERE f.awarded = 1 AND f.position <= %s AND {within}" + _grouped(len(groups), "true"),
+        [position, *days],
+    )
+    return {row[:-1]: row[-1] for row in cursor.fetchall()}
+
+
+def _grouped(count: int, having: str) -> str:
+    numbers = ", ".join(str(number + 1) for number in range(count))
+    return f" GROUP BY {numbers} HAVING {having} ORDER BY {numbers}" if count else ""
+
+
+Source = tuple[str, list[Any]]
+
+
+def _of_whole_months(period: Period, position: int) -> Iterable[Source]:
+    """Sums as of now, less what came after the position."""
+    whole = period.whole_months()
+    if whole.first is not None and whole.end is not None and whole.first >= whole.end:
+        return
+    within, days = whole.condition("month")
+    cells = f"cell IN (SELECT id FROM statistics_cell WHERE {within})"
+    block = (position - 1) // BLOCK if position else -1
+    less = ", ".join(f"-{name} AS {name}" for name in _SUMS)
+    yield f"SELECT cell, {', '.join(_SUMS)} FROM statistics_sum WHERE block = {NOW} AND {cells}", days
+    yield f"SELECT cell, {less} FROM statistics_sum WHERE block > %s AND {cells}", [block, *days]
+    yield (
+        f"SELECT cell, {less} FROM statistics_change WHERE position > %s AND position <= %s AND {cells}",
+        [position, (block + 1) * BLOCK, *days],
+    )
+
+
+def _of_parts_of_months(period: Period, position: int) -> Iterable[Source]:
+    """Changes by their day, of the months in which the period begins or ends."""
+    edges = [day.replace(day=1) for day in (period.first, period.end) if day is not None and day.day > 1]
+    if edges:
+        within, days = period.condition("day")
+        yield (
+            f"SELECT cell, {', '.join(_SUMS)} FROM statistics_change WHERE position <= %s AND {within}"
+            " AND cell IN (SELECT id FROM statistics_cell WHERE month = ANY(%s))",
+            [position, *days, edges],
+        )

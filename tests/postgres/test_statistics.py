@@ -1,0 +1,240 @@
+"""Statistics agree with a recount of the log, to the last figure, at every position and by every group."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.projector import apply_page
+from projections import statistics
+from projections.read_model import position as position_of
+from projections.statistics import Figures, Period, Statistics
+from registry.application import Registry
+from registry.domain.badge import Award
+from registry.domain.institution import Particulars
+from registry.events import (
+    BadgeAwarded,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    Level,
+    Sector,
+    StudyLoad,
+)
+from registry.feed import LoggedEvent, StoreFeed
+from registry.postgres import Pool
+from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
+from tests.postgres.log import connection, fresh, whole_log
+from tests.support import Databases
+
+Group = tuple[str | None, ...]
+BRINS: dict[str, Sector] = {"27UM": "hbo", "22OJ": "wo", "25LP": "mbo"}
+MODULES = (("27UM", "A"), ("27UM", "B"), ("22OJ", "A"), ("25LP", "A"))
+DAYS = [
+    dt.date(2023, 1, 31),
+    dt.date(2023, 2, 1),
+    dt.date(2023, 2, 14),
+    dt.date(2023, 3, 1),
+    dt.date(2024, 2, 29),
+]
+NAMES = tuple(statistics.DIMENSIONS)
+
+
+@contextmanager
+def registered(databases: Databases) -> Iterator[tuple[str, Registry]]:
+    """A registry with an institution of each sector and four modules."""
+    with fresh(databases) as url, registry_on(url) as found:
+        for brin, kind in BRINS.items():
+            found.admit_institution(brin, Particulars(brin, kind, dt.date(2022, 2, 1)), ORIGIN)
+        _register(found, "27UM", "A", StudyLoad(ects=5), "6", "0913", "Zorg")
+        _register(found, "27UM", "B", StudyLoad(ects=3.5), "4+", None, None)
+        _register(found, "22OJ", "A", StudyLoad(ects=30), "7", "0613", 'Make, "IT"')
+        _register(found, "25LP", "A", StudyLoad(sbu=240), "3", "0613", "Zorg")
+        yield url, found
+
+
+def _register(
+    registry: Registry,
+    brin: str,
+    reference: str,
+    load: StudyLoad,
+    nlqf: str,
+    isced: str | None,
+    programme: str | None,
+) -> None:
+    members = {"study_load": load, "level": Level(nlqf=nlqf), "isced": isced, "programme": programme}
+    content = CONTENT.__class__(
+        **({name: getattr(CONTENT, name) for name in CONTENT.__struct_fields__} | members)
+    )
+    registry.register_module(brin, reference, content, ORIGIN)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few events fill many of them."""
+    monkeypatch.setattr(statistics, "BLOCK", 7)
+
+
+class History:
+    """What a test does to badges: it remembers them, and how many there are."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.badges: list[tuple[str, str]] = []
+        self.revoked: dict[str, list[str]] = defaultdict(list)
+
+    def award(self, place: int, day: dt.date, learner: int, supersede: bool) -> None:
+        brin, module = MODULES[place]
+        named = self.revoked[brin][-1] if supersede and self.revoked[brin] else None
+        asked = command(brin, f"r-{len(self.badges)}", f"learner-{learner}", module)
+        stated = Award(None, day, supersedes=named)
+        made = self.registry.award_badge(_with(asked, award=stated))
+        self.badges.append((brin, made.id))
+
+    def change(self, place: int, how: str) -> None:
+        if not self.badges:
+            return
+        brin, badge = self.badges[place % len(self.badges)]
+        if badge in self.revoked[brin] and how != "revoke":
+            return
+        match how:
+            case "revoke":
+                self.registry.revoke_badge(brin, badge, "other", None, None, ORIGIN)
+                self.revoked[brin].append(badge)
+            case "suspend":
+                self.registry.suspend_badge(brin, badge, "appeal", None, ORIGIN)
+            case "reinstate":
+                self.registry.reinstate_badge(brin, badge, ORIGIN)
+            case "correct":
+                self.registry.correct_badge(brin, badge, f"{place}", None, ORIGIN)
+
+
+def _with(asked: Any, **changes: Any) -> Any:
+    return asked.__class__(**{**asked.__dict__, **changes})
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 3), st.sampled_from(DAYS), st.integers(0, 4), st.booleans()),
+        st.tuples(st.integers(0, 200), st.sampled_from(["revoke", "suspend", "reinstate", "correct"])),
+    ),
+    min_size=1,
+    max_size=40,
+)
+QUESTIONS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
+        st.lists(st.dates(dt.date(2022, 12, 20), dt.date(2024, 3, 2)), max_size=2, unique=True),
+        st.booleans(),
+        st.floats(0, 1),
+    ),
+    min_size=5,
+    max_size=5,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(STEPS, QUESTIONS, st.integers(1, 20))
+def test_the_figures_agree_with_a_recount_of_the_log(
+    databases: Databases, steps: list[Any], questions: list[Any], batch: int
+) -> None:
+    with registered(databases) as (url, registry):
+        history = History(registry)
+        for step in steps:
+            (history.award if len(step) == 4 else history.change)(*step)
+        log = whole_log(url)
+        _project(url, batch)
+        for group_by, days, open_end, share in questions:
+            _agrees(url, log, group_by, _period(sorted(days), open_end), round(share * len(log)))
+
+
+def _agrees(
+    url: str, log: Sequence[LoggedEvent], group_by: Sequence[str], period: Period, position: int
+) -> None:
+    with connection(url, "registry_read") as opened, opened.cursor() as cursor:
+        found = statistics.figures_at(cursor, group_by, period, position)
+        learners = statistics.learners_at(cursor, group_by, period, position)
+    wanted = recount(log, group_by, period, position)
+    assert {each.group: each for each in found} == {group: each for group, (each, _) in wanted.items()}
+    if group_by:
+        assert learners == {group: len(each) for group, (_, each) in wanted.items()}
+        ordered = [tuple((part is None, part or "") for part in each.group) for each in found]
+        assert ordered == sorted(ordered)
+
+
+def _period(days: Sequence[dt.date], open_end: bool) -> Period:
+    if len(days) == 1:
+        return Period(days[0], None) if open_end else Period(None, days[0])
+    return Period(*days)
+
+
+def _project(url: str, size: int) -> None:
+    """Brings the read model up to date, in batches of this size."""
+    pool, model = Pool(url, "registry_project", 1), Statistics()
+    with connection(url, "registry_project") as opened, opened.cursor() as cursor:
+        at = position_of(cursor, model.name)
+        while page := StoreFeed(pool).read(at, size):
+            at = apply_page(cursor, model, at, page)
+    pool.close()
+
+
+def recount(
+    log: Sequence[LoggedEvent], group_by: Sequence[str], period: Period, position: int
+) -> dict[Group, tuple[Figures, set[str]]]:
+    """The figures by the contract's words (section 3), from the events alone."""
+    events = [logged.event() for logged in log if logged.position <= position]
+    awards = {each.originator_id: each.data for each in events if isinstance(each.data, BadgeAwarded)}
+    revoked = {each.originator_id for each in events if isinstance(each.data, BadgeRevoked)}
+    named = {award.supersedes for award in awards.values()}
+    held = {
+        each.originator_id: isinstance(each.data, BadgeSuspended)
+        for each in events
+        if isinstance(each.data, BadgeSuspended | BadgeReinstated)
+    }
+    groups: dict[Group, list[str]] = defaultdict(list)
+    for badge, award in awards.items():
+        if (period.first or dt.date.min) <= award.awarded_on < (period.end or dt.date.max):
+            groups[tuple(_dimension(award, name) for name in group_by)].append(badge)
+    return {group: _counted(group, badges, awards, revoked, named, held) for group, badges in groups.items()}
+
+
+def _counted(
+    group: Group,
+    badges: Sequence[str],
+    awards: dict[str, BadgeAwarded],
+    revoked: set[str],
+    named: set[str | None],
+    held: dict[str, bool],
+) -> tuple[Figures, set[str]]:
+    gone = [badge for badge in badges if badge in revoked]
+    loads = [awards[badge].study_load or StudyLoad() for badge in badges if badge not in revoked]
+    figures = Figures(
+        group,
+        awarded=len(badges),
+        revoked=len(gone),
+        superseded=sum(badge in named for badge in gone),
+        suspended=sum(held.get(badge, False) for badge in badges if badge not in revoked),
+        half_credits=round(sum((load.ects or 0) * 2 for load in loads)),
+        sbu=sum(load.sbu or 0 for load in loads),
+    )
+    return figures, {awards[badge].learner_id for badge in badges}
+
+
+def _dimension(award: BadgeAwarded, name: str) -> str | None:
+    match name:
+        case "module":
+            return award.module_id
+        case "month":
+            return f"{award.awarded_on:%Y-%m}"
+        case "nlqf":
+            return award.level.nlqf if award.level else None
+        case _:
+            found: str | None = getattr(award, name)
+            return found
