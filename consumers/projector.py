@@ -17,8 +17,8 @@ from typing import Protocol
 
 import psycopg2
 
-from projections.read_model import ReadModel, position
-from registry.events import FACTS
+from projections.read_model import ReadModel, active_version, position
+from registry.events import FACTS, Event
 from registry.feed import LOG, LoggedEvent
 from registry.positions import OvertakenError, advance
 from registry.postgres import Connection, Cursor, connect, is_lost
@@ -48,6 +48,10 @@ class PoisonError(Exception):
         self.at, self.reason = at, f"{kind}: {reason}"
 
 
+class ReplacedError(Exception):
+    """Another release has rebuilt the read model in another version: only that one goes on with it."""
+
+
 class Projector:
     """Keeps one read model up to date until it is stopped."""
 
@@ -73,7 +77,7 @@ class Projector:
                     self._work(connection)
                 finally:
                     connection.close()
-            except OvertakenError as error:
+            except (OvertakenError, ReplacedError) as error:
                 log.warning("%s", error)
             except Exception as error:
                 # Whatever it was, it begins again: a read model never stays behind unsaid.
@@ -113,7 +117,7 @@ def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[Logg
     """
     try:
         return _apply(cursor, model, after, page)
-    except OvertakenError:
+    except (OvertakenError, ReplacedError):
         raise
     except Exception as error:
         if is_lost(cursor.connection, error):
@@ -122,12 +126,13 @@ def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[Logg
 
 
 def _apply(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
-    events = [logged.event() for logged in page if _takes(model, logged)]
+    events = decoded(model, page)
     last = page[-1].position
     cursor.execute("BEGIN")
     try:
         # The position first: who was overtaken finds out before it changes a row.
         advance(cursor, model.name, LOG, after, last)
+        _check_version(cursor, model)
         if events:
             model.apply(cursor, events)
         cursor.execute("COMMIT")
@@ -136,6 +141,17 @@ def _apply(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEv
             cursor.execute("ROLLBACK")
         raise
     return last
+
+
+def _check_version(cursor: Cursor, model: ReadModel) -> None:
+    active = active_version(cursor, model.name)
+    if active != model.version:
+        raise ReplacedError(f"{model.name} has version {active} now, and this release has {model.version}")
+
+
+def decoded(model: ReadModel, page: Sequence[LoggedEvent]) -> list[Event]:
+    """The events of a page that the read model takes."""
+    return [logged.event() for logged in page if _takes(model, logged)]
 
 
 def _takes(model: ReadModel, logged: LoggedEvent) -> bool:

@@ -41,14 +41,66 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
             cursor.execute("LOCK TABLE read_model IN EXCLUSIVE MODE")
             cursor.execute("SELECT FROM read_model WHERE name = %s", (model.name,))
             if cursor.fetchone() is None:
-                cursor.execute(model.tables)
+                schema = f"install_{model.name}"
+                create_relations(cursor, model, schema)
+                relations = move_relations(cursor, schema)
                 cursor.execute(
-                    "INSERT INTO read_model (name, version) VALUES (%s, %s)", (model.name, model.version)
+                    "INSERT INTO read_model (name, version, relations) VALUES (%s, %s, %s)",
+                    (model.name, model.version, relations),
                 )
                 advance(cursor, model.name, LOG, None, 0)
                 made.append(model.name)
             cursor.execute("COMMIT")
     return made
+
+
+class NotRebuiltError(Exception):
+    """A read model is not there, or in another version than this release's."""
+
+
+def check_versions(connection: Connection, models: Sequence[ReadModel]) -> None:
+    """Refuses to work where a read model is not the one that this release knows."""
+    with connection.cursor() as cursor:
+        for model in models:
+            active = active_version(cursor, model.name)
+            if active is None:
+                raise NotRebuiltError(f"The read model {model.name} is not there; run `registry migrate`.")
+            if active != model.version:
+                raise NotRebuiltError(
+                    f"The read model {model.name} has version {active}, this release has {model.version};"
+                    f" run `registry rebuild {model.name}`."
+                )
+
+
+def create_relations(cursor: Cursor, model: ReadModel, schema: str) -> None:
+    """Makes the read model's tables, empty, in a schema of their own."""
+    cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    cursor.execute(f"CREATE SCHEMA {schema}")
+    cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO registry_project")
+    cursor.execute(f"SET LOCAL search_path = {schema}, public")
+    cursor.execute(model.tables)
+
+
+def relations(cursor: Cursor, schema: str) -> dict[str, str]:
+    """The tables (`r`) and views (`v`) of a schema, by name."""
+    cursor.execute(
+        "SELECT relname, relkind FROM pg_class"
+        " WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'v') ORDER BY relname",
+        (schema,),
+    )
+    return dict(cursor.fetchall())
+
+
+def move_relations(cursor: Cursor, schema: str) -> list[str]:
+    """Moves all relations of a schema among those that answer, and drops it; answers their names."""
+    found = relations(cursor, schema)
+    for name, kind in found.items():
+        cursor.execute(f"ALTER {KINDS[kind]} {schema}.{name} SET SCHEMA public")
+    cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+    return list(found)
+
+
+KINDS = {"r": "TABLE", "v": "VIEW"}
 
 
 def active_version(cursor: Cursor, name: str) -> int | None:

@@ -34,7 +34,7 @@ NOW = -1
 
 TABLES = f"""
 CREATE TABLE statistics_cell (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id integer PRIMARY KEY,
     key bytea NOT NULL UNIQUE,
     institution text NOT NULL,
     module uuid NOT NULL,
@@ -44,6 +44,7 @@ CREATE TABLE statistics_cell (
     isced text,
     programme text
 );
+COMMENT ON COLUMN statistics_cell.id IS 'in the order of their first award: the same in every rebuild';
 COMMENT ON COLUMN statistics_cell.key IS 'SHA-256 of the dimensions';
 CREATE TABLE statistics_sum (
     block integer NOT NULL,
@@ -91,6 +92,17 @@ _SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
 _CHANGE_COLUMNS = (
     {"position": "int8", "cell": "int4", "day": "date"} | dict.fromkeys(_SUMS, "int8") | {"learner": "uuid"}
 )
+_CELL_COLUMNS = {
+    "id": "int4",
+    "key": "bytea",
+    "institution": "text",
+    "module": "uuid",
+    "month": "date",
+    "sector": "text",
+    "nlqf": "text",
+    "isced": "text",
+    "programme": "text",
+}
 _BADGE_COLUMNS = {"id": "uuid", "cell": "int4", "day": "date", "half_credits": "int4", "sbu": "int4"} | (
     dict.fromkeys(("suspended", "revoked", "superseded"), "bool")
 )
@@ -212,7 +224,8 @@ class Statistics:
         awards = [fact for _, fact in facts if isinstance(fact, BadgeAwarded)]
         asked = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
         asked |= {fact.supersedes for fact in awards if fact.supersedes is not None}
-        batch = _Batch(_cells(cursor, {_cell(fact) for fact in awards}), _badges(cursor, asked))
+        cells = _cells(cursor, dict.fromkeys(_cell(fact) for fact in awards))
+        batch = _Batch(cells, _badges(cursor, asked))
         for event, fact in facts:
             batch.take(event, fact)
         if batch.changes:
@@ -229,12 +242,13 @@ def _cells(cursor: Cursor, cells: Iterable[Cell]) -> dict[Cell, int]:
     """The ids of these cells, made where they are new."""
     by_key = {cell.key: cell for cell in cells}
     found = _cell_ids(cursor, by_key)
-    new = [(key, *msgspec.structs.astuple(cell)) for key, cell in by_key.items() if key not in found]
+    new = [key for key in by_key if key not in found]
     if new:
-        columns = dict.fromkeys(("key",), "bytea") | dict.fromkeys(Cell.__struct_fields__, "text")
-        columns |= {"module": "uuid", "month": "date"}
-        copy_rows(cursor, "statistics_cell", columns, new)
-        found = _cell_ids(cursor, by_key)
+        cursor.execute("SELECT coalesce(max(id), 0) FROM statistics_cell")
+        (last,) = cursor.fetchone() or (0,)
+        found |= {key: last + number for number, key in enumerate(new, 1)}
+        rows = [(found[key], key, *msgspec.structs.astuple(by_key[key])) for key in new]
+        copy_rows(cursor, "statistics_cell", _CELL_COLUMNS, rows)
     return {cell: found[key] for key, cell in by_key.items()}
 
 

@@ -8,19 +8,22 @@ import logging
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 import psycopg2
 
 from api.app import create_app, read_models, utc_now
-from projections.read_model import install
+from consumers.projector import Projector
+from consumers.rebuild import RebuildError, rebuild
+from projections.read_model import NotRebuiltError, check_versions, install
 from registry import demo, replay, setup, tokens
 from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.values import BRIN, UUID
 from registry.embedded import EmbeddedPostgresError
-from registry.feed import last_position
+from registry.feed import StoreFeed, last_position
 from registry.keys import KeyFileError, Keys
 from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate
 from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
@@ -37,6 +40,8 @@ FAILURES = (
     SchemaTooNewError,
     WrongEncodingError,
     setup.NotMigratedError,
+    NotRebuiltError,
+    RebuildError,
     PrivilegedRoleError,
     UnavailableError,
     Refusal,
@@ -97,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
     add("migrate", _migrate, "Bring the database to this release; make the secrets of an empty one.")
     add("demo-data", _demo_data, "Record the pilot's data, once.")
+    add("consume", _consume, "Keep the read models up to date, apart from serving.")
+    rebuild_ = add("rebuild", _rebuild, "Build a read model anew beside the one that answers, and swap.")
+    rebuild_.add_argument("name", metavar="NAME", choices=[model.name for model in read_models()])
+    rebuild_.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
     replay_ = add("replay", _replay, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
@@ -168,6 +177,7 @@ def _opened(url: str, settings: Settings) -> Keys:
     """The secrets of a database that is ready for this release."""
     with setup.owner(url) as connection:
         setup.check_migrated(connection)
+        check_versions(connection, read_models())
         keys = setup.open_keys(connection, settings)
     check_roles(url)
     return keys
@@ -183,6 +193,37 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
             return _curl_lines(url, keys, address) if arguments.demo else []
 
         return serve(settings, create_app(url, keys), lines)
+
+
+def _consume(settings: Settings, _: argparse.Namespace) -> int:
+    with setup.database(settings) as url:
+        _opened(url, settings)
+        pool = Pool(url, "registry_project", 4)
+        projectors = [Projector(url, model, StoreFeed(pool)) for model in read_models()]
+        told = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told.set())
+        for projector in projectors:
+            projector.start()
+        print(f"following the log: {', '.join(model.name for model in read_models())}", flush=True)
+        told.wait()
+        for projector in projectors:
+            projector.stop()
+        pool.close()
+    return 0
+
+
+def _rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
+    (model,) = (model for model in read_models() if model.name == arguments.name)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    with setup.database(settings) as url:
+        with setup.owner(url) as connection:
+            setup.check_migrated(connection)
+        rebuild(url, model, say, although_it_differs=arguments.force)
+    return 0
 
 
 def _demo_data(settings: Settings, _: argparse.Namespace) -> int:

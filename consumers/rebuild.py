@@ -1,0 +1,208 @@
+"""`registry rebuild`: a new copy of a read model beside the one that answers, and a swap in one transaction.
+
+The new one is built from the log in a schema of its own, by the read model's own `apply`. A rebuild that
+was killed leaves that schema only, and the next one begins by removing it. In the end both stand at one
+position, are compared, and change places; look-ups go on until then, and the projector after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg2.errors
+
+from consumers.projector import decoded
+from projections.read_model import KINDS, ReadModel, create_relations, move_relations, relations
+from registry.feed import LOG, LoggedEvent, read_log
+from registry.positions import position_of
+from registry.postgres import Connection, Cursor, connect, is_lost
+
+PAGE = 10_000
+PROGRESS = 100_000
+SWAPS = 10
+# Who reads holds up a swap no longer than this, nor the swap who comes after; then it is tried again.
+LOCK_TIMEOUT_MS = 2_000
+_LOCK_SPACE = 4205
+
+Say = Callable[[str], None]
+
+
+class RebuildError(Exception):
+    """The rebuild did not come to its end; what answered before answers still."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a table differs: rows that only one of the two has."""
+
+    table: str
+    only_old: int
+    only_new: int
+
+
+def rebuild(url: str, model: ReadModel, say: Say, *, although_it_differs: bool = False) -> int:
+    """Rebuilds the read model and swaps it in; answers the position at which it was swapped.
+
+    `url` is the owner's. Raises `RebuildError` when another rebuild is at work, an event cannot be
+    applied, or the new one differs from the old and that was not asked for.
+    """
+    began = time.monotonic()
+    schema = f"rebuild_{model.name}"
+    with _alone(url, model.name) as owner:
+        active = _prepare(owner, model, schema)
+        say(f"{model.name}: building version {model.version} beside version {active}, which answers")
+        built = _build(url, model, schema, say)
+        at = _swap(
+            owner, model, schema, built, say, compare=active == model.version and not although_it_differs
+        )
+    seconds = time.monotonic() - began
+    say(f"{model.name}: version {model.version} answers, from position {at} on; it took {seconds:.1f} s")
+    return at
+
+
+@contextmanager
+def _alone(url: str, name: str) -> Iterator[Connection]:
+    """A connection of the owner, while no other rebuild of this read model is at work."""
+    owner = connect(url)
+    try:
+        with owner.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK_SPACE, name))
+            (alone,) = cursor.fetchone() or (False,)
+        if not alone:
+            raise RebuildError(f"another rebuild of {name} is at work")
+        yield owner
+    finally:
+        owner.close()
+
+
+def _prepare(owner: Connection, model: ReadModel, schema: str) -> int:
+    """Makes the new tables, empty; answers the version that answers now."""
+    with owner.cursor() as cursor:
+        cursor.execute("SELECT version FROM read_model WHERE name = %s", (model.name,))
+        found = cursor.fetchone()
+        if found is None:
+            raise RebuildError(f"{model.name} is not there yet; run `registry migrate`")
+        cursor.execute("BEGIN")
+        create_relations(cursor, model, schema)
+        cursor.execute("COMMIT")
+        version: int = found[0]
+        return version
+
+
+def _build(url: str, model: ReadModel, schema: str, say: Say) -> int:
+    """Applies the log as far as the old one has come; answers the position."""
+    builder = connect(url, "registry_project", search_path=f"{schema},public", synchronous_commit="off")
+    try:
+        with builder.cursor() as cursor:
+            built = 0
+            while built < (goal := position_of(cursor, model.name, LOG) or 0):
+                before, page = built, read_log(cursor, built, PAGE, until=goal)
+                built = _apply(cursor, model, page)
+                if built // PROGRESS > before // PROGRESS:
+                    say(f"{model.name}: {built:,} of {goal:,} events")
+            return built
+    finally:
+        builder.close()
+
+
+def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent]) -> int:
+    """Applies a page in one transaction; answers its last position."""
+    cursor.execute("BEGIN")
+    try:
+        model.apply(cursor, decoded(model, page))
+    except Exception as error:
+        if is_lost(cursor.connection, error):
+            raise
+        cursor.execute("ROLLBACK")
+        if len(page) > 1:
+            return max(_apply(cursor, model, [event]) for event in page)
+        # The text of a database's error may hold a row's values.
+        reason = type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
+        raise RebuildError(
+            f"event {page[0].position} ({page[0].type}) cannot be applied: {reason}"
+        ) from error
+    cursor.execute("COMMIT")
+    return page[-1].position
+
+
+def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say, *, compare: bool) -> int:
+    for _ in range(SWAPS):
+        try:
+            return _swap_once(owner, model, schema, built, say, compare=compare)
+        except psycopg2.errors.LockNotAvailable:
+            say(f"{model.name}: a look-up holds up the swap; trying again")
+    raise RebuildError("look-ups held up the swap each time; try again when fewer of them are long")
+
+
+def _swap_once(
+    owner: Connection, model: ReadModel, schema: str, built: int, say: Say, *, compare: bool
+) -> int:
+    with owner.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            # The projector waits here, so that both stand still at one position.
+            cursor.execute(
+                "SELECT position FROM read_model_position WHERE name = %s AND source = %s FOR UPDATE",
+                (model.name, LOG),
+            )
+            (goal,) = cursor.fetchone() or (0,)
+            cursor.execute(f"SET LOCAL search_path = {schema}, public")
+            while built < goal:
+                page = read_log(cursor, built, PAGE, until=goal)
+                model.apply(cursor, decoded(model, page))
+                built = page[-1].position
+            if compare:
+                _compare(cursor, model, schema, say)
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            _change_places(cursor, model, schema)
+        except BaseException:
+            if not owner.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+        return int(goal)
+
+
+def _compare(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:
+    rows, differences = 0, []
+    for table in (name for name, kind in relations(cursor, schema).items() if kind == "r"):
+        cursor.execute(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {schema}.{table} t")
+        new = cursor.fetchone() or (0, None)
+        cursor.execute(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM public.{table} t")
+        rows += new[0]
+        if cursor.fetchone() != new:
+            differences.append(_difference(cursor, table, schema))
+    if differences:
+        said = "; ".join(
+            f"{d.table}: {d.only_old} rows of the old alone, {d.only_new} of the new" for d in differences
+        )
+        raise RebuildError(f"the new {model.name} differs ({said}); give --force to swap it in all the same")
+    say(f"{model.name}: compared {rows:,} rows with those that answer: the same")
+
+
+def _difference(cursor: Cursor, table: str, schema: str) -> Difference:
+    counts = []
+    for one, other in ((f"public.{table}", f"{schema}.{table}"), (f"{schema}.{table}", f"public.{table}")):
+        cursor.execute(
+            f"SELECT count(*) FROM (SELECT t::text FROM {one} t EXCEPT ALL SELECT t::text FROM {other} t) d"
+        )
+        counts.append((cursor.fetchone() or (0,))[0])
+    return Difference(table, *counts)
+
+
+def _change_places(cursor: Cursor, model: ReadModel, schema: str) -> None:
+    """The old relations go, the new ones take their names; who waits for them reads the new ones."""
+    cursor.execute("SELECT relations FROM read_model WHERE name = %s", (model.name,))
+    (old,) = cursor.fetchone() or ([],)
+    there = relations(cursor, "public")
+    # Views first: nothing else depends on what is dropped.
+    for name in sorted(set(old) & set(there), key=lambda name: there[name] == "r"):
+        cursor.execute(f"DROP {KINDS[there[name]]} public.{name} CASCADE")
+    cursor.execute(
+        "UPDATE read_model SET version = %s, relations = %s, stopped_at = NULL, stopped_because = NULL"
+        " WHERE name = %s",
+        (model.version, move_relations(cursor, schema), model.name),
+    )

@@ -1,0 +1,204 @@
+"""A rebuild makes a read model anew beside the one that answers, and swaps when both are the same."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import pytest
+
+from api.app import read_models
+from consumers import rebuild as rebuilding
+from consumers.rebuild import RebuildError, rebuild
+from projections.badges import Badges
+from projections.read_model import NotRebuiltError, ReadModel, check_versions
+from registry.application import Registry
+from registry.events import Event
+from registry.postgres import Cursor
+from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.log import connection, execute, later, query, until
+from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
+from tests.postgres.test_poison import REVOKED, insert
+
+NAMES = [model.name for model in read_models()]
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM", "22OJ")
+        for number in range(30):
+            badge = award(found, "27UM", f"r-{number}", f"learner-{number % 7}").id
+            if number % 3 == 0:
+                found.suspend_badge("27UM", badge, "appeal", "note", ORIGIN)
+            if number % 5 == 0:
+                found.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+        yield found
+
+
+def model_of(name: str) -> ReadModel:
+    (found,) = (model for model in read_models() if model.name == name)
+    return found
+
+
+def relations_of(url: str) -> dict[str, int]:
+    """Every table and view of the registry, with its identity."""
+    return dict(
+        query(
+            url,
+            "SELECT relnamespace::regnamespace || '.' || relname, oid::bigint FROM pg_class"
+            " WHERE relkind IN ('r', 'v')"
+            " AND relnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
+        )
+    )
+
+
+def rights_of(url: str) -> list[tuple[str, ...]]:
+    return query(
+        url,
+        "SELECT relname, relacl::text, relrowsecurity::text FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace ORDER BY relname",
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rebuilt_read_model_is_the_same_and_goes_on(url: str, registry: Registry, name: str) -> None:
+    said: list[str] = []
+    with projectors(url, read_models()):
+        settled(url)
+        before, rights = relations_of(url), rights_of(url)
+        assert rebuild(url, model_of(name), said.append) == positions(url)[name]
+        after = relations_of(url)
+        assert after.keys() == before.keys()
+        assert {each for each in after if after[each] != before[each]}
+        assert rights_of(url) == rights
+        award(registry, "27UM", "after", "x")
+        settled(url)
+    assert held(url) == folded(url)
+    assert stopped(url) == {}
+    assert any("the same" in line for line in said)
+
+
+def test_awards_go_on_while_it_is_rebuilt_and_none_is_missing(
+    url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "PAGE", 7)
+    done = threading.Event()
+
+    def go_on() -> None:
+        number = 0
+        while not done.is_set():
+            award(registry, "22OJ", f"meanwhile-{number}", "m")
+            number += 1
+
+    with projectors(url, read_models()):
+        going_on = later(go_on)
+        for name in (*NAMES, *NAMES):
+            rebuild(url, model_of(name), lambda _: None)
+        done.set()
+        going_on.result(20)
+        settled(url)
+    assert held(url) == folded(url)
+    for name in NAMES:
+        rebuild(url, model_of(name), lambda _: None)
+
+
+def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, registry: Registry) -> None:
+    with projectors(url, read_models()):
+        settled(url)
+    (lost, changed) = (badge for (badge,) in query(url, "SELECT id::text FROM badge ORDER BY id LIMIT 2"))
+    execute(url, "DELETE FROM badge WHERE id = %s", (lost,))
+    execute(url, "UPDATE badge SET revoked_since = now() WHERE id = %s", (changed,))
+    before = relations_of(url)
+    with pytest.raises(RebuildError, match="badge: 1 rows of the old alone, 2 of the new"):
+        rebuild(url, Badges(), lambda _: None)
+    left = relations_of(url)
+    assert {name: left[name] for name in before} == before
+    rebuild(url, Badges(), lambda _: None, although_it_differs=True)
+    assert held(url) == folded(url)
+
+
+def test_what_a_killed_rebuild_left_is_removed_by_the_next(
+    url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with projectors(url, read_models()):
+        settled(url)
+
+    def killed(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuilding, "_swap", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(url, Badges(), lambda _: None)
+    assert "rebuild_badges.badge" in relations_of(url)
+    rebuild(url, Badges(), lambda _: None)
+    assert "rebuild_badges.badge" not in relations_of(url)
+    assert held(url) == folded(url)
+
+
+def test_two_rebuilds_of_one_read_model_do_not_meet(url: str, registry: Registry) -> None:
+    with projectors(url, read_models()):
+        settled(url)
+    with rebuilding._alone(url, "badges"), pytest.raises(RebuildError, match="another rebuild"):
+        rebuild(url, Badges(), lambda _: None)
+    rebuild(url, Badges(), lambda _: None)
+
+
+def test_an_event_that_cannot_be_applied_ends_the_rebuild_and_names_it(url: str, registry: Registry) -> None:
+    class Strict(Badges):
+        def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+            if any(event.position == 9 for event in events):
+                raise LookupError("not this one")
+            super().apply(cursor, events)
+
+    with projectors(url, read_models()):
+        settled(url)
+    with pytest.raises(RebuildError, match=r"event 9 \(.*\) cannot be applied: not this one"):
+        rebuild(url, Strict(), lambda _: None)
+
+
+def test_a_stopped_read_model_is_rebuilt_as_far_as_it_has_come(url: str, registry: Registry) -> None:
+    with projectors(url, read_models()):
+        settled(url)
+    poison = insert(url, "badge.revoked", 1, REVOKED)
+    with projectors(url, [Badges()]):
+        until(lambda: "badges" in stopped(url))
+    assert rebuild(url, Badges(), lambda _: None) == poison - 1
+    assert stopped(url) == {}
+
+
+class Newer(Badges):
+    """The next version: with a column more, and another table."""
+
+    version = 2
+    tables = Badges.tables + "ALTER TABLE badge ADD COLUMN extra text; CREATE TABLE badge_more (a int);"
+
+    def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
+        super().apply(cursor, events)
+        cursor.execute("UPDATE badge SET extra = 'seen' WHERE extra IS NULL")
+
+
+def test_a_new_version_is_built_while_the_old_answers_and_then_fences_it(
+    url: str, registry: Registry
+) -> None:
+    with connection(url) as opened:
+        check_versions(opened, [Badges()])
+        with pytest.raises(NotRebuiltError, match="registry rebuild badges"):
+            check_versions(opened, [Newer()])
+    with projectors(url, [Badges()]):
+        settled(url, "badges")
+        at = rebuild(url, Newer(), lambda _: None)
+        award(registry, "27UM", "after", "x")
+        time.sleep(0.3)  # longer than a projector of the old version would need
+        assert positions(url)["badges"] == at
+        with projectors(url, [Newer()]):
+            settled(url, "badges")
+    assert query(url, "SELECT DISTINCT extra FROM badge") == [("seen",)]
+    assert held(url).keys() >= {row[0] for row in query(url, "SELECT id::text FROM badge")}
+    rebuild(url, Badges(), lambda _: None)
+    assert "public.badge_more" not in relations_of(url)
+    check = partial(query, url, "SELECT version, relations FROM read_model WHERE name = 'badges'")
+    assert check() == [(1, ["badge", "badge_status"])]
