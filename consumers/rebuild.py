@@ -150,10 +150,8 @@ def _swap_once(
             )
             (goal,) = cursor.fetchone() or (0,)
             cursor.execute(f"SET LOCAL search_path = {schema}, public")
-            while built < goal:
-                page = read_log(cursor, built, PAGE, until=goal)
-                model.apply(cursor, decoded(model, page))
-                built = page[-1].position
+            # What came since it was built, as one batch: a read model takes one in a transaction.
+            model.apply(cursor, decoded(model, read_log(cursor, built, goal - built)))
             if compare:
                 _compare(cursor, model, schema, say)
             cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")

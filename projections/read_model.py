@@ -29,7 +29,7 @@ class ReadModel(Protocol):
     """SQL that makes its tables, with their grants and row-level security."""
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
-        """Changes the tables by a batch of events, in the caller's transaction."""
+        """Changes the tables by a batch of events, the only one in the caller's transaction."""
 
 
 def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
