@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench bench-large lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ check: $(VENV)/development ## format, lint, types, import contracts
 
 bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
+
+bench-large: $(VENV)/development ## measure at a million badges: some twenty minutes
+	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json
 
 lock: ## resolve the versions anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock

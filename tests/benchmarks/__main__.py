@@ -24,7 +24,7 @@ Measurement = Callable[[Server, Path, int], Sequence[Result]]
 
 
 def measurements() -> dict[str, Measurement]:
-    from tests.benchmarks import appending, awards, bulk, projecting, starting
+    from tests.benchmarks import appending, awards, batches, bulk, large, projecting, reading, starting
 
     return {
         "awards": awards.measure,
@@ -33,7 +33,14 @@ def measurements() -> dict[str, Measurement]:
         "project": projecting.measure,
         "memory": starting.measure_memory,
         "make-run": starting.measure_make_run,
+        "batches": batches.measure,
+        "reading": reading.measure,
+        "large": large.measure,
     }
+
+
+LONG = {"large"}
+"""Only where they are named: `make bench-large`."""
 
 
 def main() -> int:
@@ -53,7 +60,7 @@ def main() -> int:
         folder = Path(name)
         with server(folder / "server") as running:
             version = running.version()
-            for each in arguments.only or known:
+            for each in arguments.only or [name for name in known if name not in LONG]:
                 say(f"{each} ...")
                 own = folder / each
                 own.mkdir()

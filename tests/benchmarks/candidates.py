@@ -33,6 +33,7 @@ class Candidate:
     port: int
     token: str
     behind: Callable[[], int]
+    url: str = ""
 
     def settle(self) -> float:
         """Waits until the read models hold everything; answers the seconds that it took."""
@@ -44,10 +45,33 @@ class Candidate:
         return time.monotonic() - began
 
 
+@dataclass(frozen=True)
+class Serving:
+    """`registry serve` on a database."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    url: str
+
+    def token(self, role: tokens.Role, institution: str | None = None) -> str:
+        with setup.owner(self.url) as connection:
+            return tokens.create_token(connection, role, dt.timedelta(hours=1), institution=institution)
+
+    def behind(self) -> int:
+        ready = asked(self.port, "GET", "/health/ready")
+        return max(int(model["behindEvents"]) for model in ready["readModels"])
+
+    def settle(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.behind() > 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the read models did not catch up")
+            time.sleep(0.2)
+
+
 @contextmanager
-def ours(server: Server, folder: Path) -> Iterator[Candidate]:
-    """`registry serve`, with an institution and a module registered over HTTP."""
-    dsn = server.registry()
+def serving(dsn: str, folder: Path) -> Iterator[Serving]:
+    """A process of its own."""
     environment = {
         "REGISTRY_DATABASE_URL": address(dsn),
         "REGISTRY_DATA_DIR": str(folder),
@@ -55,20 +79,18 @@ def ours(server: Server, folder: Path) -> Iterator[Candidate]:
         "REGISTRY_PORT": "0",
         "REGISTRY_LOG_LEVEL": "WARNING",
     }
-    with setup.owner(dsn) as connection:
-        lifetime = dt.timedelta(hours=1)
-        registrar = tokens.create_token(connection, "registrar", lifetime)
-        token = tokens.create_token(connection, "institution", lifetime, institution=material.BRIN)
     with child(python("registry.cli", "serve"), environment=environment) as process:
-        port = port_of(process, START_SECONDS)
+        yield Serving(process, port_of(process, START_SECONDS), dsn)
 
-        def behind() -> int:
-            ready = asked(port, "GET", "/health/ready")
-            return max(int(model["behindEvents"]) for model in ready["readModels"])
 
-        asked(port, "PUT", f"/v1/institutions/{material.BRIN}", registrar, support.INSTITUTION)
-        asked(port, "POST", "/v1/modules", token, support.MODULE)
-        yield Candidate(process, port, token, behind)
+@contextmanager
+def ours(server: Server, folder: Path) -> Iterator[Candidate]:
+    """`registry serve`, with an institution and a module registered over HTTP."""
+    with serving(server.registry(), folder) as served:
+        registrar, token = served.token("registrar"), served.token("institution", material.BRIN)
+        asked(served.port, "PUT", f"/v1/institutions/{material.BRIN}", registrar, support.INSTITUTION)
+        asked(served.port, "POST", "/v1/modules", token, support.MODULE)
+        yield Candidate(served.process, served.port, token, served.behind, served.url)
 
 
 @contextmanager

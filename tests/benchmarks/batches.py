@@ -1,0 +1,117 @@
+"""A batch of 100,000 awards over HTTP; beside binary COPY of all the rows that it writes."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import threading
+import time
+from pathlib import Path
+
+from registry.postgres import connect
+from tests import support
+from tests.benchmarks import candidates
+from tests.benchmarks.candidates import Candidate
+from tests.benchmarks.measure import Compared, Goal, Result, Seen
+from tests.benchmarks.processes import memory_mb
+from tests.benchmarks.servers import Server
+
+LINES = 100_000
+ROUNDS = 3
+TABLES = ("event", "vault", "alias")
+
+
+def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+    compared = Compared(
+        f"badge-batches of {LINES:,} lines", "lines/s", "binary COPY of all their rows", Goal(0.2, 0.35)
+    )
+    above = 0.0
+    with candidates.ours(server, folder) as ours:
+        _send(ours, _lines("warm", 2_000))
+        rest = memory_mb(ours.process.pid)
+        for number in range(min(rounds, ROUNDS)):
+            body = _lines(f"batch-{number}", LINES)
+            before = _last_positions(ours.url)
+            peak = _Peak(ours.process.pid)
+            began = time.perf_counter()
+            _send(ours, body)
+            compared.ours.append(LINES / (time.perf_counter() - began))
+            above = max(above, peak.stop() - rest)
+            compared.peer.append(LINES / _copy(ours.url, server.registry(), before))
+    return [compared, Seen("memory of a batch above rest", "MB", above, 100)]
+
+
+def _lines(prefix: str, count: int) -> bytes:
+    """Awards with all that an institution sends; a new learner each."""
+    made = []
+    for number in range(count):
+        learner = {"eduId": f"{prefix}-{number}", "name": "A. Jansen", "email": "a@example.org"}
+        made.append(json.dumps(support.award(f"{prefix}-{number}", learner=learner)))
+    return "\n".join(made).encode() + b"\n"
+
+
+def _send(candidate: Candidate, body: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", candidate.port, timeout=600)
+    headers = {"Content-Type": "application/x-ndjson", "Authorization": f"Bearer {candidate.token}"}
+    connection.request("POST", "/v1/badge-batches", body, headers)
+    answer = connection.getresponse()
+    lines = answer.read().splitlines()
+    connection.close()
+    if answer.status != 200 or len(lines) != body.count(b"\n"):
+        raise RuntimeError(f"the batch was answered {answer.status} with {len(lines)} lines")
+    if any(json.loads(line)["outcome"] != "awarded" for line in lines[:: len(lines) // 100]):
+        raise RuntimeError("a line was not awarded")
+
+
+def _last_positions(url: str) -> int:
+    connection = connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(position), 0) FROM event")
+        (last,) = cursor.fetchone() or (0,)
+    connection.close()
+    return int(last)
+
+
+def _copy(url: str, plain: str, after: int) -> float:
+    """Seconds of COPY of what was written after a position, into tables of the same definition."""
+    source, target = connect(url), connect(plain)
+    rows: dict[str, io.BytesIO] = {}
+    wanted = {
+        "event": f"SELECT * FROM event WHERE position > {after}",
+        "vault": f"SELECT * FROM vault WHERE position > {after}",
+        "alias": f"SELECT a.* FROM alias a JOIN vault v USING (learner_id) WHERE v.position > {after}",
+    }
+    with source.cursor() as cursor:
+        for table, query in wanted.items():
+            rows[table] = io.BytesIO()
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT BINARY", rows[table])
+            rows[table].seek(0)
+    began = time.perf_counter()
+    with target.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for table in TABLES:
+            cursor.copy_expert(f"COPY {table} FROM STDIN BINARY", rows[table])
+        cursor.execute("COMMIT")
+    seconds = time.perf_counter() - began
+    source.close()
+    target.close()
+    return seconds
+
+
+class _Peak:
+    """The most memory that a process has until it is asked for."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._most, self._done = pid, 0.0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.05):
+            self._most = max(self._most, memory_mb(self._pid))
+
+    def stop(self) -> float:
+        self._done.set()
+        self._thread.join()
+        return self._most
