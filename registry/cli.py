@@ -15,10 +15,10 @@ import psycopg2
 
 from api.app import create_app, read_models, utc_now
 from projections.read_model import install
-from registry import demo, replay, setup, tokens
+from registry import demo, import_command, replay, setup, tokens
 from registry.application import Registry
 from registry.domain.errors import Refusal
-from registry.domain.values import BRIN, UUID
+from registry.domain.values import BRIN, UUID, day_in_amsterdam
 from registry.embedded import EmbeddedPostgresError
 from registry.feed import last_position
 from registry.keys import KeyFileError, Keys
@@ -103,8 +103,18 @@ def _parser() -> argparse.ArgumentParser:
     replay_.add_argument("--format", choices=("ndjson", "summary"), default="ndjson")
     replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
     replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
+    _add_import(commands)
     _add_token(commands)
     return parser
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    import_ = commands.add_parser("import", help="Record what was awarded elsewhere.")
+    sources = import_.add_subparsers(required=True, metavar="source")
+    said = import_command.EDUBADGES
+    edubadges = sources.add_parser("edubadges", help=said.partition(".")[0] + ".", description=said)
+    import_command.add_words(edubadges)
+    edubadges.set_defaults(run=_import_edubadges)
 
 
 def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -194,6 +204,19 @@ def _demo_data(settings: Settings, _: argparse.Namespace) -> int:
             registry.close()
     print(f"the pilot's data is recorded, through position {last}")
     return 0
+
+
+def _import_edubadges(settings: Settings, arguments: argparse.Namespace) -> int:
+    try:
+        import_command.check(arguments, day_in_amsterdam(utc_now()))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    with setup.database(settings) as url:
+        registry = Registry(url, _opened(url, settings), utc_now)
+        try:
+            return import_command.run(registry, arguments)
+        finally:
+            registry.close()
 
 
 def _replay(settings: Settings, arguments: argparse.Namespace) -> int:
