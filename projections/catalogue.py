@@ -46,9 +46,11 @@ CREATE TABLE module (
     reference text NOT NULL,
     latest integer NOT NULL,
     withdrawn_from date,
-    last_position bigint NOT NULL,
-    UNIQUE (institution, reference)
+    last_position bigint NOT NULL
 );
+-- By the hash alone, since an import's reference is longer than an index holds. No constraint: the id
+-- follows from institution and reference, so that these are as unique as it is.
+CREATE INDEX module_by_reference ON module USING hash (reference);
 CREATE INDEX module_by_position ON module (position);
 CREATE INDEX module_of_institution ON module (institution, position);
 CREATE TABLE module_version (
@@ -67,7 +69,7 @@ GRANT SELECT ON institution, module, module_version TO registry_read;
 
 class Catalogue:
     name = "catalogue"
-    version = 1
+    version = 2
     order: Literal["by key", "total"] = "by key"
     takes: tuple[str, ...] = ("institution.", "module.")
     tables = TABLES

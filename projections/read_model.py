@@ -72,6 +72,12 @@ def check_versions(connection: Connection, models: Sequence[ReadModel]) -> None:
                 )
 
 
+def outdated(connection: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
+    """Those that an earlier release made: they are to be rebuilt."""
+    with connection.cursor() as cursor:
+        return [model for model in models if (active_version(cursor, model.name) or 0) < model.version]
+
+
 def create_relations(cursor: Cursor, model: ReadModel, schema: str) -> None:
     """Makes the read model's tables, empty, in a schema of their own."""
     cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")

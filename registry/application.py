@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from registry.awards import AwardCommand, settle_awards
 from registry.domain import badge as badges
+from registry.domain import imports
 from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.errors import InstitutionUnknown, PrivatePartsErased
+from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin, Particulars
 from registry.events import (
     BadgeSuspensionReason,
@@ -18,6 +20,7 @@ from registry.events import (
     RevocationReason,
     SuspensionReason,
 )
+from registry.imported_awards import ImportedAward, settle_imported
 from registry.pages import Settled
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
@@ -92,6 +95,18 @@ class Registry(RecordingApplication):
 
         return self._decide(decide)
 
+    def import_module(self, brin: str, stated: ImportedModule, origin: Origin) -> Outcome:
+        """Registers a module of the past, or completes it, where the source says more than is recorded."""
+        module_id = self.keys.made_id("module", brin, stated.reference)
+
+        def decide(reads: Reads) -> Outcome:
+            institution = self.admitted(reads, brin)
+            state = reads.module(module_id)
+            fact = imports.module(state, institution, stated, self.today(), origin)
+            return self._save(reads, module_id, state, fact, created=fact is not None)
+
+        return self._decide(decide)
+
     def withdraw_module(self, brin: str, module_id: str, from_: dt.date | None, origin: Origin) -> Outcome:
         def decide(reads: Reads) -> Outcome:
             state = self._own_module(reads, brin, module_id)
@@ -133,6 +148,10 @@ class Registry(RecordingApplication):
     def revoke_badges(self, commands: Sequence[RevocationCommand]) -> list[Settled]:
         """Revokes a page, as `registry.revocations.settle_revocations`."""
         return settle_revocations(self, commands)
+
+    def import_awards(self, commands: Sequence[ImportedAward]) -> list[Settled]:
+        """Records a page of awards of the past, as `registry.imported_awards.settle_imported`."""
+        return settle_imported(self, commands)
 
     def badge_id(self, brin: str, reference: str) -> str:
         """The id of the award that this institution made, or would make, under a reference."""

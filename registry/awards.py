@@ -6,13 +6,14 @@ import hmac
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from registry.domain import badge as badges
 from registry.domain.badge import Award, Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
-from registry.domain.institution import Origin
-from registry.events import canonical
+from registry.domain.institution import Institution, Origin
+from registry.domain.module import Module
+from registry.events import BadgeAwarded, Commitments, canonical
 from registry.keys import Keys
 from registry.pages import Page, Settled, Together
 from registry.reads import Loaded, Reads
@@ -36,13 +37,26 @@ class AwardCommand:
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
 
+    def compared(self) -> dict[str, object]:
+        """What is compared when the reference comes again, beside module, learner and day."""
+        return {
+            "moduleVersion": self.award.module_version,
+            "validUntil": self.award.valid_until,
+            "grade": self.grade,
+            "evidence": self.evidence,
+            "supersedes": self.award.supersedes,
+        }
+
+
+CommandT = TypeVar("CommandT", bound=AwardCommand)
+
 
 def settle_awards(recording: RecordingApplication, commands: Sequence[AwardCommand]) -> list[Settled]:
     """Awards; per command, in order, its outcome (`created` where it is new) or why it has none.
 
     The same award again answers as it stands; another under its reference is refused.
     """
-    return _Awards(recording, commands).settle()
+    return Awards(recording, commands).settle()
 
 
 class _Identified(NamedTuple):
@@ -50,19 +64,22 @@ class _Identified(NamedTuple):
 
     badge_id: str
     module_id: str
-    alias: bytes
+    alias: bytes | None
     sameness: bytes
 
 
-class _Awards(Page[AwardCommand]):
-    def __init__(self, recording: RecordingApplication, commands: Sequence[AwardCommand]) -> None:
+class Awards(Page[CommandT]):
+    """Awards on their way; `fact` is what a kind of them decides."""
+
+    def __init__(self, recording: RecordingApplication, commands: Sequence[CommandT]) -> None:
         super().__init__(recording, commands)
         self._made = [_identify(recording.keys, command) for command in commands]
 
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
         made = {line: self._made[line] for line in waiting}
         known, learners, read_at = self.recording.event_recorder.look_up(
-            [each.badge_id for each in made.values()], [each.alias for each in made.values()]
+            [each.badge_id for each in made.values()],
+            [each.alias for each in made.values() if each.alias is not None],
         )
         self._settle_known([line for line, each in made.items() if each.badge_id in known])
         superseded = self._superseded(waiting)
@@ -71,8 +88,9 @@ class _Awards(Page[AwardCommand]):
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
             reads = Reads(loaded)
-            learner_id = learners.get(each.alias)
-            key = each.badge_id if learner_id else each.alias
+            # Without an alias nobody knows the learner: each such award has one of its own.
+            learner_id = None if each.alias is None else learners.get(each.alias)
+            key = each.badge_id if learner_id or each.alias is None else each.alias
             together = decided.get(key) or Together(alias=None if learner_id else each.alias)
             if learner_id:
                 reads.relies_on(learner_id, read_at)
@@ -98,15 +116,13 @@ class _Awards(Page[AwardCommand]):
         commitments, private = commit_award(
             command.recipient, command.reference, command.grade, command.evidence, made.sameness
         )
-        fact = badges.award(
+        fact = self.fact(
+            command,
             institution,
             module,
             superseded.get(command.award.supersedes or ""),
-            command.award,
             learner_id,
             commitments,
-            recording.today(),
-            command.origin,
         )
         now = recording.clock()
         status, _ = badges.status(
@@ -116,6 +132,20 @@ class _Awards(Page[AwardCommand]):
             made.badge_id, learner_id, made.module_id, fact.module_version, status, 0, created=True
         )
         self.add(together, line, 1, fact, private, command.brin, outcome, reads)
+
+    def fact(
+        self,
+        command: CommandT,
+        institution: Institution,
+        module: Module,
+        superseded: Badge | None,
+        learner_id: str,
+        commitments: Commitments,
+    ) -> BadgeAwarded:
+        today = self.recording.today()
+        return badges.award(
+            institution, module, superseded, command.award, learner_id, commitments, today, command.origin
+        )
 
     def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:
         """The badges that awards of this page name as superseded, those that are recorded."""
@@ -144,10 +174,11 @@ class _Awards(Page[AwardCommand]):
 def _identify(keys: Keys, command: AwardCommand) -> _Identified:
     module_id = command.module_id or keys.made_id("module", command.brin, command.module_reference or "")
     recipient = command.recipient
+    alias = None
     if recipient.edu_id is not None:
         alias = keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
-    else:
-        alias = keys.alias_key("eppn", command.brin, recipient.eppn or "")
+    elif recipient.eppn is not None:
+        alias = keys.alias_key("eppn", command.brin, recipient.eppn)
     return _Identified(
         keys.made_id("badge", command.brin, command.reference),
         module_id,
@@ -158,16 +189,12 @@ def _identify(keys: Keys, command: AwardCommand) -> _Identified:
 
 def _statement(command: AwardCommand, module_id: str) -> bytes:
     """What is compared when a reference comes again (contract section 2); name and e-mail are not."""
-    kind: Literal["eduId", "eppn"] = "eduId" if command.recipient.edu_id is not None else "eppn"
-    identifier = command.recipient.edu_id or command.recipient.eppn or ""
+    recipient = command.recipient
+    identifiers = {"eduId": recipient.edu_id, "eppn": recipient.eppn, "edubadges": recipient.edubadges}
     stated = {
         "moduleId": module_id,
-        "moduleVersion": command.award.module_version,
-        "learner": {kind: identifier.lower()},
+        "learner": {kind: value.lower() for kind, value in identifiers.items() if value is not None},
         "awardedOn": command.award.awarded_on,
-        "validUntil": command.award.valid_until,
-        "grade": command.grade,
-        "evidence": command.evidence,
-        "supersedes": command.award.supersedes,
+        **command.compared(),
     }
     return canonical({name: value for name, value in stated.items() if value is not None})

@@ -8,48 +8,17 @@ import logging
 import re
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 
 import psycopg2
 
-from api.app import create_app, read_models, utc_now
-from consumers.projector import Projector
-from consumers.rebuild import RebuildError, rebuild
-from projections.read_model import NotRebuiltError, check_versions, install
-from registry import demo, replay, setup, tokens
-from registry.application import Registry
-from registry.domain.errors import Refusal
-from registry.domain.values import BRIN, UUID
-from registry.embedded import EmbeddedPostgresError
-from registry.feed import StoreFeed, last_position
-from registry.keys import KeyFileError, Keys
-from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate
-from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
-from registry.serve import serve
-from registry.settings import Settings, SettingsError, read_settings, unknown_settings
+from api.app import read_models
+from registry import commands, import_command, tokens
+from registry.commands import UsageError
+from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
 Run = Callable[[Settings, argparse.Namespace], int]
-
-FAILURES = (
-    SettingsError,
-    KeyFileError,
-    EmbeddedPostgresError,
-    SchemaTooNewError,
-    WrongEncodingError,
-    setup.NotMigratedError,
-    NotRebuiltError,
-    RebuildError,
-    PrivilegedRoleError,
-    UnavailableError,
-    Refusal,
-)
-
-
-class UsageError(Exception):
-    """The words of the command do not fit together."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -72,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return run(settings, arguments)
     except UsageError as error:
         parser.error(str(error))
-    except FAILURES as error:
+    except commands.FAILURES as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -91,33 +60,45 @@ def _parser() -> argparse.ArgumentParser:
         prog="registry",
         description="The microcredential registry. Settings come from REGISTRY_* in the environment.",
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
+    words = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Run, said: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=said, description=said)
+        command = words.add_parser(name, help=said, description=said)
         command.set_defaults(run=run)
         return command
 
-    served = add("serve", _serve, "Serve the API, and keep the read models up to date.")
+    served = add("serve", commands.serve_, "Serve the API, and keep the read models up to date.")
     served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
-    add("migrate", _migrate, "Bring the database to this release; make the secrets of an empty one.")
-    add("demo-data", _demo_data, "Record the pilot's data, once.")
-    add("consume", _consume, "Keep the read models up to date, apart from serving.")
-    rebuild_ = add("rebuild", _rebuild, "Build a read model anew beside the one that answers, and swap.")
+    add("migrate", commands.migrate_, "Bring the database to this release; make the secrets of an empty one.")
+    add("demo-data", commands.demo_data, "Record the pilot's data, once.")
+    add("consume", commands.consume, "Keep the read models up to date, apart from serving.")
+    rebuild_ = add(
+        "rebuild", commands.rebuild_, "Build a read model anew beside the one that answers, and swap."
+    )
     rebuild_.add_argument("name", metavar="NAME", choices=[model.name for model in read_models()])
     rebuild_.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
-    replay_ = add("replay", _replay, "Print the log, count it, or fold a badge as it was.")
+    replay_ = add("replay", commands.replay_, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
     replay_.add_argument("--format", choices=("ndjson", "summary"), default="ndjson")
     replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
     replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
-    _add_token(commands)
+    _add_import(words)
+    _add_token(words)
     return parser
 
 
-def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    token = commands.add_parser("token", help="Make and revoke tokens.")
+def _add_import(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    import_ = words.add_parser("import", help="Record what was awarded elsewhere.")
+    sources = import_.add_subparsers(required=True, metavar="source")
+    said = import_command.EDUBADGES
+    edubadges = sources.add_parser("edubadges", help=said.partition(".")[0] + ".", description=said)
+    import_command.add_words(edubadges)
+    edubadges.set_defaults(run=commands.import_edubadges)
+
+
+def _add_token(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    token = words.add_parser("token", help="Make and revoke tokens.")
     actions = token.add_subparsers(required=True, metavar="action")
     create = actions.add_parser("create", help="Make a token; it is printed alone on the last line.")
     create.add_argument("--role", required=True, choices=tokens.ROLES)
@@ -125,10 +106,10 @@ def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create.add_argument("--learner", metavar="ID", help="for the role learner")
     create.add_argument("--expires-in", type=_lifetime, default=_lifetime("30d"), metavar="30d")
     create.add_argument("--name", metavar="TEXT", help="to tell tokens apart; kept in the database only")
-    create.set_defaults(run=_create_token)
+    create.set_defaults(run=commands.create_token)
     revoke = actions.add_parser("revoke", help="Revoke a token for ever.")
     revoke.add_argument("token", help="the token, or its id (its middle part)")
-    revoke.set_defaults(run=_revoke_token)
+    revoke.set_defaults(run=commands.revoke_token)
 
 
 def _lifetime(text: str) -> dt.timedelta:
@@ -157,163 +138,6 @@ def _time(text: str) -> dt.datetime:
 
 def _moment(text: str) -> dt.datetime | int:
     return _position(text) if text.isdigit() else _time(text)
-
-
-def _migrate(settings: Settings, _: argparse.Namespace) -> int:
-    with setup.database(settings) as url, setup.owner(url) as connection:
-        done = migrate(connection)
-        made = install(connection, read_models())
-        setup.open_keys(connection, settings)
-    for each in done:
-        print(f"migrated: {each}")
-    for each in made:
-        print(f"read model: {each}")
-    if not done and not made:
-        print("nothing to migrate")
-    return 0
-
-
-def _opened(url: str, settings: Settings) -> Keys:
-    """The secrets of a database that is ready for this release."""
-    with setup.owner(url) as connection:
-        setup.check_migrated(connection)
-        check_versions(connection, read_models())
-        keys = setup.open_keys(connection, settings)
-    check_roles(url)
-    return keys
-
-
-def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
-    for line in settings.shown():
-        print(line, file=sys.stderr)
-    with setup.database(settings) as url:
-        keys = _opened(url, settings)
-
-        def lines(address: str) -> list[str]:
-            return _curl_lines(url, keys, address) if arguments.demo else []
-
-        return serve(settings, create_app(url, keys), lines)
-
-
-def _consume(settings: Settings, _: argparse.Namespace) -> int:
-    with setup.database(settings) as url:
-        _opened(url, settings)
-        pool = Pool(url, "registry_project", 4)
-        projectors = [Projector(url, model, StoreFeed(pool)) for model in read_models()]
-        told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told.set())
-        for projector in projectors:
-            projector.start()
-        print(f"following the log: {', '.join(model.name for model in read_models())}", flush=True)
-        told.wait()
-        for projector in projectors:
-            projector.stop()
-        pool.close()
-    return 0
-
-
-def _rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
-    (model,) = (model for model in read_models() if model.name == arguments.name)
-
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    with setup.database(settings) as url:
-        with setup.owner(url) as connection:
-            setup.check_migrated(connection)
-        rebuild(url, model, say, although_it_differs=arguments.force)
-    return 0
-
-
-def _demo_data(settings: Settings, _: argparse.Namespace) -> int:
-    with setup.database(settings) as url:
-        registry = Registry(url, _opened(url, settings), utc_now)
-        try:
-            last = demo.load(registry)
-        finally:
-            registry.close()
-    print(f"the pilot's data is recorded, through position {last}")
-    return 0
-
-
-def _replay(settings: Settings, arguments: argparse.Namespace) -> int:
-    if (arguments.badge is None) != (arguments.as_of is None):
-        raise UsageError("--badge and --as-of go together")
-    with setup.database(settings) as url:
-        with setup.owner(url) as connection:
-            setup.check_migrated(connection)
-        pool = Pool(url, "registry_read", 1)
-        try:
-            if arguments.badge is not None:
-                replay.print_badge(pool, arguments.badge, arguments.as_of)
-                return 0
-            until = replay.end(pool, arguments.until)
-            show = replay.print_log if arguments.format == "ndjson" else replay.print_summary
-            show(pool, arguments.after, until)
-        finally:
-            pool.close()
-    return 0
-
-
-def _create_token(settings: Settings, arguments: argparse.Namespace) -> int:
-    if (arguments.role == "institution") != (arguments.institution is not None):
-        raise UsageError("--institution goes with --role institution, and is needed there")
-    if (arguments.role == "learner") != (arguments.learner is not None):
-        raise UsageError("--learner goes with --role learner, and is needed there")
-    if arguments.institution is not None and not BRIN.fullmatch(arguments.institution):
-        raise UsageError("--institution is a BRIN: two digits and two capitals or digits")
-    if arguments.learner is not None and not UUID.fullmatch(arguments.learner):
-        raise UsageError("--learner is a learner's id, a UUID")
-    with setup.database(settings) as url, setup.owner(url) as connection:
-        setup.check_migrated(connection)
-        print(
-            tokens.create_token(
-                connection,
-                arguments.role,
-                arguments.expires_in,
-                institution=arguments.institution,
-                learner_id=arguments.learner,
-                name=arguments.name,
-            )
-        )
-    return 0
-
-
-def _revoke_token(settings: Settings, arguments: argparse.Namespace) -> int:
-    with setup.database(settings) as url, setup.owner(url) as connection:
-        setup.check_migrated(connection)
-        if not tokens.revoke_token(connection, arguments.token):
-            print("registry: there is no such token, or it is revoked already", file=sys.stderr)
-            return 1
-    # Every process has forgotten it when this command ends.
-    time.sleep(tokens.KEPT_SECONDS)
-    print("revoked")
-    return 0
-
-
-def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
-    """An award, its revocation and its status: they work as they are, and again."""
-    reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
-    with setup.owner(url) as connection:
-        with connection.cursor() as cursor:
-            last = last_position(cursor)
-        token = tokens.create_token(
-            connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
-        )
-    badge = f"{address}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
-    post = f"curl -sS -X POST -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
-    award = (
-        f'{{"reference": "{reference}", "moduleReference": "{demo.KLINRED.reference}",'
-        f' "learner": {{"eduId": "a1b2c3d4-0000-4000-8000-000000000001"}}, "awardedOn": "{demo.AWARD_DAY}"}}'
-    )
-    return [
-        "",
-        f"{post} -d '{award}' {address}/v1/badges",
-        f'{post} -d \'{{"reason": "awarded-in-error"}}\' {badge}/revocation',
-        f"curl -sS '{badge}/status?minPosition={last + 2}'",
-        "",
-    ]
 
 
 if __name__ == "__main__":

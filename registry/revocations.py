@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.domain import badge as badges
+from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.errors import BadgeUnknown
 from registry.domain.institution import Origin
@@ -27,6 +28,8 @@ class RevocationCommand:
     origin: Origin
     effective_on: dt.date | None = None
     note: str | None = None
+    observed: bool = False
+    """Seen in an import: it was made elsewhere, on a day that is not known."""
 
 
 def settle_revocations(
@@ -65,15 +68,12 @@ class _Revocations(Page[RevocationCommand]):
         award = state.award
         reads.relies_on(award.learner_id, read_at)
         committed, private = commit_note(command.note)
-        fact = badges.revoke(
-            state,
-            command.reason,
-            command.effective_on,
-            new_salt(),
-            committed,
-            recording.today(),
-            command.origin,
-        )
+        salt, reason, origin = new_salt(), command.reason, command.origin
+        if command.observed:
+            fact = imports.revocation(state, reason, salt, committed, origin)
+        else:
+            today = recording.today()
+            fact = badges.revoke(state, reason, command.effective_on, salt, committed, today, origin)
         outcome = BadgeOutcome(
             state.id,
             award.learner_id,

@@ -27,7 +27,7 @@ from eventsourcing.persistence import (
 )
 
 from registry.domain.errors import EventTooLarge
-from registry.events import Event, canonical, decode
+from registry.events import Event, InstitutionAdmitted, canonical, decode
 from registry.positions import PositionRecorder
 from registry.postgres import Pool
 from registry.vault import PrivateParts, Vault
@@ -165,6 +165,15 @@ class EventRecorder(ApplicationRecorder):
             )
             last, known, learners = cursor.fetchone() or (0, [], [])
             return set(known), {bytes.fromhex(key): learner_id for key, learner_id in learners}, last
+
+    def institutions(self) -> list[str]:
+        """The BRINs of all institutions, found among the few events that are no badge's."""
+        with self._pool.cursor() as cursor:
+            cursor.execute(
+                "SELECT subject FROM event WHERE type NOT LIKE 'badge.%%' AND type = %s ORDER BY position",
+                (InstitutionAdmitted.TYPE,),
+            )
+            return [brin for (brin,) in cursor.fetchall()]
 
     def private_parts(self, vault: Vault, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
         """The private parts of awards by badge id; missing after the learner's erasure."""

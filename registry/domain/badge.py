@@ -141,9 +141,23 @@ def award(
         raise ModuleOfAnother
     institutions.check_may_award(institution, stated.awarded_on, today)
     modules.check_not_withdrawn(module, today)
-    number, digest, content = module.content(stated.module_version)
+    fact = awarded(institution, module, stated, learner_id, commitments, origin)
     if stated.supersedes is not None:
         _check_superseded(superseded, institution)
+    return fact
+
+
+def awarded(
+    institution: Institution,
+    module: Module,
+    stated: Award,
+    learner_id: str,
+    commitments: Commitments,
+    origin: Origin,
+    findings: tuple[str, ...] = (),
+) -> BadgeAwarded:
+    """The award as it is recorded, with the short fields of the version that it is for."""
+    number, digest, content = module.content(stated.module_version)
     return BadgeAwarded(
         channel=origin.channel,
         client=origin.client,
@@ -164,6 +178,8 @@ def award(
         valid_until=stated.valid_until,
         supersedes=stated.supersedes,
         commitments=commitments,
+        badge_type=module.badge_type,
+        findings=findings or None,
     )
 
 

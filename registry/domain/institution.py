@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from registry.domain.errors import (
     AlreadySuspended,
     InstitutionIsSuspended,
     OutsideAdmission,
+    Refusal,
     SuspendedOnThatDay,
 )
 from registry.domain.values import day_in_amsterdam
@@ -164,12 +165,18 @@ def exempt(
 
 def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:
     """Refuses while it is suspended or past its admission, and a day outside the one or within the other."""
+    for objection in objections(state, awarded_on, today):
+        raise objection
+
+
+def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Refusal]:
+    """All that is against an award of this institution."""
     until = state.particulars.admitted_until
     if state.suspension is not None:
-        raise InstitutionIsSuspended(state.brin)
+        yield InstitutionIsSuspended(state.brin)
     if until is not None and today > until:
-        raise AdmissionEnded(state.brin, until)
+        yield AdmissionEnded(state.brin, until)
     if not state.particulars.admitted_from <= awarded_on <= (until or dt.date.max):
-        raise OutsideAdmission(state.brin, awarded_on)
+        yield OutsideAdmission(state.brin, awarded_on)
     if any(suspension.covers(awarded_on) for suspension in state.suspensions):
-        raise SuspendedOnThatDay(state.brin, awarded_on)
+        yield SuspendedOnThatDay(state.brin, awarded_on)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +15,21 @@ from registry.domain.errors import (
     ModuleVersionUnknown,
     ReferenceFixed,
     ReferenceTaken,
+    Refusal,
+    StudyLoadOutsidePolicy,
+    TargetGroupOutsidePolicy,
 )
 from registry.domain.institution import Institution, Origin
 from registry.domain.policy import check_study_load, check_target_group
-from registry.events import Event, ModuleContent, ModuleRegistered, ModuleRevised, ModuleWithdrawn, canonical
+from registry.events import (
+    BadgeType,
+    Event,
+    ModuleContent,
+    ModuleRegistered,
+    ModuleRevised,
+    ModuleWithdrawn,
+    canonical,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,10 @@ class Module:
     versions: tuple[tuple[str, ModuleContent], ...]
     """Content hash and content per module version; the first is version 1."""
     withdrawn_from: dt.date | None = None
+    badge_type: BadgeType | None = None
+    """What an import found it to be, when it is no microcredential."""
+    findings: tuple[tuple[str, ...], ...] = ()
+    """Per version, what an import noted of it."""
 
     @property
     def latest(self) -> int:
@@ -76,13 +91,21 @@ def evolve(state: Module | None, event: Event) -> Module:
                 institution=fact.institution,
                 reference=fact.reference,
                 versions=first,
+                badge_type=fact.badge_type,
+                findings=(fact.findings or (),),
                 **at,
             )
     if state is None:
         raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case ModuleRevised():
-            return replace(state, versions=(*state.versions, (fact.content_hash, fact.content)), **at)
+            return replace(
+                state,
+                versions=(*state.versions, (fact.content_hash, fact.content)),
+                badge_type=fact.badge_type or state.badge_type,
+                findings=(*state.findings, fact.findings or ()),
+                **at,
+            )
         case ModuleWithdrawn():
             return replace(state, withdrawn_from=fact.from_, **at)
     raise AssertionError(f"{fact.TYPE} is no event of a module")
@@ -101,7 +124,8 @@ def register(
         if state.version_of(content) is None:
             raise ReferenceTaken("module")
         return None
-    _check_policy(institution, reference, content, today)
+    for objection in objections(institution, reference, content, today):
+        raise objection
     return ModuleRegistered(
         channel=origin.channel,
         client=origin.client,
@@ -128,7 +152,8 @@ def revise(
     if state.versions[-1][0] == digest:
         return None
     check_not_withdrawn(state, today)
-    _check_policy(institution, reference, content, today)
+    for objection in objections(institution, reference, content, today):
+        raise objection
     return ModuleRevised(
         channel=origin.channel,
         client=origin.client,
@@ -159,9 +184,18 @@ def check_not_withdrawn(state: Module, today: dt.date) -> None:
         raise ModuleIsWithdrawn(state.withdrawn_from)
 
 
-def _check_policy(institution: Institution, reference: str, content: ModuleContent, today: dt.date) -> None:
+def objections(
+    institution: Institution, reference: str, content: ModuleContent, today: dt.date
+) -> Iterator[Refusal]:
+    """All that the policy of the day has against a version."""
     sector = institution.particulars.kind
-    if content.study_load is not None:
-        exempted = reference in institution.exempted
-        check_study_load(content.study_load, sector, today, exempted=exempted)
-    check_target_group(content.target_group, sector, today)
+    try:
+        if content.study_load is not None:
+            exempted = reference in institution.exempted
+            check_study_load(content.study_load, sector, today, exempted=exempted)
+    except StudyLoadOutsidePolicy as refusal:
+        yield refusal
+    try:
+        check_target_group(content.target_group, sector, today)
+    except TargetGroupOutsidePolicy as refusal:
+        yield refusal

@@ -50,6 +50,11 @@ def clean_text(value: str) -> str:
     return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
+def without_forbidden(value: str) -> str:
+    """The lines of a text that others have written, without the characters that `clean_text` refuses."""
+    return _FORBIDDEN_IN_TEXT.sub("", value.replace("\r\n", "\n"))
+
+
 def no_citizen_number(value: str) -> str:
     """Refuses what may be a Dutch citizen number: exactly nine digits.
 

@@ -19,7 +19,17 @@ from tests.end_to_end.processes import Done, Serving, Workshop, explained, regis
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
 from tests.support import MODULE
 
-COMMANDS = ("", "serve", "migrate", "demo-data", "token", "token create", "token revoke")
+COMMANDS = (
+    "",
+    "serve",
+    "migrate",
+    "demo-data",
+    "import",
+    "import edubadges",
+    "token",
+    "token create",
+    "token revoke",
+)
 TOKEN = re.compile(r"mcr_[0-9a-f]{16}_[0-9A-Za-z_-]{43}")
 LEARNER = "00000000-0000-4000-8000-00000000abcd"
 
@@ -65,10 +75,12 @@ def test_every_command_explains_itself() -> None:
     for command, done in answers.items():
         assert (done.status, done.err) == (0, ""), command
         assert done.out.startswith(f"usage: registry {command}".rstrip()), command
-    for command in ("serve", "migrate", "demo-data", "token"):
+    for command in ("serve", "migrate", "demo-data", "import", "token"):
         assert re.search(rf"^ +{command}\b", answers[""].out, re.MULTILINE)
     for option in ("--role", "--institution", "--learner", "--expires-in", "--name"):
         assert option in answers["token create"].out
+    for option in ("--institution", "--all-types", "--csv", "--module", "--awarded-on"):
+        assert option in answers["import edubadges"].out
 
 
 def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
@@ -79,6 +91,12 @@ def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
         "token create --role institution",
         "token create --role learner --learner nobody",
         "token create --role auditor --expires-in 0d",
+        "import edubadges",
+        "import edubadges /nowhere",
+        "import edubadges . --institution hhs.nl",
+        "import edubadges . --module 11111111-1111-8111-8111-111111111111",
+        "import edubadges . --csv --awarded-on 2024-06-01",
+        "import edubadges . --csv --awarded-on 1-6-2024 --module 11111111-1111-8111-8111-111111111111",
     ]
     data = tmp_path / "data"
     for line, done in all_at_once(lines, data_dir=data).items():

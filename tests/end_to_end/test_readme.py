@@ -44,7 +44,7 @@ def test_every_make_target_in_the_documents_exists_and_the_readme_says_how_to_st
 
 def test_every_registry_command_and_option_in_the_documents_exists() -> None:
     for words in (words for program, words in all_typed() if program == "registry"):
-        depth = 2 if words[0] == "token" else 1
+        depth = 2 if words[0] in ("token", "import") else 1
         done = explained(" ".join(word for word in words[:depth] if not word.startswith("-")))
         assert done.status == 0, (words, done.err)
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):

@@ -113,8 +113,8 @@ def test_an_event_that_is_too_large_for_an_index_stops_its_read_model_like_any_o
     fact = ModuleRegistered(
         channel="import",
         client="cli",
-        institution="27UM",
-        reference=secrets.token_urlsafe(8_000),
+        institution=secrets.token_urlsafe(8_000),
+        reference="KLINRED",
         version=1,
         content_hash="00" * 32,
         content=CONTENT,

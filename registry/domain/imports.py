@@ -1,0 +1,165 @@
+"""What an import records of the past: where the API would refuse, it notes a finding and goes on.
+
+Policy, admission and the first award day are noted; that a module is its institution's and is not
+withdrawn holds for an import too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+
+from registry.domain import badge as badges
+from registry.domain import institution as institutions
+from registry.domain import module as modules
+from registry.domain.badge import Award, Badge
+from registry.domain.errors import (
+    AdmissionEnded,
+    InstitutionIsSuspended,
+    ModuleOfAnother,
+    OutsideAdmission,
+    Refusal,
+    StudyLoadOutsidePolicy,
+    SuspendedOnThatDay,
+    TargetGroupOutsidePolicy,
+)
+from registry.domain.institution import Institution, Origin
+from registry.domain.module import Module
+from registry.domain.values import FIRST_AWARD_DAY
+from registry.events import (
+    BadgeAwarded,
+    BadgeRevoked,
+    BadgeType,
+    Commitments,
+    ModuleContent,
+    ModuleRegistered,
+    ModuleRevised,
+    RevocationReason,
+)
+
+_FINDINGS: dict[type[Refusal], str] = {
+    StudyLoadOutsidePolicy: "study-load-outside-policy",
+    TargetGroupOutsidePolicy: "target-group-outside-policy",
+    InstitutionIsSuspended: "institution-suspended",
+    AdmissionEnded: "admission-ended",
+    OutsideAdmission: "outside-admission",
+    SuspendedOnThatDay: "suspended-that-day",
+}
+# The members that an import may not find, and that every other module has.
+_EXPECTED = {
+    "description": "no-description",
+    "study_load": "no-study-load",
+    "level": "no-level",
+    "learning_outcomes": "no-outcomes",
+    "language": "no-language",
+    "participation": "no-participation",
+    "assessment": "no-assessment",
+    "quality_assurance": "no-quality-assurance",
+}
+
+
+class ImportedModule(msgspec.Struct, frozen=True):
+    """A module as the source states it, with what was noted on reading it."""
+
+    reference: str
+    content: ModuleContent
+    badge_type: BadgeType | None = None
+    findings: tuple[str, ...] = ()
+
+
+def module(
+    state: Module | None, institution: Institution, stated: ImportedModule, today: dt.date, origin: Origin
+) -> ModuleRegistered | ModuleRevised | None:
+    """Registers what is not there, and adds a version where the source completes the latest one.
+
+    What says less, or something else, changes nothing: the institution may have mended it here.
+    """
+    if state is not None and (
+        state.institution != institution.brin
+        or state.withdrawn_from is not None
+        or not _completes(stated.content, state.versions[-1][1])
+    ):
+        return None
+    kind = ModuleRegistered if state is None else ModuleRevised
+    return kind(
+        channel=origin.channel,
+        client=origin.client,
+        institution=institution.brin,
+        reference=stated.reference,
+        version=1 if state is None else state.latest + 1,
+        content_hash=modules.content_hash(stated.content),
+        content=stated.content,
+        badge_type=stated.badge_type,
+        findings=_module_findings(institution, stated, today) or None,
+    )
+
+
+def award(
+    institution: Institution,
+    of: Module,
+    stated: Award,
+    source: ImportedModule | None,
+    noted: tuple[str, ...],
+    learner_id: str,
+    commitments: Commitments,
+    today: dt.date,
+    origin: Origin,
+) -> BadgeAwarded:
+    """Decides an award of the past that is not there yet; `source` is its module as the source states it."""
+    if of.institution != institution.brin:
+        raise ModuleOfAnother
+    modules.check_not_withdrawn(of, today)
+    number, differs = _version_for(of, source)
+    findings = (
+        *of.findings[number - 1],
+        *noted,
+        *differs,
+        *(("before-2018",) if stated.awarded_on < FIRST_AWARD_DAY else ()),
+        *_codes(institutions.objections(institution, stated.awarded_on, today)),
+    )
+    versioned = replace(stated, module_version=number)
+    return badges.awarded(
+        institution, of, versioned, learner_id, commitments, origin, tuple(dict.fromkeys(findings))
+    )
+
+
+def revocation(
+    state: Badge, reason: RevocationReason, salt: str, note_commitment: str | None, origin: Origin
+) -> BadgeRevoked | None:
+    """A revocation that was seen, its day unknown; of a badge that is revoked already it says nothing new."""
+    if state.revoked_for is not None:
+        return None
+    fact = badges.revoke(state, reason, None, salt, note_commitment, dt.date.max, origin)
+    return None if fact is None else msgspec.structs.replace(fact, observed=True)
+
+
+def _module_findings(institution: Institution, stated: ImportedModule, today: dt.date) -> tuple[str, ...]:
+    content = stated.content
+    missing = [code for name, code in _EXPECTED.items() if getattr(content, name) is None]
+    policy = modules.objections(institution, stated.reference, content, today)
+    return tuple(dict.fromkeys((*missing, *stated.findings, *_codes(policy))))
+
+
+def _codes(objections: Iterable[Refusal]) -> list[str]:
+    return [_FINDINGS[type(objection)] for objection in objections]
+
+
+def _within(less: ModuleContent, more: ModuleContent) -> bool:
+    """Whether `more` says all that `less` says."""
+    pairs = zip(msgspec.structs.astuple(less), msgspec.structs.astuple(more), strict=True)
+    return all(one is None or one == other for one, other in pairs)
+
+
+def _completes(content: ModuleContent, latest: ModuleContent) -> bool:
+    return content != latest and _within(latest, content)
+
+
+def _version_for(of: Module, source: ImportedModule | None) -> tuple[int, tuple[str, ...]]:
+    """The version that an award is for: the latest, if it says all that the source says of the module."""
+    if source is None or _within(source.content, of.versions[-1][1]):
+        return of.latest, ()
+    same = of.version_of(source.content)
+    return (same, ()) if same is not None else (of.latest, ("module-differs",))

@@ -1,0 +1,152 @@
+"""Edubadges' bulk CSV, which its user interface takes for direct awards: by eppn, or by e-mail address.
+
+The columns are found by their titles. Without titles a file is taken as by eppn, the shape of the sample
+that Edubadges offers: e-mail address, eppn, narrative, evidence, its name and description, grade.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry.domain.values import is_line, no_citizen_number_before_at
+from registry.edubadges.files import content, shown
+from registry.edubadges.items import Award, Refused, Unreadable
+from registry.edubadges.texts import address, text
+from registry.vault import Evidence, Recipient
+
+LARGEST_FILE = 64 * 1024 * 1024
+_UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
+_TITLES = {
+    "recipient mailadres": "email",
+    "recipient email": "email",
+    "recipient e-mail": "email",
+    "recipient eppn": "eppn",
+    "recipient first name": "first name",
+    "recipient firstname": "first name",
+    "first name": "first name",
+    "firstname": "first name",
+    "recipient surname": "surname",
+    "surname": "surname",
+    "narrative": "narrative",
+    "evidence url": "url",
+    "evidence name": "evidence name",
+    "evidence description": "description",
+    "grade": "grade",
+}
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_IN_BRACKETS = re.compile(r"\([^)]*\)")
+
+Row = dict[str, str]
+
+
+def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[Award | Refused]:
+    """An item per row that holds anything; one for the whole file where it cannot be read."""
+    place = shown(path)
+    try:
+        lines = _lines(content(path, LARGEST_FILE))
+        number, first = next(lines, (0, []))
+        columns = _columns(first)
+        titled = columns is not None
+        if columns is None:
+            columns = _untitled(first)
+        if not titled:
+            yield _item(f"{place}:{number}", first, columns, module_id, awarded_on)
+        for number, cells in lines:
+            yield _item(f"{place}:{number}", cells, columns, module_id, awarded_on)
+    except Unreadable as error:
+        yield Refused(place, str(error))
+
+
+def _lines(raw: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row that holds anything."""
+    try:
+        decoded = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unreadable("is no UTF-8; save it as CSV UTF-8") from None
+    first = decoded.partition("\n")[0]
+    delimiter = max(";,\t", key=first.count)
+    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            raise Unreadable(f"is no CSV at line {reader.line_num}") from None
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, cells
+
+
+def _columns(cells: list[str]) -> list[str] | None:
+    """The columns by their titles; None where the first row is no row of titles."""
+    titles = [" ".join(_IN_BRACKETS.sub(" ", cell).lower().split()) for cell in cells]
+    if not titles or _TITLES.get(titles[0]) is None:
+        return None
+    unknown = [str(place) for place, title in enumerate(titles, 1) if title and title not in _TITLES]
+    if unknown:
+        raise Unreadable(f"has a title that Edubadges does not know, in column {', '.join(unknown)}")
+    columns = [_TITLES.get(title, "") for title in titles]
+    if not {"email", "eppn"} & set(columns):
+        raise Unreadable("has no column of eppns or e-mail addresses")
+    return columns
+
+
+def _untitled(cells: list[str]) -> list[str]:
+    if len(cells) < 2 or not _EMAIL.fullmatch(cells[1].strip()):
+        raise Unreadable("has no titles; without them only the variant with an eppn in column 2 is taken")
+    return list(_UNTITLED)
+
+
+def _item(
+    place: str, cells: list[str], columns: list[str], module_id: str, awarded_on: dt.date
+) -> Award | Refused:
+    if any(cell.strip() for cell in cells[len(columns) :]):
+        return Refused(place, "has more cells than there are columns")
+    row = {column: found for column, cell in zip(columns, cells, strict=False) if (found := text(cell))}
+    try:
+        return _award(place, row, "eppn" in columns, module_id, awarded_on)
+    except Unreadable as error:
+        return Refused(place, str(error))
+
+
+def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.date) -> Award:
+    kind = "eppn" if by_eppn else "email"
+    identifier = row.get(kind)
+    if identifier is None or not is_line(identifier) or not _EMAIL.fullmatch(identifier):
+        raise Unreadable(f"has no {'eppn' if by_eppn else 'e-mail address'}")
+    name = " ".join(row[part] for part in ("first name", "surname") if part in row) or None
+    if by_eppn:
+        try:
+            no_citizen_number_before_at(identifier)
+        except ValueError:
+            raise Unreadable("has an eppn of nine digits, which may be a citizen number") from None
+        recipient = Recipient(eppn=identifier, name=name, email=row.get("email"))
+    else:
+        recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)
+    return Award(
+        place,
+        f"{module_id}/{awarded_on}/{identifier.lower()}",
+        recipient,
+        awarded_on,
+        grade=row.get("grade"),
+        evidence=_evidence(row),
+        findings=() if by_eppn else ("recipient-email",),
+    )
+
+
+def _evidence(row: Row) -> tuple[Evidence, ...] | None:
+    url = row.get("url")
+    if url is not None and address(url) is None:
+        raise Unreadable("has an evidence URL that is no web address")
+    made = Evidence(
+        url=url,
+        name=row.get("evidence name"),
+        narrative=row.get("narrative"),
+        description=row.get("description"),
+    )
+    return None if made == Evidence() else (made,)

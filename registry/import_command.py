@@ -1,0 +1,80 @@
+"""`registry import edubadges`: its words, and its report."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from registry.application import Registry
+from registry.domain.values import BRIN, UUID, calendar_day
+from registry.edubadges.bulk import read_bulk
+from registry.edubadges.files import read_source
+from registry.importing import Line, import_bulk, import_hosted
+
+EDUBADGES = (
+    "Record what was awarded in Edubadges. PATH is hosted Open Badges 2.0 JSON, a file or a folder;"
+    " with --csv it is Edubadges' bulk CSV. Prints a line per item (file, outcome, reason) and last"
+    " the counts; ends 0 where nothing was refused, else 1. Run again, it records nothing twice."
+)
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH")
+    parser.add_argument(
+        "--institution", metavar="BRIN", help="the admitted institution, where the source names none by BRIN"
+    )
+    parser.add_argument(
+        "--all-types",
+        action="store_true",
+        help="take regular and extra-curricular badges too, marked as such",
+    )
+    parser.add_argument("--csv", action="store_true", help="PATH is a bulk CSV, by eppn or by e-mail address")
+    parser.add_argument("--module", metavar="ID", help="with --csv: the id of the module that was awarded")
+    parser.add_argument("--awarded-on", type=_day, metavar="DATE", help="with --csv: the day of the awards")
+
+
+def check(arguments: argparse.Namespace, today: dt.date) -> None:
+    """Refuses words that do not fit together."""
+    if arguments.institution is not None and not BRIN.fullmatch(arguments.institution):
+        raise ValueError("--institution is a BRIN: two digits and two capitals or digits")
+    if not arguments.csv and (arguments.module is not None or arguments.awarded_on is not None):
+        raise ValueError("--module and --awarded-on go with --csv")
+    if arguments.csv:
+        if arguments.module is None or arguments.awarded_on is None:
+            raise ValueError("--csv needs --module and --awarded-on")
+        if arguments.all_types:
+            raise ValueError("--all-types does not go with --csv")
+        if not UUID.fullmatch(arguments.module):
+            raise ValueError("--module is a module's id, a UUID")
+        if arguments.awarded_on > today:
+            raise ValueError("--awarded-on lies in the future")
+        if not arguments.path.is_file():
+            raise ValueError("PATH is no file")
+    if not arguments.path.exists():
+        raise ValueError("PATH is no file and no folder")
+
+
+def run(registry: Registry, arguments: argparse.Namespace) -> int:
+    lines: Iterable[Line]
+    if arguments.csv:
+        rows = read_bulk(arguments.path, arguments.module, arguments.awarded_on)
+        lines = import_bulk(registry, rows, arguments.module, arguments.institution)
+    else:
+        source = read_source(arguments.path, registry.today())
+        lines = import_hosted(registry, source, arguments.institution, all_types=arguments.all_types)
+    counts: Counter[str] = Counter()
+    for line in lines:
+        print("\t".join(line).rstrip(), flush=True)
+        counts[line.outcome] += 1
+    print(f"imported {counts['imported']}, known {counts['known']}, refused {counts['refused']}")
+    return 1 if counts["refused"] else 0
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return calendar_day(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

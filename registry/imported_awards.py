@@ -1,0 +1,59 @@
+"""Awards of the past, as pages: recorded with findings where the API would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.awards import AwardCommand, Awards
+from registry.domain import imports
+from registry.domain.badge import Badge
+from registry.domain.imports import ImportedModule
+from registry.domain.institution import Institution
+from registry.domain.module import Module
+from registry.events import BadgeAwarded, Commitments
+from registry.pages import Settled
+from registry.recording import RecordingApplication
+
+
+@dataclass(frozen=True)
+class ImportedAward(AwardCommand):
+    """An award of the past, with what was noted on reading it."""
+
+    source: ImportedModule | None = None
+    """Its module as the source states it; None where the registry's own is meant."""
+    findings: tuple[str, ...] = ()
+    hosted: bool = False
+    """Whether it is an assertion at its address. What its learner shows there of grade and evidence may
+    change from day to day, and makes no other award of it."""
+
+    def compared(self) -> dict[str, object]:
+        return {} if self.hosted else super().compared()
+
+
+def settle_imported(recording: RecordingApplication, commands: Sequence[ImportedAward]) -> list[Settled]:
+    """Records; per command, in order, its outcome (`created` where it is new) or why it has none."""
+    return _ImportedAwards(recording, commands).settle()
+
+
+class _ImportedAwards(Awards[ImportedAward]):
+    def fact(
+        self,
+        command: ImportedAward,
+        institution: Institution,
+        module: Module,
+        superseded: Badge | None,
+        learner_id: str,
+        commitments: Commitments,
+    ) -> BadgeAwarded:
+        return imports.award(
+            institution,
+            module,
+            command.award,
+            command.source,
+            command.findings,
+            learner_id,
+            commitments,
+            self.recording.today(),
+            command.origin,
+        )

@@ -1,0 +1,376 @@
+"""What is read of Edubadges' hosted answers, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.domain import module as modules
+from registry.edubadges.assertions import read_assertion
+from registry.edubadges.badge_classes import read_badge_class
+from registry.edubadges.files import Source, _item, read_source
+from registry.edubadges.items import Award, Refused, Revoked, Unreadable
+from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.vault import Evidence, Recipient
+from tests.hosted import (
+    BADGE,
+    EDU_ID,
+    ISSUER,
+    SALT,
+    SITE,
+    assertion,
+    assertion_url,
+    badge_class,
+    expanded,
+    expanded_class,
+    extension,
+    folder,
+    hashed,
+    issuer,
+    revoked,
+)
+
+TODAY = dt.date(2026, 11, 22)
+
+
+def read(stated: dict[str, Any]) -> Award:
+    item = read_assertion("a.json", stated, TODAY)
+    assert isinstance(item, Award)
+    return item
+
+
+def module(**changes: Any) -> tuple[ModuleContent, tuple[str, ...]]:
+    found = read_badge_class(BADGE, expanded_class(**changes))
+    return found.content, found.findings
+
+
+def refused(source: Source) -> dict[str, str]:
+    return {item.place: item.reason for item in source.items if isinstance(item, Refused)}
+
+
+def test_a_plain_assertion_names_its_badge_class_and_a_hashed_recipient() -> None:
+    digest = hashed()["identity"]
+    assert read(assertion()) == Award(
+        "a.json",
+        assertion_url("a1"),
+        Recipient(edubadges=f"id:{digest}${SALT}"),
+        dt.date(2024, 6, 2),  # in Amsterdam
+        badge=BADGE,
+        findings=("recipient-hashed",),
+    )
+
+
+def test_an_expanded_assertion_has_the_grade_with_its_badge_class() -> None:
+    assert read(expanded(of=expanded_class(grade_achieved="8,5"))).grade == "8,5"
+    assert read(assertion(grade_achieved=8)).grade == "8"
+    assert read(expanded()).badge == BADGE
+
+
+@pytest.mark.parametrize(
+    ("stated", "recipient", "findings"),
+    [
+        ({"hashed": False, "type": "id", "identity": EDU_ID}, Recipient(edu_id=EDU_ID), ()),
+        (
+            {"hashed": False, "type": "email", "identity": "j@example.org"},
+            Recipient(edubadges="email:j@example.org", email="j@example.org"),
+            ("recipient-email",),
+        ),
+        (
+            {"hashed": True, "type": "email", "identity": "sha256$00"},
+            Recipient(edubadges="email:sha256$00"),
+            ("recipient-hashed",),
+        ),
+    ],
+)
+def test_a_recipient_is_an_edu_id_an_e_mail_address_or_a_hash(
+    stated: dict[str, Any], recipient: Recipient, findings: tuple[str, ...]
+) -> None:
+    award = read(assertion(recipient=stated))
+    assert (award.recipient, award.findings) == (recipient, findings)
+
+
+def test_evidence_and_narrative_are_taken_but_no_address_that_is_none_of_the_web() -> None:
+    award = read(
+        assertion(
+            narrative="Zij leerde het\x00 snel",
+            evidence=[
+                {"type": "Evidence", "id": "https://example.org/e1", "name": "Portfolio"},
+                {"id": "javascript:alert(1)", "narrative": "x"},
+                "https://example.org/e2",
+            ],
+        )
+    )
+    assert award.evidence == (
+        Evidence(narrative="Zij leerde het snel"),
+        Evidence(url="https://example.org/e1", name="Portfolio"),
+        Evidence(url="https://example.org/e2"),
+    )
+    assert "evidence-not-taken" in award.findings
+
+
+@pytest.mark.parametrize(
+    ("expires", "last"),
+    [
+        ("2025-06-01T00:00:00+02:00", dt.date(2025, 5, 31)),
+        ("2025-06-01T12:00:00+02:00", dt.date(2025, 6, 1)),
+        ("2025-06-01", dt.date(2025, 6, 1)),
+    ],
+)
+def test_an_expiry_is_the_last_day_in_amsterdam_on_which_it_is_valid(expires: str, last: dt.date) -> None:
+    assert read(assertion(expires=expires)).valid_until == last
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"id": "urn:uuid:1"}, "no id"),
+        ({"id": "https://example.org/a\u202eb"}, "no id"),
+        ({"badge": None}, "no badge class"),
+        ({"badge": {"name": "x"}}, "no badge class"),
+        ({"issuedOn": "gisteren"}, "no issuedOn"),
+        ({"issuedOn": 1_700_000_000}, "no issuedOn"),
+        ({"issuedOn": "2024-02-30"}, "no issuedOn"),
+        ({"issuedOn": "0001-01-01T00:00:00+14:00"}, "no issuedOn"),
+        ({"issuedOn": "2024-06-01T10:00:00"}, "offset"),
+        ({"issuedOn": "2026-11-23"}, "future"),
+        ({"expires": "2024-01-01"}, "before"),
+        ({"expires": "9999-12-31T23:59:59-12:00"}, "no expires"),
+        ({"recipient": None}, "no recipient"),
+        ({"recipient": {"hashed": False, "type": "id", "identity": "123456789"}}, "nine digits"),
+    ],
+)
+def test_what_is_wrong_with_an_assertion_is_said_without_its_contents(
+    changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(Unreadable, match=reason) as caught:
+        read_assertion("a.json", assertion(**changes), TODAY)
+    assert "123456789" not in str(caught.value)
+
+
+def test_a_revoked_answer_is_its_address_and_a_reason() -> None:
+    assert read_assertion("a.json", revoked(reason=" fraud\x07"), TODAY) == Revoked(
+        "a.json", assertion_url("a1"), "fraud"
+    )
+
+
+def test_an_expanded_badge_class_is_a_whole_module() -> None:
+    content, findings = module()
+    assert content == ModuleContent(
+        name="Wondzorg in de wijk",
+        description="Complexe wonden\nverzorgen in de wijk.",
+        study_load=StudyLoad(ects=3.5),
+        level=Level(nlqf="6", eqf="6"),
+        learning_outcomes=("Kiest een passende wondbehandeling",),
+        language="nl-NL",
+        participation="onsite",
+        assessment=("portfolio", "oral-exam"),
+        quality_assurance=QualityAssurance(
+            name="NVAO", url="https://www.nvao.net", description="Accreditatie"
+        ),
+        supervision="onsite-with-identity",
+        stackable=True,
+        faculty="Gezondheid",
+        programme="34560, 34570",
+    )
+    assert findings == ("nlqf-from-eqf",)
+
+
+def test_what_a_badge_class_does_not_say_is_null() -> None:
+    stated = {"type": "BadgeClass", "id": BADGE, "name": "Wondzorg", "criteria": {}}
+    found = read_badge_class(BADGE, stated)
+    assert found.content == ModuleContent(
+        name="Wondzorg",
+        description=None,
+        study_load=None,
+        level=None,
+        learning_outcomes=None,
+        language=None,
+        participation=None,
+        assessment=None,
+        quality_assurance=None,
+    )
+    assert found.findings == ("no-badge-type",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "member", "value", "finding"),
+    [
+        (extension("ECTS", 1.25), "study_load", None, "study-load-not-taken"),
+        (extension("ECTS", "5"), "study_load", None, "study-load-not-taken"),
+        (extension("ECTS", True), "study_load", None, "study-load-not-taken"),
+        (extension("ECTS", 5.0), "study_load", StudyLoad(ects=5), None),
+        (extension("StudyLoad", 240), "study_load", StudyLoad(ects=3.5), "two-study-loads"),
+        (extension("EQF", 9), "level", None, "level-not-taken"),
+        (extension("EQF", 4.0), "level", Level(nlqf="4", eqf="4"), "nlqf-from-eqf"),
+        (extension("Language", "en_EN"), "language", "en", None),
+        (extension("Language", "Nederlands!"), "language", None, "language-not-taken"),
+        ({"participation": "work_experience"}, "participation", "work-experience", None),
+        ({"participation": "elders"}, "participation", None, "participation-not-taken"),
+        ({"assessmentType": "testing,portfolio"}, "assessment", ("portfolio",), "assessment-not-taken"),
+        ({"assessmentIdVerified": False}, "supervision", "supervised", None),
+        ({"participation": "blended"}, "supervision", None, "supervision-not-taken"),
+        ({"qualityAssuranceUrl": "nvao"}, "quality_assurance", None, "quality-assurance-not-taken"),
+        ({"name": "x" * 256}, "name", "x" * 256, "name-long"),
+        ({"description": "x" * 4_001}, "description", "x" * 4_001, "description-long"),
+        (extension("LearningOutcome", "x" * 501), "learning_outcomes", ("x" * 501,), "outcome-long"),
+    ],
+)
+def test_a_member_is_taken_as_it_is_or_not_at_all_and_that_is_noted(
+    changes: dict[str, Any], member: str, value: object, finding: str | None
+) -> None:
+    content, findings = module(**changes)
+    assert getattr(content, member) == value
+    assert finding is None or finding in findings
+
+
+def test_hours_are_a_study_load_of_an_mbo_module() -> None:
+    content, _ = module(**{"extensions:ECTSExtension": None}, **extension("StudyLoad", 240.0))
+    assert content.study_load == StudyLoad(sbu=240)
+
+
+@pytest.mark.parametrize(
+    ("stated", "taken"), [("regular", "regular"), ("extra_curricular", "extra-curricular")]
+)
+def test_a_badge_that_is_no_microcredential_is_marked(stated: str, taken: str) -> None:
+    assert read_badge_class(BADGE, expanded_class(typeBadgeClass=stated)).badge_type == taken
+
+
+def test_a_badge_class_without_a_name_is_no_module() -> None:
+    with pytest.raises(Unreadable, match="name"):
+        read_badge_class(BADGE, expanded_class(name=" \x00 "))
+
+
+def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path,
+        plain=assertion(),
+        expanded=expanded(of=expanded_class(grade_achieved="8")),
+        revoked=revoked("a2"),
+        a_class=badge_class(),
+        an_issuer=issuer(),
+    )
+    (path / "deep").mkdir()
+    folder(path / "deep", several=[assertion("a3"), {"type": "Assertion"}])
+    folder(path / ".hidden", none=assertion("a4"))
+    source = read_source(path, TODAY)
+    assert [item.place for item in source.items] == [
+        "expanded.json",
+        "a_class.json",
+        "an_issuer.json",
+        "plain.json",
+        "deep/several.json#1",
+        "deep/several.json#2",
+        "revoked.json",
+    ]
+    assert set(source.classes) == {BADGE}
+    assert source.classes[BADGE]["typeBadgeClass"] == "micro_credential"
+    assert "grade_achieved" not in source.classes[BADGE]
+    assert source.issuer_of(badge_class())["name"] == "Zorgopleidingen"
+    assert set(source.issuers) == {ISSUER}
+    assert "badge class" in refused(source)["a_class.json"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "no JSON"),
+        (b'{"type": "Assertion", "narrative": "geheim', "no JSON"),
+        (b'{"type": "Assertion", "x": "\xff"}', "no JSON"),
+        (b'{"type": "Assertion", "x": "\\ud800"}', "no JSON"),
+        (b"[" * 100_000, "nested|no JSON"),
+        (b'{"type": "Assertion", "id": NaN}', "no JSON"),
+        (b'{"type": ["Assertion", 1], "id": 1e999}', "no JSON|no id"),
+        (b"[]", "no assertion"),
+        (b"null", "no assertion"),
+        (b'"geheim"', "no assertion"),
+        (b'{"type": "OpenBadgeCredential"}', "no assertion"),
+        (b'{"type": {"a": 1}}', "no assertion"),
+        (b'{"detail": "geheim"}', "private"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_reason(raw: bytes, reason: str, tmp_path: Path) -> None:
+    (item,) = read_source(folder(tmp_path, it=raw), TODAY).items
+    assert isinstance(item, Refused)
+    assert any(each in item.reason for each in reason.split("|")), item
+    assert "geheim" not in item.reason
+
+
+def test_a_name_of_a_file_stays_on_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a\nimported 9\u202e.json").write_bytes(b"")
+    (item,) = read_source(tmp_path, TODAY).items
+    assert item.place.isprintable()
+
+
+def test_a_file_that_is_none_or_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "round").symlink_to(tmp_path)
+    items = read_source(tmp_path, TODAY).items
+    assert [(item.place, type(item)) for item in items] == [("gone.json", Refused), ("round", Refused)]
+
+
+def test_of_several_answers_about_a_badge_class_the_fullest_counts_in_any_order(tmp_path: Path) -> None:
+    plain, full = badge_class(stackable=None), expanded_class()
+    one = read_source(folder(tmp_path / "1", a=plain, b=full), TODAY).classes[BADGE]
+    other = read_source(folder(tmp_path / "2", a=full, b=plain), TODAY).classes[BADGE]
+    assert one == other
+    assert one["issuer"]["id"] == ISSUER
+    assert SITE in one["id"]
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    10**18,
+    1e308,
+    float("inf"),
+    "",
+    " ",
+    "x" * 10_000,
+    "\x00\u202e",
+    "\ud800",
+    "2024-06-01T10:00:00",
+    [],
+    [[]],
+    [None, 1, {}],
+    {},
+    {"id": []},
+    {"type": [], "id": {}},
+)
+
+
+def places(stated: Any) -> list[tuple[Any, ...]]:
+    """The path to every member."""
+    if not isinstance(stated, dict):
+        return []
+    return [
+        path
+        for name, value in stated.items()
+        for path in [(name,), *((name, *rest) for rest in places(value))]
+    ]
+
+
+def replaced(stated: dict[str, Any], path: tuple[Any, ...], value: object) -> dict[str, Any]:
+    name, *rest = path
+    return stated | {name: replaced(stated[name], tuple(rest), value) if rest else value}
+
+
+def test_whatever_a_member_is_the_assertion_is_taken_or_refused() -> None:
+    whole = expanded(
+        narrative="x", expires="2030-01-01", evidence=[{"id": "https://example.org", "name": "x"}]
+    )
+    for path in places(whole):
+        for junk in JUNK:
+            stated = replaced(whole, path, junk)
+            source = Source()
+            item = _item(source, "a.json", stated, TODAY)
+            assert isinstance(item, Award | Revoked | Refused)
+            for address, found in source.classes.items():
+                try:
+                    module = read_badge_class(address, {**found, "issuer": source.issuer_of(found)})
+                except Unreadable:
+                    continue
+                modules.content_hash(module.content)
