@@ -103,9 +103,13 @@ def parse_json(raw: bytes) -> Any:
 
 
 def pointer(place: Iterable[int | str]) -> str:
-    """A JSON pointer (RFC 6901); a member's name is cut off at 64 characters."""
+    """A JSON pointer (RFC 6901); a member's name is cut off at 64 characters.
+
+    What cannot be printed stands as `?`: some of it ends a line for those who read a batch's outcomes.
+    """
     parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in place)
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    shown = ("".join(each if each.isprintable() else "?" for each in part) for part in parts)
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in shown)
 
 
 def _said(kind: str, message: str) -> str:
