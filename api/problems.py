@@ -24,6 +24,8 @@ from registry.postgres import UnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
+# Far more than a body that was meant can have wrong; a hostile one would be answered by ten times its size.
+MOST_ERRORS = 200
 log = logging.getLogger("registry.api")
 
 
@@ -43,8 +45,8 @@ class NotFound(Refusal):
 
 
 class TooLarge(Refusal):
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The body has more than {limit} bytes.")
+    def __init__(self, limit: int, unit: str = "bytes") -> None:
+        super().__init__(f"The body has more than {limit} {unit}.")
 
 
 class WrongMediaType(Refusal):
@@ -152,7 +154,10 @@ def described(refusal: Refusal) -> dict[str, Any]:
 def _errors(refusal: Refusal) -> list[dict[str, str]] | None:
     if not isinstance(refusal, InvalidInput):
         return None
-    return [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors]
+    named = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:MOST_ERRORS]]
+    if more := len(refusal.errors) - len(named):
+        named.append({"pointer": "", "detail": f"has {more} more that are not as the contract asks"})
+    return named
 
 
 def unavailable(request: Request, error: Exception) -> Response:

@@ -70,7 +70,6 @@ class _Awards(Page[AwardCommand]):
         for line, each in made.items():
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
-            known.add(each.badge_id)
             reads = Reads(loaded)
             learner_id = learners.get(each.alias)
             key = each.badge_id if learner_id else each.alias
@@ -84,6 +83,7 @@ class _Awards(Page[AwardCommand]):
             except Exception as error:
                 self.fail(line, error, final=final)
             else:
+                known.add(each.badge_id)
                 decided[key] = together
         return list(decided.values())
 
