@@ -16,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from registry.domain import errors
@@ -191,6 +192,12 @@ def _methods(request: Request) -> set[str]:
     return methods
 
 
+def gone(_: Request, error: Exception) -> Response:
+    """The client went away before its body had come: no defect of ours, and nobody reads this answer."""
+    log.info("%s", type(error).__name__)
+    return Response(status_code=400)
+
+
 def internal(request: Request, _: Exception) -> Response:
     """A defect of ours: a bare 500 (`Bare500` says in the log what it was)."""
     return problem(request, INTERNAL, "The registry has a defect here.")
@@ -234,4 +241,5 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnavailableError, unavailable)
     app.add_exception_handler(RequestValidationError, invalid_parameters)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, internal)
