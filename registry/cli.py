@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import os
 import re
 import signal
 import sys
@@ -40,6 +41,7 @@ FAILURES = (
     PrivilegedRoleError,
     UnavailableError,
     Refusal,
+    replay.NotYetRecordedError,
 )
 
 
@@ -70,6 +72,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except FAILURES as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads has had enough, as `head` has; nothing may be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"registry: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
         return 1
@@ -100,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     replay_ = add("replay", _replay, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
-    replay_.add_argument("--format", choices=("ndjson", "summary"), default="ndjson")
+    replay_.add_argument("--format", choices=("ndjson", "summary"), help="ndjson unless named")
     replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
     replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
     _add_token(commands)
@@ -199,6 +205,10 @@ def _demo_data(settings: Settings, _: argparse.Namespace) -> int:
 def _replay(settings: Settings, arguments: argparse.Namespace) -> int:
     if (arguments.badge is None) != (arguments.as_of is None):
         raise UsageError("--badge and --as-of go together")
+    if arguments.badge is not None and (arguments.after or arguments.until or arguments.format):
+        raise UsageError("--badge and --as-of stand alone: --after, --until and --format are for the log")
+    if arguments.badge is not None and not UUID.fullmatch(arguments.badge):
+        raise UsageError("--badge is a badge's id, a UUID")
     with setup.database(settings) as url:
         with setup.owner(url) as connection:
             setup.check_migrated(connection)
@@ -207,8 +217,8 @@ def _replay(settings: Settings, arguments: argparse.Namespace) -> int:
             if arguments.badge is not None:
                 replay.print_badge(pool, arguments.badge, arguments.as_of)
                 return 0
-            until = replay.end(pool, arguments.until)
-            show = replay.print_log if arguments.format == "ndjson" else replay.print_summary
+            until = replay.end(pool, arguments.after, arguments.until)
+            show = replay.print_summary if arguments.format == "summary" else replay.print_log
             show(pool, arguments.after, until)
         finally:
             pool.close()

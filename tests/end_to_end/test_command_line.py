@@ -14,12 +14,13 @@ import pytest
 
 from registry.embedded import EmbeddedPostgres
 from registry.keys import create_key_file
+from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
 from tests.support import MODULE
 
-COMMANDS = ("", "serve", "migrate", "demo-data", "token", "token create", "token revoke")
+COMMANDS = ("", "serve", "migrate", "demo-data", "replay", "token", "token create", "token revoke")
 TOKEN = re.compile(r"mcr_[0-9a-f]{16}_[0-9A-Za-z_-]{43}")
 LEARNER = "00000000-0000-4000-8000-00000000abcd"
 
@@ -79,6 +80,23 @@ def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
         "token create --role institution",
         "token create --role learner --learner nobody",
         "token create --role auditor --expires-in 0d",
+        "replay now",
+        "replay --after -1",
+        "replay --after 1.5",
+        "replay --after 9999999999999999999",
+        "replay --until yesterday",
+        "replay --until 2026-01-01T00:00:00",
+        "replay --until 7",
+        "replay --format csv",
+        "replay --as-of 7",
+        f"replay --badge {UNKNOWN_ID}",
+        f"replay --badge {UNKNOWN_ID} --as-of soon",
+        f"replay --badge {UNKNOWN_ID} --as-of 2026-01-01T00:00:00",
+        f"replay --badge {UNKNOWN_ID} --as-of -7",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --after 3",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --format ndjson",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --until 2026-01-01T00:00:00Z",
+        "replay --badge mine --as-of 7",
     ]
     data = tmp_path / "data"
     for line, done in all_at_once(lines, data_dir=data).items():
