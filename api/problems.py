@@ -27,6 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
 # Far more than a body that was meant can have wrong; a hostile one would be answered by ten times its size.
 MOST_ERRORS = 200
+MOST_ERRORS_OF_A_LINE = 50
 log = logging.getLogger("registry.api")
 
 
@@ -148,14 +149,14 @@ def described(refusal: Refusal) -> dict[str, Any]:
         "status": kind.status,
         "detail": str(refusal),
     }
-    wrong = _errors(refusal)
+    wrong = _errors(refusal, MOST_ERRORS_OF_A_LINE)
     return members if wrong is None else {**members, "errors": wrong}
 
 
-def _errors(refusal: Refusal) -> list[dict[str, str]] | None:
+def _errors(refusal: Refusal, most: int = MOST_ERRORS) -> list[dict[str, str]] | None:
     if not isinstance(refusal, InvalidInput):
         return None
-    named = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:MOST_ERRORS]]
+    named = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:most]]
     if more := len(refusal.errors) - len(named):
         named.append({"pointer": "", "detail": f"has {more} more that are not as the contract asks"})
     return named
