@@ -100,7 +100,7 @@ def run_client(serving: Serving, address: str) -> list[str]:
 def test_the_client_is_some_forty_lines_beside_its_comments_and_data() -> None:
     (program,) = blocks("python")
     lines = [line for line in program.splitlines() if line.strip() and not line.startswith("#")]
-    assert len(lines) <= 50
+    assert len(lines) <= 46
 
 
 def test_the_client_records_everything_once_on_a_connection_that_fails(workshop: Workshop) -> None:
@@ -108,7 +108,7 @@ def test_the_client_records_everything_once_on_a_connection_that_fails(workshop:
     before = serving.settled()
     with failing(serving.address) as (address, seen):
         reconciled, revoked = run_client(serving, address)
-    assert reconciled == "100 awards, 0 not in the registry, 25 not of this list"
+    assert reconciled == "100 awards, 0 not in the registry, 25 only there"
     assert re.fullmatch(r"[0-9a-f-]{36} revoked", revoked)
     assert {times for (path, body), times in seen.items() if body} == {3}, "no POST was sent again"
     events = recorded(serving, before)
