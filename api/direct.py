@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from api import problems
 from registry.domain.errors import Refusal
@@ -41,4 +42,6 @@ class Direct:
             answer = problems.refused(request, refusal)
         except UnavailableError as error:
             answer = problems.unavailable(request, error)
+        except ClientDisconnect as error:
+            answer = problems.gone(request, error)
         await answer(scope, receive, send)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from api.problems import TooLarge
+
 LONGEST_LINE = 64 * 1024
 MOST_LINES = 100_000
 LARGEST_BATCH = 256 * 1024 * 1024
 PAGE = 1_000
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -22,29 +25,32 @@ class Line:
 
 
 class Lines:
-    """The lines of a request's body, in pages; `complete` is False when there were too many of them."""
+    """The lines of a request's body, in pages; `too_large` says which limit ended the reading."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._rest = bytearray()
         self._too_long = False
         self._number = 0
-        self.complete = True
+        self.too_large: TooLarge | None = None
 
     async def pages(self) -> AsyncIterator[list[Line]]:
         """Reads on only when the page before was taken; ends where the limits of a batch are passed."""
         page: list[Line] = []
-        size = 0
+        size = held = 0
         async for chunk in self._request.stream():
             size += len(chunk)
-            page += self._ended(chunk)
-            while len(page) >= PAGE:
-                yield page[:PAGE]
-                page = page[PAGE:]
-            if size > LARGEST_BATCH or not self.complete:
-                self.complete = False
+            for line in self._ended(chunk):
+                page.append(line)
+                held += len(line.text or b"")
+                if len(page) == PAGE or held >= PAGE_BYTES:
+                    yield page
+                    page, held = [], 0
+            if size > LARGEST_BATCH:
+                self.too_large = TooLarge(LARGEST_BATCH)
+            if self.too_large:
                 break
-        if self.complete and (self._rest or self._too_long):
+        if not self.too_large and (self._rest or self._too_long):
             page += self._ended(b"\n")
         if page:
             yield page
@@ -55,7 +61,7 @@ class Lines:
         lines: list[Line] = []
         for part in parts:
             if self._number == MOST_LINES:
-                self.complete = False
+                self.too_large = TooLarge(MOST_LINES, "lines")
                 return lines
             self._keep(part)
             self._number += 1
@@ -64,7 +70,7 @@ class Lines:
             self._too_long = False
         self._keep(rest)
         if rest and self._number == MOST_LINES:
-            self.complete = False
+            self.too_large = TooLarge(MOST_LINES, "lines")
         return lines
 
     def _keep(self, part: bytes) -> None:

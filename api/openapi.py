@@ -68,7 +68,7 @@ def _mend(operation: dict[str, Any], route: APIRoute) -> None:
             filter(None, [operation.get("description"), f"For: {', '.join(roles)}."])
         )
     else:
-        operation["security"] = []
+        operation.setdefault("security", [])
     for answer in operation["responses"].values():
         answer.setdefault("headers", {})["API-Version"] = {
             "description": "The version of this API.",

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from registry.domain import errors
@@ -24,6 +25,9 @@ from registry.postgres import UnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
+# Far more than a body that was meant can have wrong; a hostile one would be answered by ten times its size.
+MOST_ERRORS = 200
+MOST_ERRORS_OF_A_LINE = 50
 log = logging.getLogger("registry.api")
 
 
@@ -43,8 +47,8 @@ class NotFound(Refusal):
 
 
 class TooLarge(Refusal):
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"The body has more than {limit} bytes.")
+    def __init__(self, limit: int, unit: str = "bytes") -> None:
+        super().__init__(f"The body has more than {limit} {unit}.")
 
 
 class WrongMediaType(Refusal):
@@ -145,14 +149,17 @@ def described(refusal: Refusal) -> dict[str, Any]:
         "status": kind.status,
         "detail": str(refusal),
     }
-    wrong = _errors(refusal)
+    wrong = _errors(refusal, MOST_ERRORS_OF_A_LINE)
     return members if wrong is None else {**members, "errors": wrong}
 
 
-def _errors(refusal: Refusal) -> list[dict[str, str]] | None:
+def _errors(refusal: Refusal, most: int = MOST_ERRORS) -> list[dict[str, str]] | None:
     if not isinstance(refusal, InvalidInput):
         return None
-    return [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors]
+    named = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:most]]
+    if more := len(refusal.errors) - len(named):
+        named.append({"pointer": "", "detail": f"has {more} more that are not as the contract asks"})
+    return named
 
 
 def unavailable(request: Request, error: Exception) -> Response:
@@ -184,6 +191,12 @@ def _methods(request: Request) -> set[str]:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods
     return methods
+
+
+def gone(_: Request, error: Exception) -> Response:
+    """The client went away before its body had come: no defect of ours, and nobody reads this answer."""
+    log.info("%s", type(error).__name__)
+    return Response(status_code=400)
 
 
 def internal(request: Request, _: Exception) -> Response:
@@ -231,4 +244,5 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(UnavailableError, unavailable)
     app.add_exception_handler(RequestValidationError, invalid_parameters)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, internal)

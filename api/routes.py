@@ -10,8 +10,10 @@ from api.answers import Answer, Problem
 from api.bodies import Body
 from api.problems import MEDIA_TYPE
 
-ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.")]
-BadgeId = Annotated[str, Path(alias="id", description="A badge's id.")]
+# Documented, not checked here: what cannot be an id is answered as unknown.
+_UUID = {"format": "uuid"}
+ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
+BadgeId = Annotated[str, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
 LearnerId = Annotated[str, Path(alias="learnerId", description="A learner's pseudonymous id.")]
 
 _SAID = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import logging
+import os
 import re
 import signal
 import sys
@@ -44,6 +45,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except commands.FAILURES as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who reads has had enough, as `head` has; nothing may be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         print(f"registry: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
         return 1
@@ -80,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     replay_ = add("replay", commands.replay_, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
-    replay_.add_argument("--format", choices=("ndjson", "summary"), default="ndjson")
+    replay_.add_argument("--format", choices=("ndjson", "summary"), help="ndjson unless named")
     replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
     replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
     _add_import(words)

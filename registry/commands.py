@@ -35,6 +35,7 @@ FAILURES = (
     PrivilegedRoleError,
     UnavailableError,
     Refusal,
+    replay.NotYetRecordedError,
 )
 """What a command ends with in a sentence, and status 1."""
 
@@ -140,6 +141,10 @@ def import_edubadges(settings: Settings, arguments: argparse.Namespace) -> int:
 def replay_(settings: Settings, arguments: argparse.Namespace) -> int:
     if (arguments.badge is None) != (arguments.as_of is None):
         raise UsageError("--badge and --as-of go together")
+    if arguments.badge is not None and (arguments.after or arguments.until or arguments.format):
+        raise UsageError("--badge and --as-of stand alone: --after, --until and --format are for the log")
+    if arguments.badge is not None and not UUID.fullmatch(arguments.badge):
+        raise UsageError("--badge is a badge's id, a UUID")
     with setup.database(settings) as url:
         with setup.owner(url) as connection:
             setup.check_migrated(connection)
@@ -148,8 +153,8 @@ def replay_(settings: Settings, arguments: argparse.Namespace) -> int:
             if arguments.badge is not None:
                 replay.print_badge(pool, arguments.badge, arguments.as_of)
                 return 0
-            until = replay.end(pool, arguments.until)
-            show = replay.print_log if arguments.format == "ndjson" else replay.print_summary
+            until = replay.end(pool, arguments.after, arguments.until)
+            show = replay.print_summary if arguments.format == "summary" else replay.print_log
             show(pool, arguments.after, until)
         finally:
             pool.close()

@@ -12,10 +12,15 @@ from registry.domain.errors import BadgeUnknown
 from registry.domain.values import UUID, iso_time
 from registry.events import BadgeAwarded
 from registry.feed import LoggedEvent, last_position, position_at, read_log, read_streams, time_of
-from registry.postgres import Pool
+from registry.postgres import Cursor, Pool
 
 PAGE = 1_000
 PROGRESS = 100_000
+BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class NotYetRecordedError(Exception):
+    """What is asked about has not been recorded, so that the answer would change."""
 
 
 def pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
@@ -27,17 +32,20 @@ def pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
         after = page[-1].position
 
 
-def end(pool: Pool, until: dt.datetime | None) -> int:
+def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
     """The last position recorded by a time, of all where there is none."""
     with pool.cursor() as cursor:
-        return last_position(cursor) if until is None else position_at(cursor, until)
+        last = last_position(cursor)
+        if after > last:
+            raise NotYetRecordedError(f"--after lies beyond the end of the log, which is {last}")
+        return last if until is None else position_at(cursor, until)
 
 
 def print_log(pool: Pool, after: int, until: int) -> None:
     """The events, one a line, as `/v1/events` shows them; progress goes to standard error."""
     for page in pages(pool, after, until):
         sys.stdout.buffer.write(b"".join(event.line() for event in page))
-        _say_progress(page[-1].position, until)
+        _say_progress(page, until)
     sys.stdout.buffer.flush()
 
 
@@ -46,7 +54,7 @@ def print_summary(pool: Pool, after: int, until: int) -> None:
     counts: Counter[str] = Counter()
     for page in pages(pool, after, until):
         counts.update(event.type for event in page)
-        _say_progress(page[-1].position, until)
+        _say_progress(page, until)
     for kind, count in sorted(counts.items()):
         print(f"{kind} {count}")
     print(f"events {counts.total()}, through position {until}")
@@ -55,10 +63,9 @@ def print_summary(pool: Pool, after: int, until: int) -> None:
 def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
     """The badge as it was recorded by then, folded from its events; expiry is judged at that time."""
     with pool.cursor() as cursor:
-        position = position_at(cursor, at) if isinstance(at, dt.datetime) else at
-        moment = at if isinstance(at, dt.datetime) else time_of(cursor, position)
+        position, moment = _place(cursor, at)
         events = read_streams(cursor, [badge_id], position) if UUID.fullmatch(badge_id) else []
-    if not events or moment is None or events[0].type != BadgeAwarded.TYPE:
+    if not events or events[0].type != BadgeAwarded.TYPE:
         raise BadgeUnknown
     state = badges.fold(event.event() for event in events)
     status, since = badges.status_of(state, moment)
@@ -75,6 +82,18 @@ def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
         print(f"  {event.position} {iso_time(event.time)} {event.type}")
 
 
-def _say_progress(position: int, until: int) -> None:
-    if position % PROGRESS < PAGE:
+def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:
+    """The last position that counts, and the time at which expiry is judged."""
+    if isinstance(at, dt.datetime):
+        if at > dt.datetime.now(dt.UTC):
+            raise NotYetRecordedError("--as-of lies in the future")
+        return position_at(cursor, at), at
+    if (last := last_position(cursor)) < at:
+        raise NotYetRecordedError(f"--as-of lies beyond the end of the log, which is {last}")
+    return at, time_of(cursor, at) or BEGINNING
+
+
+def _say_progress(page: list[LoggedEvent], until: int) -> None:
+    before, position = page[0].position - 1, page[-1].position
+    if before // PROGRESS < position // PROGRESS:
         print(f"{position} of {until}", file=sys.stderr)

@@ -58,8 +58,9 @@ class _Revocations(Page[RevocationCommand]):
                 # Badges are never kept: a refusal is decided on what is recorded, in any round.
                 self.fail(line, error, final=True)
             else:
-                decided[badge_id] = together
-        return [together for together in decided.values() if together.lines]
+                if together.lines:
+                    decided[badge_id] = together
+        return list(decided.values())
 
     def _revoke(self, together: Together, line: int, reads: Reads, read_at: int, state: Badge | None) -> None:
         command, recording = self.commands[line], self.recording

@@ -7,6 +7,7 @@ before a broken connection stands, and is `known` when the whole is sent again.
 from __future__ import annotations
 
 import datetime as dt
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,8 +22,8 @@ from api.bodies import Body, parse
 from api.commands.badges import AwardBody
 from api.commands.common import Institution, registry_of
 from api.fields import Day, Note, Reference, Uuid
-from api.lines import LARGEST_BATCH, LONGEST_LINE, Line, Lines
-from api.problems import TooLarge, WrongMediaType, described
+from api.lines import LONGEST_LINE, Line, Lines
+from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
 from registry.domain.errors import InvalidInput, Refusal
@@ -68,7 +69,7 @@ class _Batch:
     def outcomes(
         self, lines: Sequence[Line], settle: Callable[[Sequence[Body]], Sequence[Settled]], model: type[Body]
     ) -> bytes:
-        """The outcomes of a page, as NDJSON."""
+        """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
         right: list[tuple[Line, Body]] = []
         refused: dict[int, Refusal] = {}
         for line in lines:
@@ -78,9 +79,8 @@ class _Batch:
                 refused[line.number] = refusal
         settled = settle([body for _, body in right]) if right else ()
         results = {line.number: (body, each) for (line, body), each in zip(right, settled, strict=True)}
-        return b"".join(
-            self._outcome(line, results.get(line.number), refused.get(line.number)) for line in lines
-        )
+        outcomes = (self._outcome(line, results.get(line.number), refused.get(line.number)) for line in lines)
+        return zlib.compress(b"".join(outcomes), 1)
 
     def _parsed(self, line: Line, model: type[Body]) -> Body:
         if line.text is None:
@@ -113,11 +113,11 @@ async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Se
     spooled: list[bytes] = []
     async for page in lines.pages():
         spooled.append(await run_in_threadpool(batch.outcomes, page, settle, model))
-    if not lines.complete:
-        raise TooLarge(LARGEST_BATCH)
+    if lines.too_large:
+        raise lines.too_large
     if not spooled:
         raise InvalidInput(("", "has no line"))
-    return StreamingResponse(iter(spooled), media_type=MEDIA_TYPE)
+    return StreamingResponse(map(zlib.decompress, spooled), media_type=MEDIA_TYPE)
 
 
 @router.post(

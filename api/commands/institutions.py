@@ -63,7 +63,7 @@ def _answer(outcome: Outcome) -> Response:
     "/institutions/{brin}",
     operation_id="putInstitution",
     summary="Admit an institution, or change what is stated of it",
-    responses=answers(400, 401, 403, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
+    responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
     openapi_extra=takes(InstitutionBody),
 )
 def put_institution(

@@ -63,7 +63,7 @@ def get_me(
     "/learners/{learnerId}/badges",
     operation_id="listLearnerBadges",
     summary="A learner's badges, newest first; an institution sees those that it awarded",
-    responses=answers(400, 401, 403, ok=BadgeList),
+    responses=answers(400, 401, 403, 404, ok=BadgeList),
 )
 def list_learner_badges(
     request: Request,

@@ -44,7 +44,9 @@ router = APIRouter(tags=["badges"])
     "/badges/{id}/status",
     operation_id="getBadgeStatus",
     summary="Whether a badge holds",
-    responses=answers(400, 404, ok=StatusAnswer),
+    description="For anyone; `asOf` is for auditors.",
+    responses=answers(400, 401, 403, 404, ok=StatusAnswer),
+    openapi_extra={"security": [{}, {"token": []}]},
     dependencies=[Depends(held_by("badges"))],
 )
 def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Response:

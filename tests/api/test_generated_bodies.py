@@ -27,7 +27,7 @@ from tests.support import INSTITUTION, Databases, Service
 
 MARK = "Zq7Xw"
 """Stands in each private value that is sent; no answer ever holds it."""
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 texts = st.text(st.characters(exclude_categories=()), max_size=12)
 numbers = st.integers() | st.floats() | st.sampled_from([10**30, -(10**400), 5e-324, 1e308, 2**53, 0.1 + 0.2])
@@ -55,17 +55,21 @@ class Write:
 class Target:
     service: Service
     writes: dict[str, Write]
+    lines: dict[str, Write]
+    bad: int = 0
 
 
 @pytest.fixture(scope="module")
 def target(databases: Databases) -> Iterator[Target]:
     url = databases.fresh()
     with support.service(url) as service:
-        yield Target(service, _writes(service))
+        made = Target(service, *_writes(service))
+        yield made
+        print(f"{made.bad} bad bodies and lines were refused")
     databases.drop(url)
 
 
-def _writes(service: Service) -> dict[str, Write]:
+def _writes(service: Service) -> tuple[dict[str, Write], dict[str, Write]]:
     _, institution = admitted(service)
     spare, _ = admit(service)
     badge = awarded(institution)
@@ -84,7 +88,14 @@ def _writes(service: Service) -> dict[str, Write]:
         )
 
     stated = {**INSTITUTION, "admittedUntil": "2099-12-31"}
-    return {
+    exempted = {"moduleReference": "GEN", "rule": "study-load", "reason": "Proef"}
+    lines = {
+        "batch": Write(institution, "POST", "/v1/badge-batches", award),
+        "revocations": Write(
+            institution, "POST", "/v1/badge-revocations", lambda: note() | {"reference": f"{MARK}-none"}
+        ),
+    }
+    single = {
         "institution": Write(registrar, "PUT", f"/v1/institutions/{spare}", lambda: dict(stated)),
         "institution's suspension": Write(
             registrar,
@@ -105,7 +116,15 @@ def _writes(service: Service) -> dict[str, Write]:
             f"/v1/badges/{badge['id']}/suspension",
             lambda: {"reason": "appeal", "note": MARK},
         ),
+        "correction": Write(
+            institution,
+            "POST",
+            f"/v1/badges/{badge['id']}/correction",
+            lambda: {"grade": f"{MARK} 9", "name": f"{MARK} Janssen"},
+        ),
+        "exemption": Write(registrar, "POST", f"/v1/institutions/{spare}/exemptions", lambda: dict(exempted)),
     }
+    return single, lines
 
 
 KINDS = [
@@ -117,6 +136,8 @@ KINDS = [
     "award",
     "revocation",
     "suspension",
+    "correction",
+    "exemption",
 ]
 
 
@@ -133,8 +154,28 @@ def send(target: Target, kind: str, content: bytes) -> None:
     if answer.status_code >= 400:
         refused(answer, answer.status_code, answer.json()["type"].removeprefix("/problems/"))
         assert after == before, content
+        target.bad += 1
     else:
         assert after - before in {0, 1}
+
+
+def send_lines(target: Target, kind: str, lines: list[bytes]) -> None:
+    """Sends the lines, and checks that each has an outcome, in order, that tells nothing private."""
+    write, before = target.lines[kind], last_position(target.service)
+    answer = write.ask(
+        write.method, write.path, content=b"\n".join(lines), headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert answer.status_code == 200, (lines, answer.text)
+    outcomes = [json.loads(line) for line in answer.text.splitlines()]
+    assert [each["line"] for each in outcomes] == list(range(1, len(lines) + 1))
+    for each in outcomes:
+        problem = each.get("problem")
+        assert (each["outcome"] == "refused") == (problem is not None)
+        assert MARK not in json.dumps({**each, "reference": None}), each
+        assert problem is None or problem["status"] in {400, 403, 404, 409, 413}
+        target.bad += problem is not None
+    recorded = sum(each["outcome"] in {"awarded", "revoked"} for each in outcomes)
+    assert last_position(target.service) - before == recorded
 
 
 def places(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -197,6 +238,29 @@ def test_any_bytes_put_into_a_good_body_are_answered_well(target: Target, kind: 
         place = data.draw(st.integers(0, len(good)))
         gone = data.draw(st.integers(0, 3))
         send(target, kind, good[:place] + data.draw(st.binary(max_size=4)) + good[place + gone :])
+
+    holds()
+
+
+@pytest.mark.parametrize("kind", ["batch", "revocations"])
+def test_any_line_among_others_has_its_outcome(target: Target, kind: str) -> None:
+    def bad_line(data: st.DataObject) -> bytes:
+        write = target.lines[kind]
+        match data.draw(st.sampled_from(["value", "changed", "bytes"])):
+            case "value":
+                return json.dumps(data.draw(values)).encode()
+            case "changed":
+                return json.dumps(mutated(write.body(), data)).encode()
+            case _:
+                # A byte that ends a line would make two of it; an empty last line is no line.
+                return data.draw(st.binary(min_size=1, max_size=40)).replace(b"\n", b" ")
+
+    @EXAMPLES
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        good = json.dumps(target.lines[kind].body()).encode()
+        bad = [bad_line(data) for _ in range(data.draw(st.integers(1, 6)))]
+        send_lines(target, kind, [good, *bad, good])
 
     holds()
 

@@ -19,7 +19,7 @@ from tests.benchmarks.measure import Result, say, table
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.servers import Server, server
 
-ROUNDS = 7
+ROUNDS = 5
 Measurement = Callable[[Server, Path, int], Sequence[Result]]
 
 

@@ -20,7 +20,7 @@ from tests.benchmarks.servers import Server
 
 BADGES = 455_000
 """With a revocation of every tenth some 500,000 events."""
-ROUNDS = 3
+ROUNDS = 2
 LOOK_UP_SECONDS = 0.01
 
 

@@ -7,7 +7,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
@@ -70,10 +70,19 @@ class Client:
         sent = None
         if body is not None:
             sent, given = json.dumps(body).encode(), given | {"Content-Type": "application/json"}
+        return self._sent(method, path, sent, given)
+
+    def stream(self, method: str, path: str, parts: Iterator[bytes], **headers: str) -> Answer:
+        """The same with a body that is made while it is sent."""
+        return self._sent(method, path, parts, self._headers | headers)
+
+    def _sent(
+        self, method: str, path: str, body: bytes | Iterator[bytes] | None, headers: dict[str, str]
+    ) -> Answer:
         if time.monotonic() - self._used > KEPT_SECONDS:
             self.close()
         try:
-            self._connection.request(method, path, sent, given)
+            self._connection.request(method, path, body, headers)
             answer = self._connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         except (OSError, http.client.HTTPException):

@@ -14,6 +14,7 @@ import pytest
 
 from registry.embedded import EmbeddedPostgres
 from registry.keys import create_key_file
+from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
@@ -24,6 +25,9 @@ COMMANDS = (
     "serve",
     "migrate",
     "demo-data",
+    "consume",
+    "rebuild",
+    "replay",
     "import",
     "import edubadges",
     "token",
@@ -97,6 +101,23 @@ def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
         "import edubadges . --module 11111111-1111-8111-8111-111111111111",
         "import edubadges . --csv --awarded-on 2024-06-01",
         "import edubadges . --csv --awarded-on 1-6-2024 --module 11111111-1111-8111-8111-111111111111",
+        "replay now",
+        "replay --after -1",
+        "replay --after 1.5",
+        "replay --after 9999999999999999999",
+        "replay --until yesterday",
+        "replay --until 2026-01-01T00:00:00",
+        "replay --until 7",
+        "replay --format csv",
+        "replay --as-of 7",
+        f"replay --badge {UNKNOWN_ID}",
+        f"replay --badge {UNKNOWN_ID} --as-of soon",
+        f"replay --badge {UNKNOWN_ID} --as-of 2026-01-01T00:00:00",
+        f"replay --badge {UNKNOWN_ID} --as-of -7",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --after 3",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --format ndjson",
+        f"replay --badge {UNKNOWN_ID} --as-of 7 --until 2026-01-01T00:00:00Z",
+        "replay --badge mine --as-of 7",
     ]
     data = tmp_path / "data"
     for line, done in all_at_once(lines, data_dir=data).items():

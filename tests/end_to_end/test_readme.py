@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.end_to_end.processes import PROJECT, explained
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/clients.md")
 FENCED = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 # At the place of a command: first on the line, after a prompt, settings, `$(` or another command.
