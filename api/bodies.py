@@ -82,13 +82,7 @@ def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
 def parse_json(raw: bytes) -> Any:
     """Strict JSON: UTF-8, no duplicate members, no NaN, exact decimals, of bounded depth and size."""
     try:
-        return json.loads(
-            raw.decode(),
-            object_pairs_hook=_members,
-            parse_constant=_no_constant,
-            parse_float=_decimal,
-            parse_int=_integer,
-        )
+        return _decoder.decode(raw.decode())
     except UnicodeDecodeError:
         raise InvalidInput(("", "is no UTF-8")) from None
     except RecursionError:
@@ -143,3 +137,8 @@ def _integer(text: str) -> int:
     if len(text) > 20:
         raise ValueError("a number has too many digits")
     return int(text)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_members, parse_constant=_no_constant, parse_float=_decimal, parse_int=_integer
+)

@@ -9,9 +9,10 @@ that begins or ends inside a month is counted as exactly.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from hashlib import sha256
+from operator import add
 from typing import Any, Literal
 
 import msgspec
@@ -141,7 +142,8 @@ class _Badge:
 class _Batch:
     """What a batch of events comes to."""
 
-    cells: dict[Cell, int]
+    cells: Iterator[int]
+    """The cell of each award, in their order."""
     badges: dict[str, _Badge]
     new: dict[str, _Badge] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
@@ -179,7 +181,7 @@ class _Batch:
         load = fact.study_load
         half_credits = round((load.ects or 0) * 2) if load else 0
         sbu = (load.sbu or 0) if load else 0
-        badge = _Badge(self.cells[_cell(fact)], fact.awarded_on, half_credits, sbu)
+        badge = _Badge(next(self.cells), fact.awarded_on, half_credits, sbu)
         self.badges[event.originator_id] = self.new[event.originator_id] = badge
         self._change(event, badge, awarded=1, half_credits=half_credits, sbu=sbu, learner=fact.learner_id)
         if fact.supersedes is not None:
@@ -195,8 +197,20 @@ class _Batch:
             raise LookupError(f"badge {badge_id} was never awarded")
         return found
 
-    def _change(self, event: Event, badge: _Badge, learner: str | None = None, **sums: int) -> None:
-        counted = (sums.get(name, 0) for name in _SUMS)
+    def _change(
+        self,
+        event: Event,
+        badge: _Badge,
+        *,
+        learner: str | None = None,
+        awarded: int = 0,
+        revoked: int = 0,
+        superseded: int = 0,
+        suspended: int = 0,
+        half_credits: int = 0,
+        sbu: int = 0,
+    ) -> None:
+        counted = (awarded, revoked, superseded, suspended, half_credits, sbu)
         self.changes.append((event.position, badge.cell, badge.day, *counted, learner))
 
 
@@ -224,8 +238,7 @@ class Statistics:
         awards = [fact for _, fact in facts if isinstance(fact, BadgeAwarded)]
         asked = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
         asked |= {fact.supersedes for fact in awards if fact.supersedes is not None}
-        cells = _cells(cursor, dict.fromkeys(_cell(fact) for fact in awards))
-        batch = _Batch(cells, _badges(cursor, asked))
+        batch = _Batch(_cells(cursor, [_cell(fact) for fact in awards]), _badges(cursor, asked))
         for event, fact in facts:
             batch.take(event, fact)
         if batch.changes:
@@ -238,9 +251,9 @@ class Statistics:
             _update_badges(cursor, {badge_id: batch.badges[badge_id] for badge_id in sorted(touched)})
 
 
-def _cells(cursor: Cursor, cells: Iterable[Cell]) -> dict[Cell, int]:
-    """The ids of these cells, made where they are new."""
-    by_key = {cell.key: cell for cell in cells}
+def _cells(cursor: Cursor, cells: Sequence[Cell]) -> Iterator[int]:
+    """The ids of these cells, made where they are new, in the order in which they come."""
+    by_key = {cell.key: cell for cell in dict.fromkeys(cells)}
     found = _cell_ids(cursor, by_key)
     new = [key for key in by_key if key not in found]
     if new:
@@ -249,7 +262,8 @@ def _cells(cursor: Cursor, cells: Iterable[Cell]) -> dict[Cell, int]:
         found |= {key: last + number for number, key in enumerate(new, 1)}
         rows = [(found[key], key, *msgspec.structs.astuple(by_key[key])) for key in new]
         copy_rows(cursor, "statistics_cell", _CELL_COLUMNS, rows)
-    return {cell: found[key] for key, cell in by_key.items()}
+    ids = {cell: found[key] for key, cell in by_key.items()}
+    return map(ids.__getitem__, cells)
 
 
 def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
@@ -283,10 +297,12 @@ def _update_badges(cursor: Cursor, badges: dict[str, _Badge]) -> None:
 def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
     sums: dict[tuple[int, int], list[int]] = {}
     for position, cell, _, *counted, _ in changes:
-        for block in (NOW, (position - 1) // BLOCK):
-            held = sums.setdefault((block, cell), [0] * len(_SUMS))
-            for place, count in enumerate(counted):
-                held[place] += count
+        key = ((position - 1) // BLOCK, cell)
+        held = sums.get(key)
+        sums[key] = [*map(add, held, counted)] if held else counted
+    for (_, cell), counted in list(sums.items()):
+        held = sums.get((NOW, cell))
+        sums[NOW, cell] = [*map(add, held, counted)] if held else counted
     # In the order of the key, as every upsert.
     rows = sorted((*key, *held) for key, held in sums.items())
     cursor.execute(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from registry.domain import badge as badges
 from registry.domain.badge import Award, Badge
@@ -23,8 +24,7 @@ from registry.vault import Evidence, PrivateParts, Recipient, commit_award
 EDUID_SCOPE = "eduid.nl"
 
 
-@dataclass(frozen=True)
-class AwardCommand:
+class AwardCommand(msgspec.Struct, frozen=True):
     """An award as an institution states it. `reference`, recipient, grade and evidence are private."""
 
     brin: str
@@ -124,9 +124,12 @@ class Awards(Page[CommandT]):
             learner_id,
             commitments,
         )
-        now = recording.clock()
         status, _ = badges.status(
-            now, revoked_since=None, suspended_since=None, valid_until=fact.valid_until, active_since=now
+            self.now,
+            revoked_since=None,
+            suspended_since=None,
+            valid_until=fact.valid_until,
+            active_since=self.now,
         )
         outcome = BadgeOutcome(
             made.badge_id, learner_id, made.module_id, fact.module_version, status, 0, created=True
@@ -142,9 +145,15 @@ class Awards(Page[CommandT]):
         learner_id: str,
         commitments: Commitments,
     ) -> BadgeAwarded:
-        today = self.recording.today()
         return badges.award(
-            institution, module, superseded, command.award, learner_id, commitments, today, command.origin
+            institution,
+            module,
+            superseded,
+            command.award,
+            learner_id,
+            commitments,
+            self.today,
+            command.origin,
         )
 
     def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:
@@ -164,7 +173,7 @@ class Awards(Page[CommandT]):
         """The award as it stands. After the learner's erasure there is nothing left to compare."""
         if private is not None and not hmac.compare_digest(private.sameness or "", made.sameness.hex()):
             return ReferenceTaken("badge")
-        status, _ = badges.status_of(state, self.recording.clock())
+        status, _ = badges.status_of(state, self.now)
         award = state.award
         return BadgeOutcome(
             state.id, award.learner_id, award.module_id, award.module_version, status, state.award_position

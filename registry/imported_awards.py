@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from registry.awards import AwardCommand, Awards
 from registry.domain import imports
@@ -16,8 +15,7 @@ from registry.pages import Settled
 from registry.recording import RecordingApplication
 
 
-@dataclass(frozen=True)
-class ImportedAward(AwardCommand):
+class ImportedAward(AwardCommand, frozen=True):
     """An award of the past, with what was noted on reading it."""
 
     source: ImportedModule | None = None
@@ -54,6 +52,6 @@ class _ImportedAwards(Awards[ImportedAward]):
             command.findings,
             learner_id,
             commitments,
-            self.recording.today(),
+            self.today,
             command.origin,
         )

@@ -13,7 +13,6 @@ import hmac
 import json
 import os
 import secrets
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,7 +46,8 @@ class Keys:
         made = bytearray(digest[:16])
         made[6] = made[6] & 0x0F | 0x80
         made[8] = made[8] & 0x3F | 0x80
-        return str(uuid.UUID(bytes=bytes(made)))
+        text = made.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def alias_key(self, kind: Literal["eduId", "eppn"], scope: str, value: str) -> bytes:
         """Under which an identifier finds its learner: compared in lower case."""

@@ -8,12 +8,14 @@ states, the command is decided again in the next round, on what is recorded by t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from registry.domain.errors import Refusal
+from registry.domain.values import day_in_amsterdam
 from registry.events import Fact
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
@@ -38,8 +40,8 @@ class Together:
     outcomes: list[BadgeOutcome] = field(default_factory=list)
 
     def unit(self) -> Unit:
-        relied_on: dict[str, int] = {}
-        for reads in self.reads:
+        relied_on = self.reads[0].relied_on
+        for reads in self.reads[1:]:
             for subject, read_at in reads.relied_on.items():
                 relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
         aliases = {} if self.alias is None else {0: self.alias}
@@ -52,6 +54,9 @@ class Page(Generic[Command]):
     def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
         self.recording, self.commands = recording, commands
         self.settled: dict[int, Settled] = {}
+        # The moment and the day on which a round is decided.
+        self.now = recording.clock()
+        self.today = day_in_amsterdam(self.now)
 
     def settle(self) -> list[Settled]:
         """Per command, in order, its outcome or why it has none."""
@@ -66,6 +71,8 @@ class Page(Generic[Command]):
 
     def _round(self, waiting: Sequence[int], *, final: bool) -> None:
         """Decides and records; what fails a page is found by trying each command alone."""
+        self.now = self.recording.clock()
+        self.today = day_in_amsterdam(self.now)
         try:
             self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
@@ -121,4 +128,4 @@ class Page(Generic[Command]):
                     continue
                 outcome = together.outcomes[place]
                 together.reads[place].held_until(result[place], outcome.id)
-                self.settled[line] = replace(outcome, position=result[place])
+                self.settled[line] = msgspec.structs.replace(outcome, position=result[place])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+import msgspec
 from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, Recording, StoredEvent
@@ -51,8 +52,7 @@ class Outcome:
     """Of a module: the number of the version that was meant."""
 
 
-@dataclass(frozen=True)
-class BadgeOutcome:
+class BadgeOutcome(msgspec.Struct, frozen=True):
     """What a write about a badge came to; `status` is today's."""
 
     id: str

@@ -63,7 +63,7 @@ class _Revocations(Page[RevocationCommand]):
         return list(decided.values())
 
     def _revoke(self, together: Together, line: int, reads: Reads, read_at: int, state: Badge | None) -> None:
-        command, recording = self.commands[line], self.recording
+        command = self.commands[line]
         if state is None or state.award.institution != command.brin:
             raise BadgeUnknown
         award = state.award
@@ -73,7 +73,7 @@ class _Revocations(Page[RevocationCommand]):
         if command.observed:
             fact = imports.revocation(state, reason, salt, committed, origin)
         else:
-            today = recording.today()
+            today = self.today
             fact = badges.revoke(state, reason, command.effective_on, salt, committed, today, origin)
         outcome = BadgeOutcome(
             state.id,

@@ -7,7 +7,7 @@ seals, opens and reads; only the store writes the rows, in the transaction of th
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Sequence
 
 import msgspec
@@ -72,7 +72,7 @@ class PrivateRow(msgspec.Struct, frozen=True):
 
 def new_salt() -> str:
     """16 random bytes, as hex."""
-    return secrets.token_hex(SALT)
+    return os.urandom(SALT).hex()
 
 
 def commitment(salt: str, part: bytes) -> str:
@@ -162,7 +162,7 @@ class Vault:
 
     def seal(self, event_id: str, parts: PrivateParts) -> bytes:
         """Nonce and ciphertext; `event_id` is `{subject}/{version}` and must be the same on opening."""
-        nonce = secrets.token_bytes(NONCE)
+        nonce = os.urandom(NONCE)
         return nonce + self._cipher.encrypt(nonce, canonical(parts), event_id.encode())
 
     def open(self, event_id: str, sealed: bytes) -> PrivateParts:

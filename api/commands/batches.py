@@ -6,6 +6,7 @@ before a broken connection stands, and is `known` when the whole is sent again.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import zlib
 from collections.abc import Callable, Sequence
@@ -55,6 +56,8 @@ class BadgeRevocationBody(Body):
 
 
 Settle = Callable[[Sequence[Any]], Sequence[Settled]]
+Read = tuple[int, Body | Refusal]
+"""A line by its number, as what it states or as what is wrong with it."""
 
 
 class _Batch:
@@ -66,41 +69,38 @@ class _Batch:
         self.origin = Origin("batch", principal.token_id)
         self.today: dt.date = request.app.state.today()
 
-    def outcomes(
-        self, lines: Sequence[Line], settle: Callable[[Sequence[Body]], Sequence[Settled]], model: type[Body]
-    ) -> bytes:
+    def read(self, lines: Sequence[Line], model: type[Body]) -> list[Read]:
+        """Each line of a page as what it states, or its refusal."""
+        return [(line.number, self._read(line, model)) for line in lines]
+
+    def _read(self, line: Line, model: type[Body]) -> Body | Refusal:
+        if line.text is None:
+            return InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
+        try:
+            return parse(model, line.text, {"today": self.today})
+        except Refusal as refusal:
+            return refusal
+
+    def outcomes(self, page: Sequence[Read], settle: Settle) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
-        right: list[tuple[Line, Body]] = []
-        refused: dict[int, Refusal] = {}
-        for line in lines:
-            try:
-                right.append((line, self._parsed(line, model)))
-            except Refusal as refusal:
-                refused[line.number] = refusal
-        settled = settle([body for _, body in right]) if right else ()
-        results = {line.number: (body, each) for (line, body), each in zip(right, settled, strict=True)}
-        outcomes = (self._outcome(line, results.get(line.number), refused.get(line.number)) for line in lines)
+        bodies = [stated for _, stated in page if not isinstance(stated, Refusal)]
+        settled = iter(settle(bodies) if bodies else ())
+        outcomes = (
+            self._outcome(number, stated, stated if isinstance(stated, Refusal) else next(settled))
+            for number, stated in page
+        )
         return zlib.compress(b"".join(outcomes), 1)
 
-    def _parsed(self, line: Line, model: type[Body]) -> Body:
-        if line.text is None:
-            raise InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
-        return parse(model, line.text, {"today": self.today})
-
-    def _outcome(self, line: Line, result: tuple[Body, Settled] | None, refusal: Refusal | None) -> bytes:
-        members: dict[str, Any] = {"line": line.number, "reference": None, "outcome": "refused"}
-        if result is not None:
-            members["reference"] = getattr(result[0], "reference", None)
-            if isinstance(result[1], Refusal):
-                refusal = result[1]
-            elif isinstance(result[1], Exception):
-                raise result[1]
-            else:
-                outcome = result[1]
-                members["outcome"] = self.done if outcome.created else "known"
-                members |= {"id": outcome.id, "learnerId": outcome.learner_id, "position": outcome.position}
-        if refusal is not None:
-            members["problem"] = described(refusal)
+    def _outcome(self, number: int, stated: Body | Refusal, settled: Settled) -> bytes:
+        reference = getattr(stated, "reference", None)
+        members: dict[str, Any] = {"line": number, "reference": reference, "outcome": "refused"}
+        if isinstance(settled, Refusal):
+            members["problem"] = described(settled)
+        elif isinstance(settled, Exception):
+            raise settled
+        else:
+            members["outcome"] = self.done if settled.created else "known"
+            members |= {"id": settled.id, "learnerId": settled.learner_id, "position": settled.position}
         return msgspec.json.encode(members) + b"\n"
 
 
@@ -111,8 +111,17 @@ async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Se
         raise WrongMediaType(MEDIA_TYPE)
     lines = Lines(request)
     spooled: list[bytes] = []
-    async for page in lines.pages():
-        spooled.append(await run_in_threadpool(batch.outcomes, page, settle, model))
+    settling: asyncio.Task[bytes] | None = None
+    try:
+        async for page in lines.pages():
+            # One page is read while the one before it is recorded.
+            read = await run_in_threadpool(batch.read, page, model)
+            if settling is not None:
+                spooled.append(await settling)
+            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle))
+    finally:
+        if settling is not None:
+            spooled.append(await settling)
     if lines.too_large:
         raise lines.too_large
     if not spooled:

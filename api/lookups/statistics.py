@@ -56,6 +56,10 @@ FILTERS = {
 }
 
 
+RESPONSES = answers(400, 401, 403, ok=Statistics)
+RESPONSES[200]["content"] = {"text/csv": {"schema": {"type": "string"}}}
+
+
 @dataclass(frozen=True)
 class Asked:
     """What is asked, checked."""
@@ -76,7 +80,7 @@ async def held_position(request: Request, position: int | None) -> None:
     "/statistics/awards",
     operation_id="getAwardStatistics",
     summary="Figures of awards at a position of the log",
-    responses=answers(400, 401, 403, ok=Statistics),
+    responses=RESPONSES,
 )
 async def get_awards(
     request: Request,

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
+
 from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.errors import (
@@ -116,8 +118,7 @@ def evolve(state: Badge | None, event: Event) -> Badge:
     raise AssertionError(f"{fact.TYPE} is no event of a badge")
 
 
-@dataclass(frozen=True)
-class Award:
+class Award(msgspec.Struct, frozen=True):
     """What an institution states of an award that is not private."""
 
     module_version: int | None

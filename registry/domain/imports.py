@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import replace
 
 import msgspec
 
@@ -120,7 +119,7 @@ def award(
         *(("before-2018",) if stated.awarded_on < FIRST_AWARD_DAY else ()),
         *_codes(institutions.objections(institution, stated.awarded_on, today)),
     )
-    versioned = replace(stated, module_version=number)
+    versioned = msgspec.structs.replace(stated, module_version=number)
     return badges.awarded(
         institution, of, versioned, learner_id, commitments, origin, tuple(dict.fromkeys(findings))
     )

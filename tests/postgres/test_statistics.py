@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ class History:
 
 
 def _with(asked: Any, **changes: Any) -> Any:
-    return asked.__class__(**{**asked.__dict__, **changes})
+    return msgspec.structs.replace(asked, **changes)
 
 
 STEPS = st.lists(
