@@ -129,7 +129,7 @@ def test_two_processes_share_the_embedded_postgresql_and_the_other_takes_over(wo
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
         )
-        assert cursor.fetchone() == (2,), "one projector for each of the two read models"
+        assert cursor.fetchone() == (3,), "one projector for each of the three read models"
     connection.close()
 
     first.kill()  # it was first, so it projects
