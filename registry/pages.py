@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
+from registry.append import Unit
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
 from registry.events import Fact
@@ -21,7 +22,7 @@ from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
 from registry.vault import PrivateParts, PrivateRow
-from registry.writer import ConflictError, MaybeRecordedError, Unit
+from registry.writer import ConflictError, MaybeRecordedError
 
 Command = TypeVar("Command")
 Settled = BadgeOutcome | Exception

@@ -16,6 +16,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, Recording, StoredEvent
 
+from registry.append import Unit
 from registry.domain import badge as badges
 from registry.domain.badge import Badge, Status
 from registry.domain.errors import (
@@ -34,7 +35,7 @@ from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
 from registry.store import EventMapper, EventRecorder
 from registry.vault import PrivateParts, PrivateRow, Vault
-from registry.writer import ConflictError, MaybeRecordedError, Unit
+from registry.writer import ConflictError, MaybeRecordedError
 
 ATTEMPTS = 8
 

@@ -26,12 +26,13 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
+from registry.append import Unit
 from registry.domain.errors import EventTooLarge
 from registry.events import Event, InstitutionAdmitted, canonical, decode
 from registry.positions import PositionRecorder
 from registry.postgres import Pool
 from registry.vault import PrivateParts, Vault
-from registry.writer import Unit, Writer
+from registry.writer import Writer
 
 LARGEST_EVENT = 60 * 1024
 READ_CONNECTIONS = 16

@@ -1,38 +1,24 @@
 """The writer: one thread per process that appends units to the log.
 
 All threads hand their units to it, and whatever waits when it is free becomes one transaction: commits
-coalesce by themselves, without a timer. The rules of an append are in the SQL function `append`
-(migrations/0003_append_from_staging.sql).
+coalesce by themselves, without a timer. How one goes to the database is in `registry.append`.
 """
 
 from __future__ import annotations
 
-import functools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
-import msgspec
 import psycopg2
 import psycopg2.errors
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError
 
-from registry.postgres import (
-    PATIENCE_MS,
-    Connection,
-    Cursor,
-    UnavailableError,
-    connect,
-    copy_rows,
-    is_lost,
-)
-from registry.vault import PrivateRow
+from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append
+from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_lost
 
-# Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
-COPY_FROM_ROWS = 64
 MOST_ROWS = 5_000
 # So often the writer gives way to those who may come back after a commit.
 GIVES_WAY = 30
@@ -42,24 +28,6 @@ TRY_AGAIN = (
     psycopg2.errors.DiskFull,
     psycopg2.errors.QueryCanceled,
     psycopg2.errors.InsufficientResources,
-)
-
-_STAGED = {
-    "unit": "int4",
-    "subject": "text",
-    "version": "int4",
-    "type": "text",
-    "schema_version": "int2",
-    "data": "bytea",
-    "institution": "text",
-    "learner_id": "uuid",
-    "sealed": "bytea",
-    "alias_key": "bytea",
-}
-STAGING = (
-    "CREATE TEMPORARY TABLE staged (unit integer, subject text, version integer, type text,"
-    " schema_version smallint, data bytea, institution text, learner_id uuid, sealed bytea,"
-    " alias_key bytea) ON COMMIT DELETE ROWS"
 )
 
 
@@ -74,20 +42,6 @@ class MaybeRecordedError(UnavailableError):
     """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
 
 
-class Unit(msgspec.Struct, frozen=True):
-    """What is recorded together or not at all.
-
-    `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
-    keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
-    decision read, each with the position at which it was read.
-    """
-
-    events: Sequence[StoredEvent]
-    private: dict[int, PrivateRow] = {}
-    aliases: dict[int, bytes] = {}
-    relied_on: Mapping[str, int] = {}
-
-
 class Waiting:
     """A unit on its way; `settled` is called when it has its positions, or the error that kept it out."""
 
@@ -100,17 +54,6 @@ class Waiting:
     def settle(self, result: list[int] | Exception) -> None:
         self.result = result
         self._settled()
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """The answer of the SQL function `append`."""
-
-    last: int
-    conflicts: list[int]
-    changed: dict[str, int] | None
-
-
-_answer = msgspec.json.Decoder(Appended)
 
 
 class Writer:
@@ -235,16 +178,10 @@ class Writer:
             each.settle(list(range(first, position + 1)))
 
     def _call(self, units: list[Unit]) -> Appended:
-        rows = [row for number, unit in enumerate(units) for row in _rows(number, unit)]
-        relied_on: dict[str, int] = {}
-        for unit in units:
-            for subject, read_at in unit.relied_on.items():
-                relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
         connection = self._connected()
-        call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
         try:
             with connection.cursor() as cursor:
-                return _answer.decode(call(cursor, rows, relied_on))
+                return append(cursor, units)
         except Exception as error:
             # Whatever it was, the connection may stand in a transaction: what came next would be
             # acknowledged, and never committed.
@@ -322,89 +259,3 @@ def _is_stale(unit: Unit, changed: Mapping[str, int]) -> bool:
 def _fail(batch: Iterable[Waiting], error: Exception) -> None:
     for each in batch:
         each.settle(error)
-
-
-@functools.cache
-def _type_of(topic: str) -> tuple[str, int]:
-    """Type and schema version of a topic; the library's own tests have topics without one."""
-    kind, _, schema = topic.rpartition("/")
-    return (kind, int(schema)) if kind else (topic, 0)
-
-
-def _rows(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
-    for place, event in enumerate(unit.events):
-        kind, schema = _type_of(event.topic)
-        private = unit.private.get(place)
-        yield (
-            number,
-            str(event.originator_id),
-            event.originator_version,
-            kind,
-            schema,
-            event.state,
-            private.institution if private else None,
-            private.learner_id if private else None,
-            private.sealed if private else None,
-            unit.aliases.get(place),
-        )
-
-
-def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
-    """One round trip, the rows in the statement."""
-    literals = ",".join(map(_literal, rows)).encode()
-    if b"\0" in literals:
-        raise ValueError("PostgreSQL takes no NUL in a text")
-    cursor.execute(
-        b"SELECT append(ARRAY[%s]::append_row[]," % literals
-        + cursor.mogrify("%s::text[],%s::bigint[])", _columns(relied_on))
-    )
-    (answer,) = cursor.fetchone() or ("",)
-    return str(answer)
-
-
-def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
-    """COPY into the session's staging table, then one message that appends and commits.
-
-    The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
-    passes through a session setting, because the client sees the last result of a message alone.
-    """
-    cursor.execute("BEGIN")
-    copy_rows(cursor, "staged", _STAGED, rows)
-    cursor.execute(
-        "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[]), false);"
-        "COMMIT;"
-        "SELECT current_setting('registry.appended')",
-        _columns(relied_on),
-    )
-    (answer,) = cursor.fetchone() or ("",)
-    return str(answer)
-
-
-def _columns(relied_on: dict[str, int]) -> tuple[list[str], list[int]]:
-    return list(relied_on), list(relied_on.values())
-
-
-def _literal(row: tuple[Any, ...]) -> str:
-    """A row of the statement. Written here, at half the cost of `mogrify`."""
-    unit, subject, version, kind, schema, data, institution, learner_id, sealed, alias_key = row
-    return (
-        f"({unit},{_quoted(subject)},{version},{_quoted(kind)},{schema},{_as_text(data)},{_quoted(institution)},"
-        f"{_quoted(learner_id)},{_as_hex(sealed)},{_as_hex(alias_key)})::append_row"
-    )
-
-
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
-
-
-def _as_hex(value: bytes | None) -> str:
-    return "NULL" if value is None else f"'\\x{value.hex()}'"
-
-
-def _as_text(value: bytes) -> str:
-    """Bytes that are text as text (PostgreSQL's escape format): half as long as in hex, and read as fast."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return _as_hex(value)
-    return _as_hex(value) if "\0" in text else _quoted(text.replace("\\", "\\\\"))

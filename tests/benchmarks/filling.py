@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
+from registry.append import Unit
 from registry.application import Registry
 from registry.domain.institution import Particulars
 from registry.events import (
@@ -23,7 +24,6 @@ from registry.events import (
     canonical,
 )
 from registry.vault import PrivateParts, PrivateRow, Recipient, Salts, Vault
-from registry.writer import Unit
 from tests import support
 from tests.benchmarks.material import ORIGIN
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
+from registry.append import Unit
 from registry.application import Registry
 from registry.domain.institution import Origin, Particulars
 from registry.events import (
@@ -28,7 +29,6 @@ from registry.events import (
 )
 from registry.postgres import connect
 from registry.vault import Evidence, PrivateParts, PrivateRow, Recipient, Salts, Vault
-from registry.writer import Unit
 from tests import support
 
 BRIN = "27UM"

@@ -12,8 +12,9 @@ from functools import partial
 
 from hypothesis import strategies as st
 
+from registry.append import COPY_FROM_ROWS, Unit
 from registry.feed import LoggedEvent
-from registry.writer import COPY_FROM_ROWS, ConflictError, Unit, Writer
+from registry.writer import ConflictError, Writer
 from tests.postgres.log import AWARDED, REGISTERED, check_order, identities, later, private, stored
 
 _runs = itertools.count()

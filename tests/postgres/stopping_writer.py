@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from psycopg2.extensions import POLL_OK, set_wait_callback
 
-from registry import writer
+from registry import append, writer
 from registry.postgres import Connection, Cursor, copy_rows
 from tests.postgres.log import unit
 
@@ -97,8 +97,8 @@ def before(first: Callable[[], None], call: Callable[..., Any]) -> Callable[...,
 
 
 def stop_at(step: str) -> None:
-    """Puts the stop into the writer's functions."""
-    functions = vars(writer)
+    """Puts the stop into the functions of an append."""
+    functions = vars(append)
     small, large = functions["_call_with_literals"], functions["_call_with_copy"]
 
     def copy_and_wait(*arguments: Any) -> None:

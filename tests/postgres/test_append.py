@@ -10,7 +10,8 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 
-from registry.writer import COPY_FROM_ROWS, ConflictError, Unit, Writer
+from registry.append import COPY_FROM_ROWS, Unit
+from registry.writer import ConflictError, Writer
 from tests.postgres.log import (
     REGISTERED,
     check_order,

@@ -9,9 +9,10 @@ from functools import partial
 
 import pytest
 
+from registry.append import COPY_FROM_ROWS
 from registry.feed import Bell, LoggedEvent, StoreFeed
 from registry.postgres import Cursor, Pool
-from registry.writer import COPY_FROM_ROWS, Writer
+from registry.writer import Writer
 from tests.postgres.log import (
     check_order,
     holding_the_lock,

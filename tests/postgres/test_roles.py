@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import psycopg2.errors
 import pytest
 
+from registry.append import STAGING, Unit
 from registry.postgres import PrivilegedRoleError, Role, check_roles
-from registry.writer import STAGING, Unit, Writer
+from registry.writer import Writer
 from tests.postgres.log import connection, execute, fresh, private, query, stored, whole_log
 from tests.support import Databases
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.writer import COPY_FROM_ROWS, Writer
+from registry.append import COPY_FROM_ROWS
+from registry.writer import Writer
 from tests.postgres.log import check_order, query, unit, until, whole_log
 from tests.postgres.stopping_writer import STEPS
 

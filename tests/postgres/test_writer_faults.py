@@ -8,8 +8,9 @@ from functools import partial
 
 import pytest
 
+from registry.append import COPY_FROM_ROWS, Unit
 from registry.postgres import UnavailableError
-from registry.writer import COPY_FROM_ROWS, MaybeRecordedError, Unit, Writer
+from registry.writer import MaybeRecordedError, Writer
 from tests.postgres.log import (
     check_order,
     execute,
