@@ -318,8 +318,8 @@ def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
 
 DIMENSIONS = {
     "institution": "c.institution",
-    "module": "c.module::text",
-    "month": "to_char(c.month, 'YYYY-MM')",
+    "module": "c.module",
+    "month": "c.month",
     "sector": "c.sector",
     "nlqf": "c.nlqf",
     "isced": "c.isced",
@@ -374,7 +374,7 @@ def figures_at(cursor: Cursor, group_by: Sequence[str], period: Period, position
     )
     places = len(groups)
     # Without groups there is one row, of an empty register too.
-    return [Figures(row[:places], *row[places:]) for row in cursor.fetchall() if row[places]]
+    return [Figures(_group(row[:places]), *row[places:]) for row in cursor.fetchall() if row[places]]
 
 
 def learners_at(
@@ -389,7 +389,12 @@ def learners_at(
         f" WHERE f.awarded = 1 AND f.position <= %s AND {within}" + _grouped(len(groups), "true"),
         [position, *days],
     )
-    return {row[:-1]: row[-1] for row in cursor.fetchall()}
+    return {_group(row[:-1]): row[-1] for row in cursor.fetchall()}
+
+
+def _group(values: Sequence[Any]) -> tuple[str | None, ...]:
+    """A group's values as they are shown: a month as `YYYY-MM`."""
+    return tuple(f"{value:%Y-%m}" if isinstance(value, dt.date) else value for value in values)
 
 
 def _grouped(count: int, having: str) -> str:
@@ -406,7 +411,7 @@ def _of_whole_months(period: Period, position: int) -> Iterable[Source]:
     if whole.first is not None and whole.end is not None and whole.first >= whole.end:
         return
     within, days = whole.condition("month")
-    cells = f"cell IN (SELECT id FROM statistics_cell WHERE {within})"
+    cells = f"cell IN (SELECT id FROM statistics_cell WHERE {within})" if days else "true"
     block = (position - 1) // BLOCK if position else -1
     less = ", ".join(f"-{name} AS {name}" for name in _SUMS)
     yield f"SELECT cell, {', '.join(_SUMS)} FROM statistics_sum WHERE block = {NOW} AND {cells}", days
