@@ -327,8 +327,7 @@ DIMENSIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """The figures of one group; `half_credits` are ECTS times two."""
 
     group: tuple[str | None, ...]
@@ -394,7 +393,7 @@ def learners_at(
 
 def _group(values: Sequence[Any]) -> tuple[str | None, ...]:
     """A group's values as they are shown: a month as `YYYY-MM`."""
-    return tuple(f"{value:%Y-%m}" if isinstance(value, dt.date) else value for value in values)
+    return tuple(value.isoformat()[:7] if isinstance(value, dt.date) else value for value in values)
 
 
 def _grouped(count: int, having: str) -> str:
