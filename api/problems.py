@@ -27,7 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
 # Far more than a body that was meant can have wrong; a hostile one would be answered by ten times its size.
 MOST_ERRORS = 200
-MOST_ERRORS_OF_A_LINE = 50
+MOST_ERRORS_OF_A_LINE = 5
 log = logging.getLogger("registry.api")
 
 

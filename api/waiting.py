@@ -40,7 +40,7 @@ class Positions:
         for name in names:
             await self._poll(name)
         behind = [name for name in names if self._known[name] < wanted]
-        if not behind:
+        if names and not behind:
             return
         if wanted > await run_in_threadpool(self._last):
             raise InvalidInput((pointer, "lies beyond the end of the log"))

@@ -167,7 +167,7 @@ def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[L
     for logged in page:
         try:
             after = _apply(cursor, model, after, [logged])
-        except OvertakenError:
+        except (OvertakenError, ReplacedError):
             raise
         except Exception as error:
             if is_lost(cursor.connection, error):

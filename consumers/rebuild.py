@@ -54,10 +54,14 @@ def rebuild(url: str, model: ReadModel, say: Say, *, although_it_differs: bool =
     with _alone(url, model.name) as owner:
         active = _prepare(owner, model, schema)
         say(f"{model.name}: building version {model.version} beside version {active}, which answers")
-        built = _build(url, model, schema, say)
-        at = _swap(
-            owner, model, schema, built, say, compare=active == model.version and not although_it_differs
-        )
+        compare = active == model.version and not although_it_differs
+        try:
+            built = _build(url, model, schema, say)
+            at = _swap(owner, model, schema, built, say, compare=compare)
+        except RebuildError:
+            with owner.cursor() as cursor:
+                cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+            raise
     seconds = time.monotonic() - began
     say(f"{model.name}: version {model.version} answers, from position {at} on; it took {seconds:.1f} s")
     return at
@@ -129,17 +133,6 @@ def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent]) -> int
 
 
 def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say, *, compare: bool) -> int:
-    for _ in range(SWAPS):
-        try:
-            return _swap_once(owner, model, schema, built, say, compare=compare)
-        except psycopg2.errors.LockNotAvailable:
-            say(f"{model.name}: a look-up holds up the swap; trying again")
-    raise RebuildError("look-ups held up the swap each time; try again when fewer of them are long")
-
-
-def _swap_once(
-    owner: Connection, model: ReadModel, schema: str, built: int, say: Say, *, compare: bool
-) -> int:
     with owner.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
@@ -154,14 +147,28 @@ def _swap_once(
             model.apply(cursor, decoded(model, read_log(cursor, built, goal - built)))
             if compare:
                 _compare(cursor, model, schema, say)
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-            _change_places(cursor, model, schema)
+            _change_places_in_time(cursor, model, schema, say)
         except BaseException:
             if not owner.closed:
                 cursor.execute("ROLLBACK")
             raise
         cursor.execute("COMMIT")
         return int(goal)
+
+
+def _change_places_in_time(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:
+    """Tries again while a look-up holds up the swap; what was compared stays so."""
+    cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+    for _ in range(SWAPS):
+        cursor.execute("SAVEPOINT swap")
+        try:
+            _change_places(cursor, model, schema)
+        except psycopg2.errors.LockNotAvailable:
+            cursor.execute("ROLLBACK TO SAVEPOINT swap")
+            say(f"{model.name}: a look-up holds up the swap; trying again")
+        else:
+            return
+    raise RebuildError("look-ups held up the swap each time; try again when fewer of them are long")
 
 
 def _compare(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:
@@ -200,7 +207,6 @@ def _change_places(cursor: Cursor, model: ReadModel, schema: str) -> None:
     for name in sorted(set(old) & set(there), key=lambda name: there[name] == "r"):
         cursor.execute(f"DROP {KINDS[there[name]]} public.{name} CASCADE")
     cursor.execute(
-        "UPDATE read_model SET version = %s, relations = %s, stopped_at = NULL, stopped_because = NULL"
-        " WHERE name = %s",
+        "UPDATE read_model SET version = %s, relations = %s WHERE name = %s",
         (model.version, move_relations(cursor, schema), model.name),
     )

@@ -316,6 +316,7 @@ def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
 
 # Queries.
 
+ASKED = ("statistics_cell", "statistics_sum", "statistics_change")
 DIMENSIONS = {
     "institution": "c.institution",
     "module": "c.module",

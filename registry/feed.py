@@ -123,8 +123,14 @@ def time_of(cursor: Cursor, position: int) -> dt.datetime | None:
     return found[0] if found else None
 
 
+APPEND_LOCK = 4201
+"""Held by an append until it is committed: migrations/0003_append_from_staging.sql."""
+
+
 def position_at(cursor: Cursor, time: dt.datetime) -> int:
     """The last position recorded by `time`, 0 for none: by halving, since times never decrease."""
+    # An append takes its time first and commits after: one that is under way may still lie before `time`.
+    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (APPEND_LOCK,))
     low, high = 0, last_position(cursor)
     while low < high:
         middle = (low + high + 1) // 2

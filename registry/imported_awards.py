@@ -26,7 +26,7 @@ class ImportedAward(AwardCommand, frozen=True):
     change from day to day, and makes no other award of it."""
 
     def compared(self) -> dict[str, object]:
-        return {} if self.hosted else super().compared()
+        return {"validUntil": self.award.valid_until} if self.hosted else super().compared()
 
 
 def settle_imported(recording: RecordingApplication, commands: Sequence[ImportedAward]) -> list[Settled]:

@@ -133,7 +133,7 @@ class _Hosted:
         stated = self._source.classes.get(badge)
         if stated is None:
             return self._registered(badge)
-        brin, findings = self._institution(stated)
+        brin, findings = self._standing(badge, stated)
         source = read_badge_class(badge, {**stated, "issuer": self._source.issuer_of(stated)})
         source = msgspec.structs.replace(source, findings=(*source.findings, *findings))
         module_id = self._registry.keys.made_id("module", brin, badge)
@@ -143,14 +143,36 @@ class _Hosted:
 
     def _registered(self, badge: str) -> _Known:
         """Of a badge class that is not among the files: a module that is here already."""
-        for brin in [self._named] if self._named else self._institutions:
-            module_id = self._registry.keys.made_id("module", brin, badge)
-            if module := _module(self._registry, module_id):
-                self._check_type(None, module)
-                return _Known(brin, module_id, None)
-        raise Unreadable(
-            "its badge class is not among the files; fetch it, or the assertion with expand=badge"
-        )
+        places = self._places(badge)
+        if not places:
+            raise Unreadable(
+                "its badge class is not among the files; fetch it, or the assertion with expand=badge"
+            )
+        brin = self._named if self._named in places else places[0]
+        module_id = self._registry.keys.made_id("module", brin, badge)
+        self._check_type(None, _module(self._registry, module_id))
+        return _Known(brin, module_id, None)
+
+    def _standing(self, badge: str, stated: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+        """The institution of a badge class. Where it was imported before, that stands, whoever is admitted
+        or named today: else the same awards would be recorded twice."""
+        places = self._places(badge)
+        try:
+            brin, findings = self._institution(stated)
+        except Unreadable:
+            if not places:
+                raise
+            return places[0], ("institution-stands",)
+        if places and brin not in places:
+            return places[0], ("institution-stands",)
+        return brin, findings
+
+    def _places(self, badge: str) -> list[str]:
+        """The institutions under which a badge class is a module already."""
+        made = self._registry.keys.made_id
+        ids = {made("module", brin, badge): brin for brin in self._institutions}
+        known, _, _ = self._registry.event_recorder.look_up(list(ids), [])
+        return sorted(ids[each] for each in known)
 
     def _institution(self, badge_class: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         issuer = self._source.issuer_of(badge_class)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
 from registry.domain.values import UUID, iso_time
-from registry.events import BadgeAwarded
+from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
 from registry.feed import LoggedEvent, last_position, position_at, read_log, read_streams, time_of
 from registry.postgres import Cursor, Pool
 
@@ -79,7 +79,19 @@ def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
     if award.valid_until is not None:
         print(f"valid until {award.valid_until}")
     for event in events:
-        print(f"  {event.position} {iso_time(event.time)} {event.type}")
+        print(f"  {event.position} {iso_time(event.time)} {event.type}{_stated(event.event().data)}")
+
+
+def _stated(fact: Fact) -> str:
+    """Why, and from which day by law: what moves no status stands beside it."""
+    match fact:
+        case BadgeSuspended():
+            return f", {fact.reason}"
+        case BadgeRevoked():
+            effective = f", effective on {fact.effective_on}" if fact.effective_on else ""
+            return f", {fact.reason}{effective}{', as observed' if fact.observed else ''}"
+        case _:
+            return ""
 
 
 def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:

@@ -169,18 +169,16 @@ class Vault:
         plain = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], event_id.encode())
         return self._decoder.decode(plain)
 
-    def read_awards(
-        self, cursor: Cursor, badge_ids: Sequence[str], until: int | None = None
-    ) -> dict[str, PrivateParts]:
-        """The private parts of several badges by id, corrected through position `until`.
+    def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
+        """The private parts of several badges by id, as corrected since.
 
         What row-level security hides is missing.
         """
         cursor.execute(
             "SELECT e.subject, e.version, v.sealed FROM event e JOIN vault v USING (position)"
             " WHERE e.subject = ANY(%s) AND e.type IN ('badge.awarded', 'badge.corrected')"
-            " AND (%s IS NULL OR e.position <= %s) ORDER BY e.subject, e.version",
-            (list(badge_ids), until, until),
+            " ORDER BY e.subject, e.version",
+            (list(badge_ids),),
         )
         found: dict[str, PrivateParts] = {}
         for subject, version, sealed in cursor.fetchall():

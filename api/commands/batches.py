@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.answers import BatchOutcome
 from api.auth import brin
-from api.bodies import Body, parse
+from api.bodies import Body, parse, parse_json
 from api.commands.badges import AwardBody
 from api.commands.common import Institution, registry_of
 from api.fields import Day, Note, Reference, Uuid
@@ -56,8 +57,9 @@ class BadgeRevocationBody(Body):
 
 
 Settle = Callable[[Sequence[Any]], Sequence[Settled]]
-Read = tuple[int, Body | Refusal]
-"""A line by its number, as what it states or as what is wrong with it."""
+Read = tuple[int, str | None, Body | Refusal]
+"""A line by its number and its reference, as what it states or as what is wrong with it."""
+_reference = TypeAdapter(Reference)
 
 
 class _Batch:
@@ -71,28 +73,28 @@ class _Batch:
 
     def read(self, lines: Sequence[Line], model: type[Body]) -> list[Read]:
         """Each line of a page as what it states, or its refusal."""
-        return [(line.number, self._read(line, model)) for line in lines]
+        return [(line.number, *self._read(line, model)) for line in lines]
 
-    def _read(self, line: Line, model: type[Body]) -> Body | Refusal:
+    def _read(self, line: Line, model: type[Body]) -> tuple[str | None, Body | Refusal]:
         if line.text is None:
-            return InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
+            return None, InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
         try:
-            return parse(model, line.text, {"today": self.today})
+            stated = parse(model, line.text, {"today": self.today})
         except Refusal as refusal:
-            return refusal
+            return _reference_in(line.text), refusal
+        return getattr(stated, "reference", None), stated
 
     def outcomes(self, page: Sequence[Read], settle: Settle) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
-        bodies = [stated for _, stated in page if not isinstance(stated, Refusal)]
+        bodies = [stated for _, _, stated in page if not isinstance(stated, Refusal)]
         settled = iter(settle(bodies) if bodies else ())
         outcomes = (
-            self._outcome(number, stated, stated if isinstance(stated, Refusal) else next(settled))
-            for number, stated in page
+            self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(settled))
+            for number, reference, stated in page
         )
         return zlib.compress(b"".join(outcomes), 1)
 
-    def _outcome(self, number: int, stated: Body | Refusal, settled: Settled) -> bytes:
-        reference = getattr(stated, "reference", None)
+    def _outcome(self, number: int, reference: str | None, settled: Settled) -> bytes:
         members: dict[str, Any] = {"line": number, "reference": reference, "outcome": "refused"}
         if isinstance(settled, Refusal):
             members["problem"] = described(settled)
@@ -102,6 +104,15 @@ class _Batch:
             members["outcome"] = self.done if settled.created else "known"
             members |= {"id": settled.id, "learnerId": settled.learner_id, "position": settled.position}
         return msgspec.json.encode(members) + b"\n"
+
+
+def _reference_in(text: bytes) -> str | None:
+    """The reference of a line that is refused for something else, so that its sender knows which it is."""
+    try:
+        members = parse_json(text)
+        return _reference.validate_python(members["reference"], strict=True)
+    except (InvalidInput, ValidationError, TypeError, KeyError):
+        return None
 
 
 async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Settle) -> Response:

@@ -100,7 +100,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
     operation_id="getBadgeHistory",
     summary="A badge's events, in order, as they were recorded",
     responses=answers(400, 401, 403, 404, ok=History),
-    dependencies=[Depends(allow("auditor"))],
+    dependencies=[Depends(allow("auditor")), Depends(held_by())],
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
     with pool_of(request).cursor() as database:

@@ -12,6 +12,7 @@ from api.answers import RecordedEvent
 from api.auth import allow
 from api.lookups.common import LARGEST_POSITION, pool_of
 from api.routes import answers, answers_lines
+from api.waiting import held_by
 from registry.domain.errors import InvalidInput
 from registry.events import FACTS
 from registry.feed import LoggedEvent, last_position, read_log
@@ -36,7 +37,7 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
     ),
     responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
-    dependencies=[Depends(allow("auditor"))],
+    dependencies=[Depends(allow("auditor")), Depends(held_by())],
 )
 def list_events(
     request: Request,

@@ -18,13 +18,15 @@ from api.auth import allow
 from api.fields import Day
 from api.lookups.common import pool_of
 from api.routes import answers
-from api.waiting import Positions
+from api.waiting import Positions, held_by
 from projections import statistics
 from projections.read_model import position as position_of
 from projections.statistics import DIMENSIONS, Figures, Period
 from registry.domain.errors import InvalidInput
 
-router = APIRouter(tags=["statistics"], dependencies=[Depends(allow("statistician"))])
+router = APIRouter(
+    tags=["statistics"], dependencies=[Depends(allow("statistician")), Depends(held_by("statistics"))]
+)
 
 LAST_DAY = dt.date(9998, 12, 31)
 MOST_DIMENSIONS = 3
@@ -151,6 +153,8 @@ def _read(request: Request, asked: Asked, position: int | None) -> tuple[int, li
     with pool_of(request).transaction() as cursor:
         # All that is read is as of one moment, while the projector goes on.
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # Before that moment is taken: a rebuild may swap the tables, and waits from here on.
+        cursor.execute(f"LOCK TABLE {', '.join(statistics.ASKED)} IN ACCESS SHARE MODE")
         at = position_of(cursor, "statistics") if position is None else position
         found = statistics.figures_at(cursor, asked.group_by, asked.period, at)
         learners = (

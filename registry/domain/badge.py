@@ -240,10 +240,10 @@ def revoke(
 
 def correct(state: Badge, commitments: Correction | None, salt: str, origin: Origin) -> BadgeCorrected | None:
     """A wrong grade or spelling; `commitments` is None where what is stated stands already."""
-    if state.revoked_since is not None:
-        raise BadgeIsRevoked
     if commitments is None:
         return None
+    if state.revoked_since is not None:
+        raise BadgeIsRevoked
     return BadgeCorrected(commitments=commitments, salt=salt, **_repeated(state, origin))
 
 

@@ -117,9 +117,11 @@ class _BadgeClass:
 
     def _type(self) -> BadgeType | None:
         stated = text(self._stated.get("typeBadgeClass"))
-        if stated is None or stated not in _TYPES:
+        if stated is None:
             self._note("no-badge-type")
             return None
+        if stated not in _TYPES:
+            raise Unreadable("states a badge type that is not known, and may be no microcredential")
         return _TYPES[stated]
 
     def _description(self) -> str | None:

@@ -48,7 +48,7 @@ def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[Award
     """An item per row that holds anything; one for the whole file where it cannot be read."""
     place = shown(path)
     try:
-        lines = _lines(content(path, LARGEST_FILE))
+        lines = iter(_lines(content(path, LARGEST_FILE)))
         number, first = next(lines, (0, []))
         columns = _columns(first)
         titled = columns is not None
@@ -62,24 +62,22 @@ def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[Award
         yield Refused(place, str(error))
 
 
-def _lines(raw: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row that holds anything."""
+def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
+    """Line number and cells of each row that holds anything; of the whole file, or of nothing.
+
+    A quote that is not closed would make one cell, of one learner, of the rows of others.
+    """
     try:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unreadable("is no UTF-8; save it as CSV UTF-8") from None
     first = decoded.partition("\n")[0]
     delimiter = max(";,\t", key=first.count)
-    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter)
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error:
-            raise Unreadable(f"is no CSV at line {reader.line_num}") from None
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells
+    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error:
+        raise Unreadable(f"is no CSV at line {reader.line_num}; is a quote not closed?") from None
 
 
 def _columns(cells: list[str]) -> list[str] | None:

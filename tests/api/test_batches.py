@@ -153,7 +153,7 @@ def test_a_hostile_line_is_not_answered_by_more_than_it_is(hbo: Ask) -> None:
     (found,) = outcomes(answer)
     assert len(answer.content) < len(line) < LONGEST_LINE
     errors = found["problem"]["errors"]
-    assert len(errors) == 51
+    assert len(errors) == 6
     assert errors[-1] == {"pointer": "", "detail": "has 4954 more that are not as the contract asks"}
 
 
@@ -328,3 +328,20 @@ def test_other_content_under_one_reference_many_times_is_refused_each_time(hbo: 
     assert [each["outcome"] for each in found] == ["awarded"] + [
         "known" if each["grade"] == body["grade"] else "refused" for each in others
     ]
+
+
+def test_a_line_that_is_refused_as_invalid_is_named_by_its_reference(service: Service) -> None:
+    institution = service.admitted()
+    lines = [award("later", awardedOn="2999-01-01"), {"reference": 7}, {"reference": "x" * 101}, []]
+    found = send(institution, "/v1/badge-batches", ndjson(*lines))
+    assert [each["outcome"] for each in found] == ["refused"] * 4
+    assert [each["reference"] for each in found] == ["later", None, None, None]
+
+
+def test_what_is_wrong_with_a_line_is_said_briefly(service: Service) -> None:
+    """So that outcomes stay small, however many lines of however many unknown members come."""
+    institution = service.admitted()
+    line = award("a") | {f"unknown-{number:050}": 1 for number in range(60)}
+    (found,) = send(institution, "/v1/badge-batches", ndjson(line))
+    assert len(found["problem"]["errors"]) == 6
+    assert len(json.dumps(found)) < 1_500

@@ -80,6 +80,8 @@ def test_what_is_no_correction_is_refused(shared_service: Service) -> None:
         refused(institution("POST", unknown, {"grade": "9"}), 404, "badge-unknown")
     ok(institution("POST", f"/v1/badges/{badge['id']}/revocation", {"reason": "other"}))
     refused(institution("POST", path, {"grade": "9"}), 409, "badge-revoked")
+    with nothing_recorded(shared_service):
+        ok(institution("POST", path, {"grade": "8"}))
 
 
 def test_what_was_erased_cannot_be_corrected(service: Service) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from registry.append import STAGING
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -18,6 +20,7 @@ from tests.api.asking import (
     refused,
     wrong,
 )
+from tests.postgres.log import connection
 from tests.support import Service
 
 
@@ -50,6 +53,29 @@ def test_the_history_is_the_badges_events_as_the_log_shows_them(shared_service: 
     assert [each["position"] for each in found["items"]] == [position for position, _ in steps]
     assert found["items"][-1]["data"]["reason"] == "fraud"
     assert "A. Jansen" not in json.dumps(found)
+
+
+def test_a_time_between_an_append_and_its_commit_waits_for_the_commit(service: Service) -> None:
+    """Else the same question would be answered otherwise a moment later."""
+    institution = service.admitted()
+    badge = awarded(institution)
+    end = service.settle()
+    found: list[Any] = []
+    with connection(service.url, "registry_write") as writing, writing.cursor() as cursor:
+        cursor.execute(STAGING)
+        cursor.execute("BEGIN")
+        row = f"(0, '{UNKNOWN_ID}', 1, 'x', 1, '{{}}', null, null, null, null)::append_row"
+        cursor.execute(f"SELECT append(ARRAY[{row}], '{{}}', '{{}}')")
+        params = {"asOf": dt.datetime.now(dt.UTC).isoformat()}
+        auditor = service.as_("auditor")
+        path = f"/v1/badges/{badge['id']}/status"
+        asking = threading.Thread(target=lambda: found.append(auditor("GET", path, params=params)))
+        asking.start()
+        asking.join(0.3)
+        assert asking.is_alive()
+        cursor.execute("ROLLBACK")
+        asking.join(10)
+    assert ok(found[0])["position"] == badge["position"] == end
 
 
 def test_only_a_badge_has_a_history(shared_service: Service) -> None:

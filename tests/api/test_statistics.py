@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from api.lookups.statistics import MEASURES
-from projections.statistics import DIMENSIONS
+from projections.statistics import ASKED, DIMENSIONS
+from registry.postgres import connect
 from tests import support
 from tests.api.asking import Ask, award_body, module_body, ok, wrong
 from tests.support import INSTITUTION, Databases, Service
@@ -174,3 +178,30 @@ def test_the_codebook_names_every_dimension_and_measure(counted: Counted) -> Non
 )
 def test_what_cannot_be_counted_is_refused(counted: Counted, params: dict[str, str], pointer: str) -> None:
     wrong(counted.ask("GET", PATH, params=params), pointer)
+
+
+def test_figures_are_as_of_one_moment_also_while_a_rebuild_swaps_the_tables(counted: Counted) -> None:
+    """The asker waits for the swap, and then sees what the swap has written."""
+    connection = connect(counted.service.url)
+    asked: Future[int] = Future()
+
+    def ask() -> None:
+        asked.set_result(counted.figures()["items"][0]["awarded"])
+
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"LOCK TABLE {', '.join(ASKED)} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute("UPDATE statistics_sum SET awarded = awarded + 7 WHERE block = -1 AND cell = 1")
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.3)
+        cursor.execute("COMMIT")
+        assert asked.result(10) == 5 + 7
+        asking.join()
+        cursor.execute("UPDATE statistics_sum SET awarded = awarded - 7 WHERE block = -1 AND cell = 1")
+    connection.close()
+
+
+def test_figures_wait_for_a_position_that_they_are_to_hold(counted: Counted) -> None:
+    assert counted.figures(minPosition=counted.awards[-1])["position"] == counted.awards[-1]
+    wrong(counted.ask("GET", PATH, params={"minPosition": counted.awards[-1] + 1}), "/minPosition")

@@ -103,7 +103,10 @@ def test_a_badge_is_shown_as_it_was_at_each_position_and_each_time(
         assert shown[0] == f"badge {badge} at position {event['position']}, {event['time']}"
         assert shown[1].startswith(f"status {status} since ")
         told = [line.strip() for line in shown if line.startswith("  ")]
-        assert told == [f"{each['position']} {each['time']} {each['type']}" for each in events[:count]]
+        beside = {"badge.suspended": ["reason"], "badge.revoked": ["reason", "effectiveOn"]}
+        for line, each in zip(told, events[:count], strict=True):
+            assert line.startswith(f"{each['position']} {each['time']} {each['type']}")
+            assert all(each["data"].get(name, "") in line for name in beside.get(each["type"], []))
 
 
 def test_what_is_shown_holds_nothing_private(serving: Serving, badge: str, log: list[dict[str, Any]]) -> None:

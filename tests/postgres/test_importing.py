@@ -296,6 +296,32 @@ def test_a_bulk_csv_is_of_a_module_of_the_institution(registry: Registry, tmp_pa
     assert outcomes(bulk(registry, tmp_path, BY_EMAIL, institution="27UM"))["2"] == "imported"
 
 
+def test_what_was_imported_stays_with_its_institution_whoever_is_admitted_later(
+    url: str, registry: Registry, tmp_path: Path
+) -> None:
+    folder(tmp_path, a=expanded("a1", of=expanded_class("30TX")))
+    assert outcomes(hosted(registry, tmp_path, "27UM")) == {"a": "imported"}
+    particulars = Particulars("Hogeschool 30TX", "hbo", dt.date(2022, 2, 1))
+    registry.admit_institution("30TX", particulars, ORIGIN)
+    for named in ("27UM", "22OJ", None):
+        assert outcomes(hosted(registry, tmp_path, named)) == {"a": "known"}
+    folder(tmp_path, b=expanded("b1", of=expanded_class("30TX")))
+    assert "institution-stands" in hosted(registry, tmp_path)["b"].reason
+    assert [award.institution for award in recorded(url, BadgeAwarded)] == ["27UM", "27UM"]
+
+
+def test_another_last_day_at_the_same_address_is_refused(registry: Registry, tmp_path: Path) -> None:
+    folder(tmp_path, a=expanded("a1", expires="2025-12-31T00:00:00Z"))
+    assert outcomes(hosted(registry, tmp_path)) == {"a": "imported"}
+    folder(tmp_path, a=expanded("a1", expires="2028-12-31T00:00:00Z"))
+    assert outcomes(hosted(registry, tmp_path)) == {"a": "refused"}
+
+
+def test_a_badge_type_that_is_not_known_is_refused(registry: Registry, tmp_path: Path) -> None:
+    folder(tmp_path, a=expanded("a1", of=expanded_class(typeBadgeClass="standard")))
+    assert outcomes(hosted(registry, tmp_path, all_types=True)) == {"a": "refused"}
+
+
 def test_the_api_answers_an_imported_badge_and_module_with_nulls(service: Service, tmp_path: Path) -> None:
     badge = f"{BADGE}?{'x' * 20_000}"
     stated = {"type": "BadgeClass", "id": badge, "name": "Wondzorg", "issuer": issuer()}

@@ -114,8 +114,7 @@ def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, regist
     before = relations_of(url)
     with pytest.raises(RebuildError, match="badge: 1 rows of the old alone, 2 of the new"):
         rebuild(url, Badges(), lambda _: None)
-    left = relations_of(url)
-    assert {name: left[name] for name in before} == before
+    assert relations_of(url) == before
     rebuild(url, Badges(), lambda _: None, although_it_differs=True)
     assert held(url) == folded(url)
 
@@ -167,7 +166,7 @@ def test_a_stopped_read_model_is_rebuilt_as_far_as_it_has_come(url: str, registr
     with projectors(url, [Badges()]):
         until(lambda: "badges" in stopped(url))
     assert rebuild(url, Badges(), lambda _: None) == poison - 1
-    assert stopped(url) == {}
+    assert set(stopped(url)) == {"badges"}, "it stands before the same event still"
 
 
 class Newer(Badges):

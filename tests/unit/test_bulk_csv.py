@@ -84,3 +84,14 @@ def test_what_is_wrong_is_said_without_what_it_holds(text: str | bytes, reason: 
     (said,) = reasons(read(tmp_path, text)).values()
     assert reason in said
     assert "Geheim" not in said
+
+
+def test_a_quote_that_is_not_closed_refuses_the_whole_file(tmp_path: Path) -> None:
+    """Else the rows after it would lie in the narrative of another learner."""
+    opened = (
+        BY_EPPN.replace("averzonnen", "averzonnen", 1).rstrip()
+        + '\nx@example.org;x@hogeschool.example;"open\n'
+    )
+    items = read(tmp_path, opened + "y@example.org;y@hogeschool.example;goed\n")
+    assert list(reasons(items)) == list(items) == ["bulk.csv"]
+    assert "quote" in reasons(items)["bulk.csv"]
