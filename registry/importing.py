@@ -162,9 +162,9 @@ class _Hosted:
         except Unreadable:
             if not places:
                 raise
-            return places[0], ("institution-stands",)
+            return places[0], ()
         if places and brin not in places:
-            return places[0], ("institution-stands",)
+            return places[0], ()
         return brin, findings
 
     def _places(self, badge: str) -> list[str]:
