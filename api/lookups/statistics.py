@@ -24,9 +24,7 @@ from projections.read_model import position as position_of
 from projections.statistics import DIMENSIONS, Figures, Period
 from registry.domain.errors import InvalidInput
 
-router = APIRouter(
-    tags=["statistics"], dependencies=[Depends(allow("statistician")), Depends(held_by("statistics"))]
-)
+router = APIRouter(tags=["statistics"], dependencies=[Depends(allow("statistician"))])
 
 LAST_DAY = dt.date(9998, 12, 31)
 MOST_DIMENSIONS = 3
@@ -83,6 +81,7 @@ async def held_position(request: Request, position: int | None) -> None:
     operation_id="getAwardStatistics",
     summary="Figures of awards at a position of the log",
     responses=RESPONSES,
+    dependencies=[Depends(held_by("statistics"))],
 )
 async def get_awards(
     request: Request,

@@ -182,7 +182,7 @@ def test_unknown_and_doubled_parameters_are_refused_all_at_once(full: Full) -> N
         wrong(ask("GET", path, params={"minposition": "1", "Limit": "1"}), "/minposition", "/Limit")
         doubled = ask("GET", path, params=[("minPosition", "1"), ("minPosition", "1"), ("x", "1")])
         wrong(doubled, "/minPosition", "/x")
-    wrong(full.service.as_("auditor")("GET", "/v1/events", params={"minPosition": 1}), "/minPosition")
+    wrong(full.service.as_("auditor")("GET", "/v1/events", params={"position": 1}), "/position")
     awarding = full.institution("POST", "/v1/badges?dryRun=true", {})
     assert "/dryRun" in awarding.text
 

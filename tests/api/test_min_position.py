@@ -181,3 +181,13 @@ def test_nobody_waits_who_has_not_said_who_asks(shared_service: Service) -> None
     beyond = {"minPosition": last_position(shared_service) + 1}
     for path in (f"/v1/badges/{badge['id']}", f"/v1/learners/{badge['learnerId']}/badges", "/v1/learners/me"):
         refused(shared_service.client.get(path, params=beyond), 401, "unauthenticated")
+
+
+def test_the_log_itself_holds_every_position_that_there_is(shared_service: Service) -> None:
+    _, institution = admitted(shared_service)
+    badge = awarded(institution)
+    auditor = shared_service.as_("auditor")
+    end = last_position(shared_service)
+    for path in ("/v1/events", f"/v1/badges/{badge['id']}/history"):
+        assert auditor("GET", path, params={"minPosition": badge["position"]}).status_code == 200
+        wrong(auditor("GET", path, params={"minPosition": end + 1}), "/minPosition")
