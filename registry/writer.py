@@ -29,6 +29,7 @@ from registry.postgres import (
     copy_rows,
     is_lost,
 )
+from registry.room import NoRoomError, Room
 from registry.vault import PrivateRow
 
 # Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
@@ -39,7 +40,6 @@ GIVES_WAY = 30
 # Of the server, not of a unit: nothing is recorded, and the same may be recorded later.
 TRY_AGAIN = (
     psycopg2.errors.LockNotAvailable,
-    psycopg2.errors.DiskFull,
     psycopg2.errors.QueryCanceled,
     psycopg2.errors.InsufficientResources,
 )
@@ -121,6 +121,7 @@ class Writer:
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._taken = self._together = 0
         self._connection: Connection | None = None
+        self._room = Room(url)
         self._closed = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -155,6 +156,10 @@ class Writer:
             self._queue.put(together)
         done.acquire()
         return [waiting.result for waiting in together]
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for what is to be recorded."""
+        return self._room.is_there()
 
     def close(self) -> None:
         """Records what is queued, then stops."""
@@ -240,21 +245,30 @@ class Writer:
         for unit in units:
             for subject, read_at in unit.relied_on.items():
                 relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
+        self._room.check()
         connection = self._connected()
         call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
         try:
             with connection.cursor() as cursor:
-                return _answer.decode(call(cursor, rows, relied_on))
+                answer = _answer.decode(call(cursor, rows, relied_on))
         except Exception as error:
             # Whatever it was, the connection may stand in a transaction: what came next would be
             # acknowledged, and never committed.
             lost = is_lost(connection, error)
             self._reset()
+            self._tell_room(error)
             if isinstance(error, TRY_AGAIN):
                 raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
             if lost:
                 raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
             raise
+        self._room.recorded()
+        return answer
+
+    def _tell_room(self, error: Exception) -> None:
+        if isinstance(error, psycopg2.errors.DiskFull):
+            self._room.refused()
+            raise NoRoomError("PostgreSQL has no room to record") from error
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -280,6 +294,7 @@ class Writer:
                     cursor.execute(STAGING)
             except psycopg2.Error as error:
                 self._reset()
+                self._tell_room(error)
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
         return self._connection
 

@@ -119,6 +119,10 @@ class OtherPostgres:
             cursor.execute(statement, values)
         connection.close()
 
+    def begin_wal_file(self) -> None:
+        """The write-ahead log goes on in a new file, which is as long as it will ever be."""
+        self._execute("SELECT pg_switch_wal()")
+
     @property
     def pid(self) -> int:
         found = _server(self._cluster)
