@@ -30,6 +30,7 @@ DEMO_AWARDS = 25
 CLIENTS = 6
 BATCHES = (60, 300, 1_200)
 """Lines of a batch: a small part of a page, and more than one page."""
+BETWEEN_BATCHES_SECONDS = 0.6
 PAUSE_SECONDS = 0.08
 """After an answer that settled nothing, as `Retry-After` would have it, but sooner."""
 
@@ -151,6 +152,7 @@ class Load:
                 if self._until_complete(client, awards) and rng.random() < 0.4:
                     taken_back = Batch(brin, rng.sample(awards.intents, size // 10), revokes=True)
                     self._until_complete(client, taken_back)
+                self._leaving.wait(rng.uniform(0, BETWEEN_BATCHES_SECONDS))
 
     def _until_complete(self, client: Client, batch: Batch) -> bool:
         while not self._leaving.is_set():
