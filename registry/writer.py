@@ -27,6 +27,7 @@ from registry.postgres import (
     UnavailableError,
     connect,
     copy_rows,
+    is_full,
     is_lost,
 )
 from registry.room import NoRoomError, Room
@@ -266,7 +267,7 @@ class Writer:
         return answer
 
     def _tell_room(self, error: Exception) -> None:
-        if isinstance(error, psycopg2.errors.DiskFull):
+        if is_full(error):
             self._room.refused()
             raise NoRoomError("PostgreSQL has no room to record") from error
 

@@ -28,6 +28,15 @@ class SmallDisk:
             number = ctypes.get_errno()
             raise OSError(number, f"cannot mount on {self.folder}: {os.strerror(number)}")
 
+    @staticmethod
+    def is_possible(folder: Path) -> bool:
+        """Whether this process may mount one."""
+        try:
+            SmallDisk(folder, 1).end()
+        except OSError:
+            return False
+        return True
+
     def enlarge(self, mib: int) -> None:
         self._mount(mib, _REMOUNT)
 

@@ -28,9 +28,9 @@ from tests.faults.oracle import (
 
 DEMO_AWARDS = 25
 CLIENTS = 6
-BATCHES = (60, 300, 1_200)
+BATCHES = (30, 100, 1_050)
 """Lines of a batch: a small part of a page, and more than one page."""
-BETWEEN_BATCHES_SECONDS = 0.6
+BETWEEN_BATCHES_SECONDS = 2.0
 PAUSE_SECONDS = 0.08
 """After an answer that settled nothing, as `Retry-After` would have it, but sooner."""
 
@@ -49,6 +49,7 @@ class Load:
     ) -> None:
         """`others` are the awards that are there before it, `bulk` the clients that send batches."""
         self.oracle, self.tail = Oracle(), Tail()
+        self.under_way: Batch | None = None
         self._clients, self._bulk, self._unfinished = clients, bulk, list[Batch]()
         self._others = others
         self._address, self._seed, self._rounds = address, seed, 0
@@ -165,7 +166,7 @@ class Load:
 
     def _send(self, client: Client, batch: Batch) -> bool:
         """Sends it whole; whether it is complete now."""
-        batch.sent += 1
+        batch.sent, self.under_way = batch.sent + 1, batch
         if batch.revokes:
             for intent in batch.intents:
                 intent.revocation_asked = True
@@ -176,6 +177,8 @@ class Load:
         except (OSError, http.client.HTTPException) as error:
             self.oracle.unclear[f"batch {type(error).__name__}"] += 1
             return False
+        finally:
+            self.under_way = None
         return self.oracle.settled_lines(batch, answer)
 
     def _new(self, rng: random.Random, brin: str, reference: str) -> Intent:

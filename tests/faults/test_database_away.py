@@ -148,13 +148,14 @@ def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_bulk_goes_on_by_itself_when_postgresql_is_restarted(mode: str, away: Away) -> None:
-    load = Load(away.serving.address, away.url, seed=13, others=DEMO_AWARDS + 1, bulk=2)
+    load = Load(away.serving.address, away.url, seed=13, others=DEMO_AWARDS + 1, bulk=3)
     load.start()
     for _ in range(3):
-        load.more(1_500, seconds=30)
+        load.more(500, seconds=30)
+        until(lambda: load.under_way, 10, "a batch under way")
         away.server.stop(mode)
         away.server.start()
-    load.more(1_500, seconds=30)
+    load.more(1_000, seconds=30)
     load.stop()
     until(away.answers_again, BACK_SECONDS, "an answer")
     events = load.check(random.Random(13))

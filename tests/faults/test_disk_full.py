@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -60,8 +60,8 @@ def lines(bodies: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     yield b"\n".join(json.dumps(body).encode() for body in bodies)
 
 
-def batch(client: Client, name: str, count: int) -> Answer:
-    bodies = [award_body("27UM", f"{name}-{number}", number % 50) for number in range(count)]
+def batch(client: Client, brin: str, name: str, count: int) -> Answer:
+    bodies = [award_body(brin, f"{name}-{number}", number % 50) for number in range(count)]
     return client.stream(
         "POST", "/v1/badge-batches", lines(bodies), **{"Content-Type": "application/x-ndjson"}
     )
@@ -70,7 +70,7 @@ def batch(client: Client, name: str, count: int) -> Answer:
 def fill_by_batches(client: Client) -> tuple[str, Answer]:
     """Sends batches until one is refused; answers its name, and the refusal."""
     for number in range(200):
-        answer = batch(client, f"fill-{number}", 2_000)
+        answer = batch(client, "27UM", f"fill-{number}", 2_000)
         if answer.status != 200:
             return f"fill-{number}", answer
     raise AssertionError("the disk was never full")
@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_refuses_writes_before_postgresql_ends(
         disk.enlarge(384)
         for each in services:
             until(each.ready, BACK_SECONDS, "a service that is ready by itself")
-        outcomes = [json.loads(line) for line in batch(client, name, 2_000).body.splitlines()]
+        outcomes = [json.loads(line) for line in batch(client, "27UM", name, 2_000).body.splitlines()]
         assert {outcome["outcome"] for outcome in outcomes} <= {"awarded", "known"}
         assert len({outcome["position"] for outcome in outcomes}) == 2_000
         assert client.ask("POST", "/v1/badges", award_body("27UM", "during")).status == 201
@@ -115,33 +115,51 @@ def test_what_postgresql_refuses_for_want_of_room_is_recorded_later(
 ) -> None:
     """It is elsewhere: nobody here sees its disk."""
     server = workshop.watched_server(OtherPostgres(disk.folder / "server"))
+
+    def fill() -> None:
+        # The write-ahead log has a file to fill still: without that it would end, and reads with it.
+        server.begin_wal_file()
+        disk.fill()
+
+    goes_on_by_itself(workshop, server, fill, disk.clear)
+
+
+def test_what_a_quota_refuses_is_recorded_later(workshop: Workshop) -> None:
+    """The disk has room, but no file may become longer."""
+    server = workshop.watched_server(OtherPostgres(workshop.folder / "server", "--wal-segsize=1"))
+    goes_on_by_itself(workshop, server, server.limit_files, server.unlimit_files)
+
+
+def goes_on_by_itself(
+    workshop: Workshop, server: OtherPostgres, fill: Callable[[], object], clear: Callable[[], object]
+) -> None:
     keys: dict[str, Any] = {"database_url": server.url, "key_file": workshop.folder / "keys.json"}
     for command in ("migrate", "demo-data"):
         assert registry(command, **keys).status == 0
-    serving = workshop.serve(workshop.empty_data(), **keys)
-    load = Load(serving.address, server.url, seed=11, others=DEMO_AWARDS)
+    serving, pid = workshop.serve(workshop.empty_data(), **keys), server.pid
+    load = Load(serving.address, server.url, seed=11, others=DEMO_AWARDS, bulk=1)
     load.start()
     load.more(100, seconds=20)
-    before = server.pid
-    # Its write-ahead log has a file to fill still: without that it would end, and reads with it.
-    server.begin_wal_file()
-    disk.fill()
+    fill()
     until(lambda: not serving.ready(), 30, "a service that is not ready")
-    not_ready([serving])
     load.stop()
-    intent = next(intent for intent in load.oracle.intents if intent.acknowledged)
-    with serving.client(load.tokens[intent.institution]) as client:
-        reads_go_on(client, intent.badge_id, intent.institution)
-        refused(client.ask("POST", "/v1/badges", award_body(intent.institution, "during")))
-    assert load.oracle.unclear["503"] > 0
-    not_ready([serving])
-
-    disk.clear()
+    refuses_and_reads(serving, load)
+    clear()
     until(serving.ready, BACK_SECONDS, "a service that is ready by itself")
     load.start()
     load.more(50, seconds=20)
     load.stop()
     print(f"{load.check(random.Random(11))} events, unclear {dict(load.oracle.unclear)}")
-    assert server.pid == before, "PostgreSQL has ended"
+    assert server.pid == pid, "PostgreSQL has ended"
     check_rows(server.url)
     assert "Traceback" not in serving.log.read_text()
+
+
+def refuses_and_reads(serving: Serving, load: Load) -> None:
+    not_ready([serving])
+    assert load.oracle.unclear["503"] > 0
+    intent = next(intent for intent in load.oracle.intents if intent.acknowledged)
+    with serving.client(load.tokens[intent.institution]) as client:
+        reads_go_on(client, intent.badge_id, intent.institution)
+        refused(batch(client, intent.institution, "during", 200))
+    not_ready([serving])

@@ -33,8 +33,6 @@ VICTIMS = (
     {"serve", "consume", "rebuild", "postgres"},
 )
 NAMES = [model.name for model in read_models()]
-LONGEST_MOMENT = 1.2
-"""So long after a rebuild is started the kill may come; most rebuilds end in that time."""
 
 pytestmark = pytest.mark.slow
 
@@ -65,14 +63,6 @@ class Everyone:
     def _run(self, *words: str) -> Running:
         env = environment(data_dir=self.data)
         return self._workshop.run([REGISTRY, *words], env, self._workshop.folder)
-
-    def wait_for_a_moment(self, rng: random.Random) -> None:
-        """Any moment of the rebuild's life, or one while it builds."""
-        if rng.random() < 0.5:
-            self.rebuilding.line("building version ([0-9]+)", READY_SECONDS)
-            time.sleep(rng.uniform(0, LONGEST_MOMENT / 3))
-        else:
-            time.sleep(rng.uniform(0, LONGEST_MOMENT))
 
     def kill(self, victims: set[str], rng: random.Random) -> None:
         server = postmaster(self.data)
@@ -123,11 +113,23 @@ def test_nothing_is_lost_or_doubled_though_bulk_consume_and_rebuild_are_killed(w
     check_everything(everyone, load, url, rng)
 
 
+def wait_for_a_moment(everyone: Everyone, load: Load, rng: random.Random) -> None:
+    """While the rebuild builds, while a batch is under way, or any moment."""
+    match rng.randrange(3):
+        case 0:
+            everyone.rebuilding.line("building version ([0-9]+)", READY_SECONDS)
+        case 1:
+            until(lambda: load.under_way, READY_SECONDS, "a batch under way")
+        case _:
+            time.sleep(rng.uniform(0, 1))
+    time.sleep(rng.uniform(0, 0.3))
+
+
 def fault_round(everyone: Everyone, load: Load, victims: set[str], rng: random.Random) -> str:
     load.start()
     everyone.rebuild()
     load.more(20, seconds=30)
-    everyone.wait_for_a_moment(rng)
+    wait_for_a_moment(everyone, load, rng)
     began = time.monotonic()
     everyone.kill(victims, rng)
     everyone.start_again(victims)
