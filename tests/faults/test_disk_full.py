@@ -94,6 +94,8 @@ def test_a_disk_that_fills_up_refuses_writes_before_postgresql_ends(
         reads_go_on(client, badge)
         again = client.ask("POST", "/v1/badges", award_body("27UM", "before"))
         assert (again.status, again.json["id"]) == (200, badge)
+        rebuilt = registry("rebuild", "badges", data_dir=data)
+        assert (rebuilt.status, rebuilt.err) == (1, "registry: the last of the disk is left to PostgreSQL\n")
         print(f"refused at {name} with {disk.free // MIB} MiB left")
 
         disk.enlarge(384)
@@ -105,6 +107,7 @@ def test_a_disk_that_fills_up_refuses_writes_before_postgresql_ends(
         assert client.ask("POST", "/v1/badges", award_body("27UM", "during")).status == 201
     for each in services:
         each.settled()
+    assert registry("rebuild", "badges", data_dir=data).status == 0
     assert postmaster(data) == server, "PostgreSQL has ended"
     check_rows(url)
     assert all("Traceback" not in each.log.read_text() for each in services)

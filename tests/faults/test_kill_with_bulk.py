@@ -21,7 +21,7 @@ from tests.faults.test_kill_under_load import READY_SECONDS, kill_all
 from tests.postgres.projecting import folded, held
 from tests.postgres.test_statistics import check_figures
 
-ROUNDS = int(os.environ.get("FAULT_BULK_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("FAULT_BULK_ROUNDS", "15"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
 VICTIMS = (
     {"serve"},
