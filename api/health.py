@@ -19,6 +19,7 @@ from api.auth import authenticate
 from api.problems import Forbidden
 from registry.feed import last_position
 from registry.postgres import Cursor, Pool, UnavailableError
+from registry.room import NoRoomError
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]
@@ -43,9 +44,11 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 def ready(request: Request) -> Response:
-    """503 when PostgreSQL does not answer (see `api.problems.unavailable`)."""
+    """503 when PostgreSQL does not answer or has no room (see `api.problems.unavailable`)."""
     with request.app.state.reading.cursor() as cursor:
         last, models = read_health(cursor)
+    if not request.app.state.registry.has_room():
+        raise NoRoomError("the disk is full")
     stopped = any(model.stopped_at is not None for model in models)
     return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
 

@@ -22,6 +22,7 @@ from starlette.routing import Match
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
 from registry.postgres import UnavailableError
+from registry.room import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
@@ -164,7 +165,13 @@ def _errors(refusal: Refusal, most: int = MOST_ERRORS) -> list[dict[str, str]] |
 
 def unavailable(request: Request, error: Exception) -> Response:
     log.warning("%s %s", type(error).__name__, error)
-    return refused(request, NotReady("The registry cannot reach its database now; try again soon."))
+    if isinstance(error, NoRoomError):
+        said = (
+            "The registry has no room to record anything now; what is recorded can be read. Try again later."
+        )
+    else:
+        said = "The registry cannot reach its database now; try again soon."
+    return refused(request, NotReady(said))
 
 
 def invalid_parameters(request: Request, error: Exception) -> Response:

@@ -63,9 +63,14 @@ class Projector:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def leave(self) -> None:
+        """It ends after its batch."""
         self._leaving.set()
-        self._thread.join()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """Waits for its end, at most so long: a batch that is left halfway is applied again by the next."""
+        self.leave()
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         """Works when it holds the lock; begins again after anything that passes."""

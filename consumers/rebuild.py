@@ -19,6 +19,7 @@ from projections.read_model import KINDS, ReadModel, create_relations, move_rela
 from registry.feed import LOG, LoggedEvent, read_log
 from registry.positions import position_of
 from registry.postgres import Connection, Cursor, connect, is_lost
+from registry.room import Room
 
 PAGE = 10_000
 PROGRESS = 100_000
@@ -97,12 +98,14 @@ def _prepare(owner: Connection, model: ReadModel, schema: str) -> int:
 
 
 def _build(url: str, model: ReadModel, schema: str, say: Say) -> int:
-    """Applies the log as far as the old one has come; answers the position."""
+    """Applies the log as far as the old one has come, while the disk has room; answers the position."""
+    room = Room(url)
     builder = connect(url, "registry_project", search_path=f"{schema},public", synchronous_commit="off")
     try:
         with builder.cursor() as cursor:
             built = 0
             while built < (goal := position_of(cursor, model.name, LOG) or 0):
+                room.check()
                 before, page = built, read_log(cursor, built, PAGE, until=goal)
                 built = _apply(cursor, model, page)
                 if built // PROGRESS > before // PROGRESS:

@@ -38,6 +38,8 @@ FAILURES = (
     replay.NotYetRecordedError,
 )
 """What a command ends with in a sentence, and status 1."""
+BATCH_SECONDS = 1.0
+"""So long `consume` waits for each batch under way when it is told to stop."""
 
 
 class UsageError(Exception):
@@ -99,8 +101,11 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
             projector.start()
         print(f"following the log: {', '.join(model.name for model in read_models())}", flush=True)
         told.wait()
+        serve.end_in_time()
         for projector in projectors:
-            projector.stop()
+            projector.leave()
+        for projector in projectors:
+            projector.stop(BATCH_SECONDS)
         pool.close()
     return 0
 

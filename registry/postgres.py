@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
 Role = Literal["registry_write", "registry_read", "registry_project"]
@@ -30,6 +31,10 @@ PATIENCE_MS = 5_000
 _OF_THE_SERVER = ("08", "40", "53", "55", "57")
 
 
+# What lengthens a table's file, in the server's `md.c`.
+_LENGTHENS = ("mdextend", "mdzeroextend")
+
+
 def is_lost(connection: Connection, error: Exception) -> bool:
     """Whether an error is of the connection or the server, so that the same may work later.
 
@@ -39,7 +44,17 @@ def is_lost(connection: Connection, error: Exception) -> bool:
         return True
     if not isinstance(error, psycopg2.DatabaseError):
         return False
-    return error.pgcode is None or error.pgcode[:2] in _OF_THE_SERVER
+    return error.pgcode is None or error.pgcode[:2] in _OF_THE_SERVER or is_full(error)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether PostgreSQL found no room for a row.
+
+    Where a quota or a limit ended before the disk did, it has no code for that: it says where it met it.
+    """
+    if isinstance(error, psycopg2.errors.DiskFull):
+        return True
+    return isinstance(error, psycopg2.errors.InternalError_) and error.diag.source_function in _LENGTHENS
 
 
 class UnavailableError(Exception):

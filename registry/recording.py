@@ -181,6 +181,10 @@ class RecordingApplication(Application[str]):
         self._on_recorded()
         return results
 
+    def has_room(self) -> bool:
+        """Whether the disk has room for what is to be recorded."""
+        return self.event_recorder.has_room()
+
     # What commands read.
 
     def last_position(self) -> int:

@@ -51,6 +51,13 @@ def serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]
     return 0
 
 
+def end_in_time() -> None:
+    """The process ends though PostgreSQL stands still: what was acknowledged is durable already."""
+    last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()
+
+
 class _Server(uvicorn.Server):
     """Says where it listens when it is ready to answer."""
 
@@ -59,10 +66,7 @@ class _Server(uvicorn.Server):
         self._lines = lines
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends in time though PostgreSQL stands still: what was acknowledged is durable already."""
-        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (1,))
-        last_resort.daemon = True
-        last_resort.start()
+        end_in_time()
         super().handle_exit(sig, frame)
 
     def leave(self, *_: object) -> None:

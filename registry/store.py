@@ -80,6 +80,9 @@ class EventRecorder(ApplicationRecorder):
         self._pool = Pool(url, "registry_write", READ_CONNECTIONS)
         self._writer = Writer(url)
 
+    def has_room(self) -> bool:
+        return self._writer.has_room()
+
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any
     ) -> Sequence[int] | None:

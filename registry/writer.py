@@ -17,7 +17,8 @@ import psycopg2.errors
 from eventsourcing.persistence import IntegrityError
 
 from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append
-from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_lost
+from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
+from registry.room import NoRoomError, Room
 
 MOST_ROWS = 5_000
 # So often the writer gives way to those who may come back after a commit.
@@ -25,7 +26,6 @@ GIVES_WAY = 30
 # Of the server, not of a unit: nothing is recorded, and the same may be recorded later.
 TRY_AGAIN = (
     psycopg2.errors.LockNotAvailable,
-    psycopg2.errors.DiskFull,
     psycopg2.errors.QueryCanceled,
     psycopg2.errors.InsufficientResources,
 )
@@ -64,6 +64,7 @@ class Writer:
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._taken = self._together = 0
         self._connection: Connection | None = None
+        self._room = Room(url)
         self._closed = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -98,6 +99,10 @@ class Writer:
             self._queue.put(together)
         done.acquire()
         return [waiting.result for waiting in together]
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for what is to be recorded."""
+        return self._room.is_there()
 
     def close(self) -> None:
         """Records what is queued, then stops."""
@@ -178,20 +183,29 @@ class Writer:
             each.settle(list(range(first, position + 1)))
 
     def _call(self, units: list[Unit]) -> Appended:
+        self._room.check()
         connection = self._connected()
         try:
             with connection.cursor() as cursor:
-                return append(cursor, units)
+                answer = append(cursor, units)
         except Exception as error:
             # Whatever it was, the connection may stand in a transaction: what came next would be
             # acknowledged, and never committed.
             lost = is_lost(connection, error)
             self._reset()
+            self._tell_room(error)
             if isinstance(error, TRY_AGAIN):
                 raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
             if lost:
                 raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
             raise
+        self._room.recorded()
+        return answer
+
+    def _tell_room(self, error: Exception) -> None:
+        if is_full(error):
+            self._room.refused()
+            raise NoRoomError("PostgreSQL has no room to record") from error
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -217,6 +231,7 @@ class Writer:
                     cursor.execute(STAGING)
             except psycopg2.Error as error:
                 self._reset()
+                self._tell_room(error)
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
         return self._connection
 

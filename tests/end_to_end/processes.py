@@ -223,9 +223,9 @@ class Workshop:
         self._data: list[Path] = []
         self._others: list[OtherPostgres] = []
 
-    def data(self) -> Path:
+    def data(self, folder: Path | None = None) -> Path:
         """A data folder with the pilot's data."""
-        folder = self.empty_data()
+        folder = self.watched(folder) if folder else self.empty_data()
         subprocess.run(["cp", "-a", str(self._model), str(folder)], check=True)
         return folder
 
@@ -248,11 +248,15 @@ class Workshop:
         return self._kept(Running(words, log, env, folder))
 
     def other_postgres(self) -> OtherPostgres:
-        other = OtherPostgres(self.folder / f"server {len(self._others)}")
+        return self.watched_server(OtherPostgres(self.folder / f"server {len(self._others)}"))
+
+    def watched_server(self, other: OtherPostgres) -> OtherPostgres:
+        """A server that is ended after the test."""
         self._others.append(other)
         return other
 
     def close(self) -> None:
+        """Ends and removes it all; once more does nothing."""
         for running in self._running:
             running.end()
             print(f"--- {running.log.name}:\n{running.said()}")
@@ -263,6 +267,7 @@ class Workshop:
                 shutil.rmtree(found[1], ignore_errors=True)
         for other in self._others:
             other.end()
+        self._running, self._data, self._others = [], [], []
 
     def _kept(self, running: Started) -> Started:
         self._running.append(running)

@@ -77,7 +77,7 @@ class OtherPostgres:
 
     PASSWORD = "geheim-7Kq"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *initdb: str) -> None:
         folder.mkdir()
         self.folder = folder
         self._cluster, self._log = folder / "cluster", folder / "server.log"
@@ -89,7 +89,7 @@ class OtherPostgres:
             os.chown(folder, account.pw_uid, account.pw_gid)
         self._run(
             "initdb", "-D", str(self._cluster), "-U", "postgres", "-A", "scram-sha-256",
-            f"--pwfile={secret}", "-E", "UTF8", "--locale=C", "-N",
+            f"--pwfile={secret}", "-E", "UTF8", "--locale=C", "-N", *initdb,
         )  # fmt: skip
         with (self._cluster / "postgresql.conf").open("a") as file:
             file.write(
@@ -118,6 +118,25 @@ class OtherPostgres:
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
         connection.close()
+
+    def limit_files(self) -> None:
+        """No file can become longer than the longest of the databases' files is now, as under a quota.
+
+        The files of the write-ahead log, one MiB each (`--wal-segsize=1`), can be written.
+        """
+        sizes = [each.stat().st_size for each in (self._cluster / "base").rglob("*") if each.is_file()]
+        self._limit(str(max(1024 * 1024, *sizes)))
+
+    def unlimit_files(self) -> None:
+        self._limit("unlimited")
+
+    def _limit(self, size: str) -> None:
+        for pid in (self.pid, *children(self.pid)):
+            self._as_its_user("prlimit", f"--fsize={size}:", "--pid", str(pid))
+
+    def begin_wal_file(self) -> None:
+        """The write-ahead log goes on in a new file, which is as long as it will ever be."""
+        self._execute("SELECT pg_switch_wal()")
 
     @property
     def pid(self) -> int:
@@ -148,7 +167,10 @@ class OtherPostgres:
         shutil.rmtree(self.folder)
 
     def _run(self, program: str, *arguments: str) -> None:
-        words = [str(binaries() / program), *arguments]
+        self._as_its_user(str(binaries() / program), *arguments)
+
+    def _as_its_user(self, program: str, *arguments: str) -> None:
+        words = [program, *arguments]
         if os.geteuid() == 0:
             account = _ordinary_account()
             words = [

@@ -7,12 +7,14 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.servers import make_token
 from tests.faults.oracle import (
     MODULES,
     REVOCATION,
+    Batch,
     Intent,
     Oracle,
     Tail,
@@ -26,6 +28,9 @@ from tests.faults.oracle import (
 
 DEMO_AWARDS = 25
 CLIENTS = 6
+BATCHES = (30, 100, 1_050)
+"""Lines of a batch: a small part of a page, and more than one page."""
+BETWEEN_BATCHES_SECONDS = 2.0
 PAUSE_SECONDS = 0.08
 """After an answer that settled nothing, as `Retry-After` would have it, but sooner."""
 
@@ -33,12 +38,22 @@ PAUSE_SECONDS = 0.08
 class Load:
     """Several client threads and one auditor who follows the log; each draw follows from the seed."""
 
-    def __init__(self, address: str, url: str, seed: int, others: int = DEMO_AWARDS) -> None:
-        """`others` are the awards that are there before it."""
+    def __init__(
+        self,
+        address: str,
+        url: str,
+        seed: int,
+        others: int = DEMO_AWARDS,
+        clients: int = CLIENTS,
+        bulk: int = 0,
+    ) -> None:
+        """`others` are the awards that are there before it, `bulk` the clients that send batches."""
         self.oracle, self.tail = Oracle(), Tail()
+        self.under_way: Batch | None = None
+        self._clients, self._bulk, self._unfinished = clients, bulk, list[Batch]()
         self._others = others
         self._address, self._seed, self._rounds = address, seed, 0
-        self._tokens = {brin: make_token(url, "institution", institution=brin) for brin in MODULES}
+        self.tokens = {brin: make_token(url, "institution", institution=brin) for brin in MODULES}
         self._auditor = make_token(url, "auditor")
         self._leaving = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -47,8 +62,10 @@ class Load:
     def start(self) -> None:
         self._leaving.clear()
         self._rounds += 1
-        names = [f"{self._rounds}-{number}" for number in range(CLIENTS)]
-        work: list[Callable[[], None]] = [lambda name=name: self._award(name) for name in names]  # type: ignore[misc]
+        names = [f"{self._rounds}-{number}" for number in range(self._clients)]
+        bulk = [f"{self._rounds}-bulk-{number}" for number in range(self._bulk)]
+        work: list[Callable[[], None]] = [partial(self._award, name) for name in names]
+        work += [partial(self._send_batches, name) for name in bulk]
         self._threads = [
             threading.Thread(target=self._guarded, args=(each,), daemon=True)
             for each in (*work, self._follow)
@@ -72,8 +89,11 @@ class Load:
 
     def check(self, rng: random.Random) -> int:
         """Settles what is unclear; then log, vault and read models agree with all that was acknowledged."""
-        clients = {brin: Client(self._address, token) for brin, token in self._tokens.items()}
+        clients = {brin: Client(self._address, token) for brin, token in self.tokens.items()}
         with closing(clients), Client(self._address, self._auditor, 30) as auditor:
+            for batch in self._unfinished:
+                assert self._send(clients[batch.institution], batch), "a batch is not complete"
+            self._unfinished.clear()
             last = len(self.tail.to_the_end(auditor))
             settle(self.oracle, clients, last)
             events = self.tail.to_the_end(auditor)
@@ -104,7 +124,7 @@ class Load:
         rng = random.Random(f"{self._seed} {name}")
         brin = rng.choice(list(MODULES))
         mine: list[Intent] = []
-        with Client(self._address, self._tokens[brin]) as client:
+        with Client(self._address, self.tokens[brin]) as client:
             while not self._leaving.is_set():
                 draw = rng.random()
                 if mine and draw < 0.1:
@@ -118,6 +138,48 @@ class Load:
                             break
                 if mine and rng.random() < 0.3:
                     self._try_status(client, rng.choice(mine[-8:]))
+
+    def _send_batches(self, name: str) -> None:
+        """Awards in batches, and takes some of them back in others; each is sent until it is complete."""
+        rng = random.Random(f"{self._seed} {name}")
+        brin = rng.choice(list(MODULES))
+        number = 0
+        with Client(self._address, self.tokens[brin], 30) as client:
+            while not self._leaving.is_set():
+                size, number = rng.choice(BATCHES), number + 1
+                awards = Batch(
+                    brin, [self._new(rng, brin, f"{name}-{number}-{line}") for line in range(size)]
+                )
+                if self._until_complete(client, awards) and rng.random() < 0.4:
+                    taken_back = Batch(brin, rng.sample(awards.intents, size // 10), revokes=True)
+                    self._until_complete(client, taken_back)
+                self._leaving.wait(rng.uniform(0, BETWEEN_BATCHES_SECONDS))
+
+    def _until_complete(self, client: Client, batch: Batch) -> bool:
+        while not self._leaving.is_set():
+            if self._send(client, batch):
+                return True
+            self._leaving.wait(PAUSE_SECONDS)
+        if batch.sent:
+            self._unfinished.append(batch)
+        return False
+
+    def _send(self, client: Client, batch: Batch) -> bool:
+        """Sends it whole; whether it is complete now."""
+        batch.sent, self.under_way = batch.sent + 1, batch
+        if batch.revokes:
+            for intent in batch.intents:
+                intent.revocation_asked = True
+        try:
+            answer = client.stream(
+                "POST", batch.path, batch.parts(), **{"Content-Type": "application/x-ndjson"}
+            )
+        except (OSError, http.client.HTTPException) as error:
+            self.oracle.unclear[f"batch {type(error).__name__}"] += 1
+            return False
+        finally:
+            self.under_way = None
+        return self.oracle.settled_lines(batch, answer)
 
     def _new(self, rng: random.Random, brin: str, reference: str) -> Intent:
         learner = rng.randrange(30) if rng.random() < 0.9 else rng.randrange(1_000, 9_999)

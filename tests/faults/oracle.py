@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.postgres import connect
 from tests.end_to_end.client import Answer, Client
 
 Event = dict[str, Any]
@@ -52,6 +53,29 @@ class Intent:
 
 
 @dataclass
+class Batch:
+    """Awards or revocations that are sent together, whole each time."""
+
+    institution: str
+    intents: list[Intent]
+    revokes: bool = False
+    sent: int = 0
+
+    @property
+    def path(self) -> str:
+        return "/v1/badge-revocations" if self.revokes else "/v1/badge-batches"
+
+    def parts(self) -> Iterator[bytes]:
+        """Its lines, a few at a time, so that it can be cut off in between."""
+        for first in range(0, len(self.intents), 100):
+            some = self.intents[first : first + 100]
+            yield b"".join(json.dumps(self._line(intent)).encode() + b"\n" for intent in some)
+
+    def _line(self, intent: Intent) -> dict[str, Any]:
+        return {"id": intent.badge_id, **REVOCATION} if self.revokes else intent.body
+
+
+@dataclass
 class Oracle:
     """Every intent, what was acknowledged of it, and every answer that should not have been."""
 
@@ -59,6 +83,7 @@ class Oracle:
     wrong: list[str] = field(default_factory=list)
     learners: dict[str, str] = field(default_factory=dict)
     unclear: Counter[str] = field(default_factory=Counter)
+    batches: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def intend(self, intent: Intent) -> Intent:
@@ -73,29 +98,53 @@ class Oracle:
         """Judges the answer to an award; true when it acknowledges."""
         if not self._settles(f"award {intent.body['reference']}", answer, 200, 201):
             return False
-        got = answer.json
+        self._awarded(intent, answer.json, created=answer.status == 201)
+        return True
+
+    def _awarded(self, intent: Intent, got: dict[str, Any], *, created: bool) -> None:
         found = (got["id"], got["learnerId"], got["position"])
         with self._lock:
             if not intent.acknowledged:
                 intent.badge_id, intent.learner_id, intent.position = found
-            elif answer.status == 201:
-                self.wrong.append(f"{intent.body['reference']} was created twice: {answer}")
+            elif created:
+                self.wrong.append(f"{intent.body['reference']} was created twice: {got}")
             if found != (intent.badge_id, intent.learner_id, intent.position):
-                self.wrong.append(f"{intent.body['reference']} got another answer: {answer}, not {intent}")
+                self.wrong.append(f"{intent.body['reference']} got another answer: {got}, not {intent}")
             edu_id = intent.body["learner"]["eduId"]
             if self.learners.setdefault(edu_id, got["learnerId"]) != got["learnerId"]:
-                self.wrong.append(f"two learners of one eduId: {answer}")
-        return True
+                self.wrong.append(f"two learners of one eduId: {got}")
 
     def revoked(self, intent: Intent, answer: Answer) -> bool:
         if not self._settles(f"revocation of {intent.badge_id}", answer, 200):
             return False
-        got = answer.json
+        if answer.json["status"] != "revoked":
+            self.wrong.append(f"revocation of {intent}: {answer}")
+        self._revoked(intent, answer.json)
+        return True
+
+    def _revoked(self, intent: Intent, got: dict[str, Any]) -> None:
         with self._lock:
             position = intent.revoked_at or got["position"]
-            if (got["id"], got["status"], got["position"]) != (intent.badge_id, "revoked", position):
-                self.wrong.append(f"revocation of {intent}: {answer}")
+            if (got["id"], got["position"]) != (intent.badge_id, position):
+                self.wrong.append(f"revocation of {intent}: {got}")
             intent.revoked_at = position
+
+    def settled_lines(self, batch: Batch, answer: Answer) -> bool:
+        """Judges the answer to a batch; true when it acknowledges, which is each of its lines."""
+        if not self._settles(f"a batch of {len(batch.intents)} lines", answer, 200):
+            return False
+        outcomes = [json.loads(line) for line in answer.body.splitlines()]
+        done = "revoked" if batch.revokes else "awarded"
+        if [each["line"] for each in outcomes] != list(range(1, len(batch.intents) + 1)):
+            self.wrong.append(f"{len(outcomes)} outcomes of {len(batch.intents)} lines")
+        for intent, outcome in zip(batch.intents, outcomes, strict=False):
+            if outcome["outcome"] not in (done, "known"):
+                self.wrong.append(f"{intent.body['reference']}: {outcome}")
+            elif batch.revokes:
+                self._revoked(intent, outcome)
+            else:
+                self._awarded(intent, outcome, created=outcome["outcome"] == done)
+        self.batches["sent again" if batch.sent > 1 else "at once"] += 1
         return True
 
     def looked_up(self, intent: Intent, least: int, must_be: str | None, answer: Answer) -> None:
@@ -239,6 +288,22 @@ def check_read_models(events: list[Event], auditor: Client) -> None:
     assert [(each["id"], each["position"]) for each in auditor.items("/v1/modules")] == [
         (event["subject"], event["position"]) for event in registered
     ]
+
+
+def check_rows(url: str) -> None:
+    """Each award has its private parts and its badge, each learner an alias: no transaction came in half."""
+    connection = connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM event WHERE type = 'badge.awarded'),"
+            " (SELECT count(*) FROM vault v JOIN event e USING (position) WHERE e.type = 'badge.awarded'),"
+            " (SELECT count(*) FROM vault), (SELECT count(*) FROM badge),"
+            " (SELECT count(DISTINCT learner_id) FROM vault), (SELECT count(*) FROM alias)"
+        )
+        awards, sealed, rows, badges, learners, aliases = cursor.fetchone() or (0,) * 6
+    connection.close()
+    assert awards == sealed == rows == badges
+    assert learners == aliases
 
 
 def check_private_parts(intents: Iterable[Intent], clients: dict[str, Client]) -> None:

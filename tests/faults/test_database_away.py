@@ -20,7 +20,7 @@ from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token
 from tests.faults.load import DEMO_AWARDS, Load
-from tests.faults.oracle import award_body
+from tests.faults.oracle import award_body, check_rows
 
 pytestmark = pytest.mark.slow
 BACK_SECONDS = 10
@@ -143,18 +143,28 @@ def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -
     load.stop()
     assert away.answers_again()
     load.check(random.Random(7))
-    connection = connect(away.url)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM event WHERE type = 'badge.awarded'),"
-            " (SELECT count(*) FROM vault v JOIN event e USING (position) WHERE e.type = 'badge.awarded'),"
-            " (SELECT count(*) FROM vault), (SELECT count(*) FROM badge),"
-            " (SELECT count(DISTINCT learner_id) FROM vault), (SELECT count(*) FROM alias)"
-        )
-        awards, sealed, rows, badges, learners, aliases = cursor.fetchone() or (0,) * 6
-    connection.close()
-    assert awards == sealed == rows == badges
-    assert learners == aliases
+    check_rows(away.url)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_bulk_goes_on_by_itself_when_postgresql_is_restarted(mode: str, away: Away) -> None:
+    load = Load(away.serving.address, away.url, seed=13, others=DEMO_AWARDS + 1, bulk=3)
+    load.start()
+    for _ in range(3):
+        load.more(500, seconds=30)
+        until(lambda: load.under_way, 10, "a batch under way")
+        away.server.stop(mode)
+        away.server.start()
+    load.more(1_000, seconds=30)
+    load.stop()
+    until(away.answers_again, BACK_SECONDS, "an answer")
+    events = load.check(random.Random(13))
+    check_rows(away.url)
+    print(
+        f"{mode}: {events} events, batches {dict(load.oracle.batches)}, unclear {dict(load.oracle.unclear)}"
+    )
+    assert load.oracle.batches["sent again"] > 0, "no batch met a restart"
+    assert "Traceback" not in away.serving.log.read_text()
 
 
 def test_sessions_that_are_thrown_out_end_in_503_never_in_500_and_the_read_models_go_on(

@@ -156,6 +156,13 @@ def test_the_figures_agree_with_a_recount_of_the_log(
             _agrees(url, log, group_by, _period(sorted(days), open_end), round(share * len(log)))
 
 
+def check_figures(url: str) -> None:
+    """The figures at the log's end, by each dimension, agree with a recount of it."""
+    log = whole_log(url)
+    for group_by in ([], *([name] for name in NAMES)):
+        _agrees(url, log, group_by, Period(None, None), len(log))
+
+
 def _agrees(
     url: str, log: Sequence[LoggedEvent], group_by: Sequence[str], period: Period, position: int
 ) -> None:

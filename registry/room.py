@@ -1,0 +1,97 @@
+"""Whether the disk has room for what is to be recorded.
+
+PostgreSQL refuses a row for which it has no room, and goes on; where it cannot lengthen its write-ahead
+log it ends, and cannot start again, and then nobody can read. So the last of the disk is left to it where
+its disk can be seen from here. Where it cannot, or a quota ends before the disk does, its refusals say it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from registry.postgres import UnavailableError, connect
+
+# Four files of the write-ahead log, more than the read models need to catch up.
+RESERVE = 64 * 1024 * 1024
+TRY_SECONDS = 1.0
+_TRIAL = (
+    "CREATE TEMPORARY TABLE trial ON COMMIT DROP AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
+)
+
+
+class NoRoomError(UnavailableError):
+    """The disk of the database is full: nothing is recorded, and the same may be recorded later."""
+
+
+class Room:
+    """What one process knows about the room that its database has."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._folder: Path | None = None
+        self._refused = False
+        self._tried = 0.0
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Raises `NoRoomError` where the last of the disk would be used."""
+        if self._is_short():
+            raise NoRoomError("the last of the disk is left to PostgreSQL")
+
+    def refused(self) -> None:
+        """PostgreSQL has refused an append for want of room."""
+        self._refused = True
+
+    def recorded(self) -> None:
+        self._refused = False
+
+    def is_there(self) -> bool:
+        """Whether an append would find room; tries it, when the last one was refused."""
+        if self._is_short():
+            return False
+        with self._lock:
+            if self._refused and time.monotonic() - self._tried > TRY_SECONDS:
+                self._refused = not self._finds_room()
+                self._tried = time.monotonic()
+            return not self._refused
+
+    def _is_short(self) -> bool:
+        if self._folder is None:
+            self._folder = _data_folder(self._url)
+        if self._folder is None:
+            return False
+        with suppress(OSError):
+            # The write-ahead log may be a link to another disk.
+            return min(_free(self._folder), _free(self._folder / "pg_wal")) < RESERVE
+        return False
+
+    def _finds_room(self) -> bool:
+        try:
+            with closing(connect(self._url, "registry_write")) as connection, connection.cursor() as cursor:
+                cursor.execute(_TRIAL)
+        except (psycopg2.Error, UnavailableError):
+            return False
+        return True
+
+
+def _free(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def _data_folder(url: str) -> Path | None:
+    """Where a PostgreSQL on this host keeps its data: it says so beside its socket, to its own user."""
+    stated = parse_dsn(url)
+    host, port = stated.get("host", ""), stated.get("port", "5432")
+    if not host.startswith("/"):
+        return None
+    with suppress(OSError, IndexError):
+        return Path(Path(host, f".s.PGSQL.{port}.lock").read_text().splitlines()[1])
+    return None
