@@ -10,6 +10,7 @@ from tests.end_to_end.processes import REGISTRY, Done, Workshop, environment, re
 from tests.hosted import (
     BY_EMAIL,
     BY_EPPN,
+    SITE,
     badge_class,
     expanded,
     expanded_class,
@@ -48,7 +49,7 @@ def test_a_registrar_imports_twice_then_what_was_revoked_and_two_bulk_files(
     assert (done.status, counts(done)) == (0, (0, 2, 0))
     mixed = folder(
         tmp_path / "mixed",
-        c=expanded("c", of=expanded_class("elsewhere")),
+        c=expanded("c", of=expanded_class("elsewhere", id=f"{SITE}/badges/elders")),
         its_class=badge_class(),
         r=revoked("a"),
         broken=b"{",
