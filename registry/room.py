@@ -21,6 +21,8 @@ from registry.postgres import UnavailableError, connect
 # Four files of the write-ahead log, more than the read models need to catch up.
 RESERVE = 64 * 1024 * 1024
 TRY_SECONDS = 1.0
+# What is recorded in this time is a fraction of the reserve.
+LOOK_SECONDS = 0.1
 _TRIAL = (
     "CREATE TEMPORARY TABLE trial ON COMMIT DROP AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
 )
@@ -36,13 +38,16 @@ class Room:
     def __init__(self, url: str) -> None:
         self._url = url
         self._folder: Path | None = None
-        self._refused = False
-        self._tried = 0.0
+        self._refused = self._short = False
+        self._tried = self._looked = 0.0
         self._lock = threading.Lock()
 
     def check(self) -> None:
         """Raises `NoRoomError` where the last of the disk would be used."""
-        if self._is_short():
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._short = self._is_short()
+            self._looked = time.monotonic()
+        if self._short:
             raise NoRoomError("the last of the disk is left to PostgreSQL")
 
     def refused(self) -> None:
