@@ -19,7 +19,6 @@ from registry.postgres import Cursor, Pool
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 POSITION = re.compile(r"\d{1,18}", re.ASCII)
-BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _resolve(pool: Pool, asked: str) -> AsOf:
 def _at_position(cursor: Cursor, position: int) -> AsOf:
     if position > last_position(cursor):
         raise InvalidInput(("/asOf", "lies beyond the end of the log"))
-    return AsOf(position, time_of(cursor, position) or BEGINNING)
+    return AsOf(position, time_of(cursor, position))
 
 
 def _at_time(cursor: Cursor, asked: str) -> AsOf:

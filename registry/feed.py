@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -109,6 +109,18 @@ def _logged(cursor: Cursor) -> list[LoggedEvent]:
     ]
 
 
+PAGE = 1_000
+
+
+def read_pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
+    """The log from a position through `until`, page by page, with flat memory."""
+    while after < until:
+        with pool.cursor() as cursor:
+            page = read_log(cursor, after, PAGE, until=until)
+        yield page
+        after = page[-1].position
+
+
 def last_position(cursor: Cursor) -> int:
     """The position of the last event, 0 in an empty log."""
     cursor.execute("SELECT coalesce(max(position), 0) FROM event")
@@ -116,11 +128,16 @@ def last_position(cursor: Cursor) -> int:
     return int(last)
 
 
-def time_of(cursor: Cursor, position: int) -> dt.datetime | None:
+BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""The time of position 0, before the first event."""
+
+
+def time_of(cursor: Cursor, position: int) -> dt.datetime:
     """When the event at a position was recorded."""
     cursor.execute("SELECT time FROM event WHERE position = %s", (position,))
-    found = cursor.fetchone()
-    return found[0] if found else None
+    time: dt.datetime
+    (time,) = cursor.fetchone() or (BEGINNING,)
+    return time
 
 
 APPEND_LOCK = 4201
@@ -134,8 +151,7 @@ def position_at(cursor: Cursor, time: dt.datetime) -> int:
     low, high = 0, last_position(cursor)
     while low < high:
         middle = (low + high + 1) // 2
-        recorded = time_of(cursor, middle)
-        if recorded is not None and recorded <= time:
+        if time_of(cursor, middle) <= time:
             low = middle
         else:
             high = middle - 1

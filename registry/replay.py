@@ -5,31 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
 from registry.domain.values import UUID, iso_time
 from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
-from registry.feed import LoggedEvent, last_position, position_at, read_log, read_streams, time_of
+from registry.feed import LoggedEvent, last_position, position_at, read_pages, read_streams, time_of
 from registry.postgres import Cursor, Pool
 
-PAGE = 1_000
 PROGRESS = 100_000
-BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class NotYetRecordedError(Exception):
     """What is asked about has not been recorded, so that the answer would change."""
-
-
-def pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
-    """The log from a position through `until`, page by page, with flat memory."""
-    while after < until:
-        with pool.cursor() as cursor:
-            page = read_log(cursor, after, PAGE, until=until)
-        yield page
-        after = page[-1].position
 
 
 def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
@@ -43,7 +31,7 @@ def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
 
 def print_log(pool: Pool, after: int, until: int) -> None:
     """The events, one a line, as `/v1/events` shows them; progress goes to standard error."""
-    for page in pages(pool, after, until):
+    for page in read_pages(pool, after, until):
         sys.stdout.buffer.write(b"".join(event.line() for event in page))
         _say_progress(page, until)
     sys.stdout.buffer.flush()
@@ -52,7 +40,7 @@ def print_log(pool: Pool, after: int, until: int) -> None:
 def print_summary(pool: Pool, after: int, until: int) -> None:
     """How many events of each type, and where the log stands."""
     counts: Counter[str] = Counter()
-    for page in pages(pool, after, until):
+    for page in read_pages(pool, after, until):
         counts.update(event.type for event in page)
         _say_progress(page, until)
     for kind, count in sorted(counts.items()):
@@ -102,7 +90,7 @@ def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:
         return position_at(cursor, at), at
     if (last := last_position(cursor)) < at:
         raise NotYetRecordedError(f"--as-of lies beyond the end of the log, which is {last}")
-    return at, time_of(cursor, at) or BEGINNING
+    return at, time_of(cursor, at)
 
 
 def _say_progress(page: list[LoggedEvent], until: int) -> None:

@@ -15,12 +15,10 @@ from api.routes import answers, answers_lines
 from api.waiting import held_by
 from registry.domain.errors import InvalidInput
 from registry.events import FACTS
-from registry.feed import LoggedEvent, last_position, read_log
-from registry.postgres import Pool
+from registry.feed import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
-PAGE = 1_000
 # With a type set, one request looks at so many positions at the most: no filter scans the whole log.
 WINDOW = 100_000
 TYPES = sorted({fact.TYPE for fact in FACTS.values()})
@@ -55,21 +53,12 @@ def list_events(
             raise InvalidInput(("/after", f"lies beyond the end of the log, which is {last}"))
         if kind is None and subject is None:
             complete = min(last, after + limit)
-            return _stream(_pages(pool, after, complete), complete)
+            return _stream(read_pages(pool, after, complete), complete)
         window = last if subject is not None else min(last, after + WINDOW)
         kinds = [kind] if kind is not None else []
         found = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
     complete = found[-1].position if len(found) == limit else window
     return _stream(iter([found]), complete)
-
-
-def _pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
-    """The log from a position through `until`, page by page, with flat memory."""
-    while after < until:
-        with pool.cursor() as database:
-            page = read_log(database, after, PAGE, until=until)
-        yield page
-        after = page[-1].position
 
 
 def _stream(found: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
