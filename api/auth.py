@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
@@ -24,17 +22,17 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
-def allow(*roles: Role) -> Callable[[Request], Awaitable[Principal]]:
+class Allow:
     """A dependency: the principal, when its role is one of these."""
 
-    async def check(request: Request) -> Principal:
+    def __init__(self, *roles: Role) -> None:
+        self.roles = roles
+
+    async def __call__(self, request: Request) -> Principal:
         principal = await authenticate(request)
-        if principal.role not in roles:
+        if principal.role not in self.roles:
             raise Forbidden
         return principal
-
-    check.roles = roles  # type: ignore[attr-defined]
-    return check
 
 
 def brin(principal: Principal) -> str:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
+from api.auth import Allow
 from api.routes import BODIES
 
 _REF = "#/components/schemas/{model}"
@@ -78,10 +79,11 @@ def _mend(operation: dict[str, Any], route: APIRoute) -> None:
 
 def roles_of(route: APIRoute) -> frozenset[str]:
     """The roles for which a route is: none for a public one."""
-    found: set[str] = set(getattr(getattr(route.endpoint, "may", None), "roles", ()))
+    found: set[str] = set()
     waiting = list(route.dependant.dependencies)
     while waiting:
         dependant = waiting.pop()
-        found.update(getattr(dependant.call, "roles", ()))
+        if isinstance(dependant.call, Allow):
+            found.update(dependant.call.roles)
         waiting += dependant.dependencies
     return frozenset(found)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from api.answers import BadgeWritten, answered
-from api.auth import allow, brin, origin
+from api.auth import Allow, brin, origin
 from api.bodies import Body, body
 from api.commands.awarding import Awarding
 from api.commands.common import Institution, registry_of
@@ -146,12 +146,17 @@ def _answer(outcome: BadgeOutcome) -> Response:
     return answered(written, 201 if outcome.created else 200)
 
 
+may_award = Allow("institution")
+read_award = body(AwardBody)
+
+
 @router.post(
     "/badges",
     operation_id="awardBadge",
     summary="Award a badge",
     responses=answers(400, 401, 403, 409, 413, 415, ok=BadgeWritten, created=BadgeWritten),
     openapi_extra=takes(AwardBody),
+    dependencies=[Depends(may_award)],
 )
 async def award_badge(request: Request) -> Response:
     """A direct route (`api.direct`): it finds its principal and its body itself."""
@@ -159,10 +164,6 @@ async def award_badge(request: Request) -> Response:
     stated = await read_award(request)
     awarding: Awarding = request.app.state.awarding
     return _answer(await awarding.award(stated.command(brin(principal), origin(principal))))
-
-
-may_award = award_badge.may = allow("institution")  # type: ignore[attr-defined]
-read_award = body(AwardBody)
 
 
 @router.post(

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import allow
+from api.auth import Allow
 from registry.application import Registry
 from registry.tokens import Principal
 
-Registrar = Annotated[Principal, Depends(allow("registrar"))]
-Institution = Annotated[Principal, Depends(allow("institution"))]
+Registrar = Annotated[Principal, Depends(Allow("registrar"))]
+Institution = Annotated[Principal, Depends(Allow("institution"))]
 
 
 def registry_of(request: Request) -> Registry:

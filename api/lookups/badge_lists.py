@@ -15,7 +15,7 @@ from api.answers import (
     answered,
 )
 from api.as_of import AsOf, AsOfParameter
-from api.auth import allow, authenticate
+from api.auth import Allow, authenticate
 from api.cursors import Cursor, Limit
 from api.fields import Day
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, now, pool_of, vault_of
@@ -35,7 +35,7 @@ from registry.tokens import Principal
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
-InstitutionOrAuditor = Annotated[Principal, Depends(allow("institution", "auditor"))]
+InstitutionOrAuditor = Annotated[Principal, Depends(Allow("institution", "auditor"))]
 ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
 AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
@@ -50,7 +50,7 @@ AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="Th
 )
 def get_me(
     request: Request,
-    principal: Annotated[Principal, Depends(allow("learner"))],
+    principal: Annotated[Principal, Depends(Allow("learner"))],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:

@@ -22,7 +22,7 @@ from api.answers import (
     answered,
 )
 from api.as_of import AsOf, AsOfParameter
-from api.auth import allow, authenticate
+from api.auth import Allow, authenticate
 from api.lookups.catalogue import content_of
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
 from api.problems import NotFound, NotReady
@@ -100,7 +100,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
     operation_id="getBadgeHistory",
     summary="A badge's events, in order, as they were recorded",
     responses=answers(400, 401, 403, 404, ok=History),
-    dependencies=[Depends(allow("auditor")), Depends(held_by())],
+    dependencies=[Depends(Allow("auditor")), Depends(held_by())],
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
     with pool_of(request).cursor() as database:

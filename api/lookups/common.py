@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import allow
+from api.auth import Allow
 from api.problems import Forbidden
 from projections import read_model
 from projections.read_model import Asker
@@ -18,7 +18,7 @@ from registry.tokens import Principal
 from registry.vault import Vault
 
 LARGEST_POSITION = 2**63 - 1
-Reader = Annotated[Principal, Depends(allow("institution", "learner", "auditor"))]
+Reader = Annotated[Principal, Depends(Allow("institution", "learner", "auditor"))]
 
 
 def pool_of(request: Request) -> Pool:

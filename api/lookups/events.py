@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.answers import RecordedEvent
-from api.auth import allow
+from api.auth import Allow
 from api.lookups.common import LARGEST_POSITION, pool_of
 from api.routes import answers, answers_lines
 from api.waiting import held_by
@@ -35,7 +35,7 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
     ),
     responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
-    dependencies=[Depends(allow("auditor")), Depends(held_by())],
+    dependencies=[Depends(Allow("auditor")), Depends(held_by())],
 )
 def list_events(
     request: Request,

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.answers import Codebook, CodebookEntry, Statistics, answered
-from api.auth import allow
+from api.auth import Allow
 from api.fields import Day
 from api.lookups.common import pool_of
 from api.routes import answers
@@ -24,7 +24,7 @@ from projections.read_model import position as position_of
 from projections.statistics import DIMENSIONS, Figures, Period
 from registry.domain.errors import InvalidInput
 
-router = APIRouter(tags=["statistics"], dependencies=[Depends(allow("statistician"))])
+router = APIRouter(tags=["statistics"], dependencies=[Depends(Allow("statistician"))])
 
 LAST_DAY = dt.date(9998, 12, 31)
 MOST_DIMENSIONS = 3
