@@ -177,10 +177,14 @@ def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[L
         except Exception as error:
             if is_lost(cursor.connection, error):
                 raise
-            # A database error's text can hold a row's values; its class cannot.
-            reason = type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
-            raise PoisonError(logged.position, logged.type, reason) from error
+            raise PoisonError(logged.position, logged.type, reason_of(error)) from error
     return after
+
+
+def reason_of(error: Exception) -> str:
+    """What is said of an event that cannot be applied."""
+    # A database error's text can hold a row's values; its class cannot.
+    return type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
 
 
 def _take_lock(cursor: Cursor, name: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import psycopg2.errors
 
-from consumers.projector import decoded
+from consumers.projector import decoded, reason_of
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, relations
 from registry.feed import LOG, LoggedEvent, read_log
 from registry.positions import position_of
@@ -126,11 +126,8 @@ def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent]) -> int
         cursor.execute("ROLLBACK")
         if len(page) > 1:
             return max(_apply(cursor, model, [event]) for event in page)
-        # The text of a database's error may hold a row's values.
-        reason = type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
-        raise RebuildError(
-            f"event {page[0].position} ({page[0].type}) cannot be applied: {reason}"
-        ) from error
+        at, kind = page[0].position, page[0].type
+        raise RebuildError(f"event {at} ({kind}) cannot be applied: {reason_of(error)}") from error
     cursor.execute("COMMIT")
     return page[-1].position
 
