@@ -131,8 +131,14 @@ class OtherPostgres:
         self._limit("unlimited")
 
     def _limit(self, size: str) -> None:
-        for pid in (self.pid, *children(self.pid)):
-            self._as_its_user("prlimit", f"--fsize={size}:", "--pid", str(pid))
+        server = self.pid
+        # What the server starts from here on has its limit; a child may end before it is given one.
+        self._as_its_user("prlimit", f"--fsize={size}:", "--pid", str(server))
+        for pid in children(server):
+            try:
+                self._as_its_user("prlimit", f"--fsize={size}:", "--pid", str(pid))
+            except AssertionError:
+                assert pid not in children(server), f"process {pid} of PostgreSQL has no limit"
 
     def begin_wal_file(self) -> None:
         """The write-ahead log goes on in a new file, which is as long as it will ever be."""
@@ -155,12 +161,16 @@ class OtherPostgres:
 
     def freeze(self) -> None:
         """It stands still: connections stay open, and nothing answers."""
-        for pid in (self.pid, *children(self.pid)):
-            os.kill(pid, signal.SIGSTOP)
+        server = self.pid
+        os.kill(server, signal.SIGSTOP)
+        for pid in children(server):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         for pid in (*children(self.pid), self.pid):
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def end(self) -> None:
         end_server(self._cluster)
