@@ -28,11 +28,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _READ_MODELS = """
-SELECT m.name, p.position, m.stopped_at, m.stopped_because, e.time
-FROM read_model m
-JOIN read_model_position p ON p.name = m.name AND p.source = 'log'
+SELECT p.name, p.position, s.stopped_at, s.stopped_because, e.time
+FROM (SELECT name, min(position) AS position FROM read_model_position GROUP BY name) p
+JOIN read_model m USING (name)
+LEFT JOIN LATERAL (
+    SELECT stopped_at, stopped_because FROM read_model_position
+    WHERE name = p.name AND stopped_at IS NOT NULL ORDER BY stopped_at LIMIT 1
+) s ON true
 LEFT JOIN event e ON e.position = p.position + 1
-ORDER BY m.name
+ORDER BY p.name
 """
 
 

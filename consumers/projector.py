@@ -1,9 +1,9 @@
-"""The projector: carries events from a feed into one read model, batch by batch.
+"""The projector: carries events from a feed into one read model, page by page.
 
-A batch's rows and the position behind it are one transaction, moved by compare-and-set, so that each
-event has its effect once, whoever is killed. One projector per read model works, by a session's advisory
-lock; others stand by. An event that cannot be applied stops the read model at it, and is never skipped:
-the reason goes to the database (for health and metrics) and to the log.
+A page's rows and the positions behind it are one transaction, moved by compare-and-set, so that each
+event has its effect once, whoever is killed and however many projectors are at work. An event that
+cannot be applied stops the read model at it, and is never skipped unless an operator says so
+(`registry skip`): the reason goes to the database, for health and metrics, and to the log.
 """
 
 from __future__ import annotations
@@ -13,39 +13,77 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Protocol
 
 import psycopg2
 
-from projections.read_model import ReadModel, active_version, position
+from consumers.interventions import last_intervention, skipped
+from projections.read_model import ReadModel, active_version
 from registry.events import FACTS, Event
-from registry.feed import LOG, LoggedEvent
-from registry.positions import OvertakenError, advance
-from registry.postgres import Connection, Cursor, connect, is_lost
+from registry.feed import Bell, LoggedEvent, Page, StoreFeed
+from registry.positions import OvertakenError, advance, positions_of, source_of
+from registry.postgres import Connection, Cursor, Pool, connect, is_lost
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0
 INTERVAL_SECONDS = 0.02
 POISON_SECONDS = 60.0
 """After so long a stopped read model tries its event again: the cause may have been mended."""
+ALIVE_SECONDS = 2.0
+FROZEN_SECONDS = 10
+"""PostgreSQL ends the session of a projector that has not been heard of for so long: others take over."""
 _LOCK_SPACE = 4203
 
 log = logging.getLogger("registry.projector")
 
 
 class Feed(Protocol):
-    """The log in order, wherever it comes from."""
+    """Events in order, wherever they come from."""
 
-    def read(self, after: int, limit: int) -> list[LoggedEvent]: ...
-    def wait(self) -> None: ...
+    def read(self, limit: int) -> Page | None:
+        """The next ones; None when for a moment there were none. Raises `GapError`."""
+
+    def close(self) -> None: ...
 
 
-class PoisonError(Exception):
+class Source(Protocol):
+    """Where read models get their events."""
+
+    def alone(self, model: ReadModel) -> bool:
+        """Whether one projector of a read model works at a time, and others stand by."""
+
+    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
+        """A feed from where the read model is; `cursor` is the projector's own."""
+
+
+class StoreSource:
+    """The event store: the log itself, and one projector a read model."""
+
+    def __init__(self, pool: Pool, bell: Bell | None = None) -> None:
+        self._pool, self._bell = pool, bell
+
+    def alone(self, model: ReadModel) -> bool:
+        return True
+
+    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
+        return StoreFeed(self._pool, positions_of(cursor, model.name), self._bell)
+
+
+class StoppedError(Exception):
+    """The read model cannot go on on a partition: at which position, and why."""
+
+    def __init__(self, partition: int, at: int, reason: str) -> None:
+        super().__init__(f"{reason} (at {at})")
+        self.partition, self.at, self.reason = partition, at, reason
+
+
+class PoisonError(StoppedError):
     """An event that the read model cannot apply."""
 
-    def __init__(self, at: int, kind: str, reason: str) -> None:
-        super().__init__(f"event {at} ({kind}): {reason}")
-        self.at, self.reason = at, f"{kind}: {reason}"
+
+class GapError(StoppedError):
+    """The feed does not go on where the read model is: events between are missing."""
 
 
 class ReplacedError(Exception):
@@ -55,8 +93,8 @@ class ReplacedError(Exception):
 class Projector:
     """Keeps one read model up to date until it is stopped."""
 
-    def __init__(self, url: str, model: ReadModel, feed: Feed) -> None:
-        self._url, self._model, self._feed = url, model, feed
+    def __init__(self, url: str, model: ReadModel, source: Source) -> None:
+        self._url, self._model, self._source = url, model, source
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"projector-{model.name}", daemon=True)
 
@@ -73,11 +111,17 @@ class Projector:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        """Works when it holds the lock; begins again after anything that passes."""
+        """Works when it may; begins again after anything that passes."""
         while not self._leaving.is_set():
             try:
                 # Rows and position are one transaction: one that a crash takes back is applied again.
-                connection = connect(self._url, "registry_project", synchronous_commit="off")
+                connection = connect(
+                    self._url,
+                    "registry_project",
+                    synchronous_commit="off",
+                    idle_session_timeout=FROZEN_SECONDS * 1000,
+                    idle_in_transaction_session_timeout=FROZEN_SECONDS * 1000,
+                )
                 try:
                     self._work(connection)
                 finally:
@@ -91,52 +135,68 @@ class Projector:
 
     def _work(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
-            if not _take_lock(cursor, self._model.name):
+            if self._source.alone(self._model) and not _take_lock(cursor, self._model.name):
                 return
-            at = position(cursor, self._model.name)
-            stopped = _is_stopped(cursor, self._model.name)
-            while not self._leaving.is_set():
-                began = time.monotonic()
-                page = self._feed.read(at, BATCH)
-                if not page:
-                    self._feed.wait()
-                    continue
-                try:
-                    at = apply_page(cursor, self._model, at, page)
-                except PoisonError as poison:
-                    log.error("%s stops: %s", self._model.name, poison)  # noqa: TRY400 - a trace can hold a row
-                    _say_stopped(cursor, self._model.name, poison.at, poison.reason)
-                    self._leaving.wait(POISON_SECONDS)
-                    return
-                if stopped:
-                    _say_stopped(cursor, self._model.name, None, None)
-                    stopped = False
+            passed_over = skipped(cursor, self._model.name)
+            with closing(self._source.feed(self._model, cursor)) as feed:
+                stop = self._follow(cursor, feed, passed_over)
+            if stop is not None:
+                log.error("%s stops: %s", self._model.name, stop)
+                _say_stopped(cursor, self._model.name, stop)
+                self._stand_still(cursor)
+
+    def _follow(self, cursor: Cursor, feed: Feed, passed_over: frozenset[int]) -> StoppedError | None:
+        """Until it is told to leave, or answers what stopped it."""
+        heard = time.monotonic()
+        while not self._leaving.is_set():
+            began = time.monotonic()
+            try:
+                page = feed.read(BATCH)
+                if page is not None:
+                    apply_page(cursor, self._model, page, passed_over)
+            except StoppedError as stop:
+                return stop
+            if page is not None:
+                heard = time.monotonic()
                 # After a first event at once, what comes in quick succession makes batches.
-                self._leaving.wait(began + INTERVAL_SECONDS - time.monotonic())
+                self._leaving.wait(began + INTERVAL_SECONDS - heard)
+            elif began > heard + ALIVE_SECONDS:
+                cursor.execute("SELECT")
+                heard = began
+        return None
+
+    def _stand_still(self, cursor: Cursor) -> None:
+        """Until the event is to be tried again: after a time, or when an operator says so."""
+        said, until = last_intervention(cursor, self._model.name), time.monotonic() + POISON_SECONDS
+        while not self._leaving.wait(STAND_BY_SECONDS) and time.monotonic() < until:
+            if last_intervention(cursor, self._model.name) != said:
+                return
 
 
-def apply_page(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
+def apply_page(
+    cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int] = frozenset()
+) -> None:
     """Applies a page in one transaction; a poison event leaves those before it applied.
 
-    Answers the new position; raises `PoisonError` when the read model stands before such an event.
+    `passed_over` are the positions that an operator told the read model to skip. Raises `PoisonError`
+    when the read model stands before an event that it cannot apply.
     """
     try:
-        return _apply(cursor, model, after, page)
+        _apply(cursor, model, page, passed_over)
     except (OvertakenError, ReplacedError):
         raise
     except Exception as error:
         if is_lost(cursor.connection, error):
             raise
-        return _apply_singly(cursor, model, after, page)
+        _apply_singly(cursor, model, page, passed_over)
 
 
-def _apply(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
-    events = decoded(model, page)
-    last = page[-1].position
+def _apply(cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
+    events = decoded(model, page.events, passed_over)
     cursor.execute("BEGIN")
     try:
-        # The position first: who was overtaken finds out before it changes a row.
-        advance(cursor, model.name, LOG, after, last)
+        # The positions first: who was overtaken finds out before it changes a row.
+        advance(cursor, model.name, page.at, page.to)
         _check_version(cursor, model)
         if events:
             model.apply(cursor, events)
@@ -145,7 +205,6 @@ def _apply(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEv
         if not cursor.connection.closed:
             cursor.execute("ROLLBACK")
         raise
-    return last
 
 
 def _check_version(cursor: Cursor, model: ReadModel) -> None:
@@ -154,9 +213,11 @@ def _check_version(cursor: Cursor, model: ReadModel) -> None:
         raise ReplacedError(f"{model.name} has version {active} now, and this release has {model.version}")
 
 
-def decoded(model: ReadModel, page: Sequence[LoggedEvent]) -> list[Event]:
+def decoded(
+    model: ReadModel, page: Sequence[LoggedEvent], passed_over: frozenset[int] = frozenset()
+) -> list[Event]:
     """The events of a page that the read model takes."""
-    return [logged.event() for logged in page if _takes(model, logged)]
+    return [logged.event() for logged in page if _takes(model, logged) and logged.position not in passed_over]
 
 
 def _takes(model: ReadModel, logged: LoggedEvent) -> bool:
@@ -167,18 +228,19 @@ def _takes(model: ReadModel, logged: LoggedEvent) -> bool:
     return logged.topic not in FACTS or logged.type.startswith(model.takes)
 
 
-def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:
+def _apply_singly(cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
     """Finds the event that cannot be applied, one transaction an event."""
-    for logged in page:
+    for single in page.singly():
         try:
-            after = _apply(cursor, model, after, [logged])
+            _apply(cursor, model, single, passed_over)
         except (OvertakenError, ReplacedError):
             raise
         except Exception as error:
             if is_lost(cursor.connection, error):
                 raise
-            raise PoisonError(logged.position, logged.type, reason_of(error)) from error
-    return after
+            (logged,) = single.events
+            partition = logged.partition(page.partitions)
+            raise PoisonError(partition, logged.position, f"{logged.type}: {reason_of(error)}") from error
 
 
 def reason_of(error: Exception) -> str:
@@ -195,13 +257,9 @@ def _take_lock(cursor: Cursor, name: str) -> bool:
     return bool(taken)
 
 
-def _say_stopped(cursor: Cursor, name: str, at: int | None, because: str | None) -> None:
+def _say_stopped(cursor: Cursor, name: str, stop: StoppedError) -> None:
     cursor.execute(
-        "UPDATE read_model SET stopped_at = %s, stopped_because = %s WHERE name = %s", (at, because, name)
+        "UPDATE read_model_position SET stopped_at = %s, stopped_because = %s"
+        " WHERE name = %s AND source = %s",
+        (stop.at, stop.reason, name, source_of(stop.partition)),
     )
-
-
-def _is_stopped(cursor: Cursor, name: str) -> bool:
-    cursor.execute("SELECT stopped_at IS NOT NULL FROM read_model WHERE name = %s", (name,))
-    (stopped,) = cursor.fetchone() or (False,)
-    return bool(stopped)

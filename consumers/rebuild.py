@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import psycopg2.errors
 
+from consumers.interventions import skipped
 from consumers.projector import decoded, reason_of
-from projections.read_model import KINDS, ReadModel, create_relations, move_relations, relations
-from registry.feed import LOG, LoggedEvent, read_log
-from registry.positions import position_of
+from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
+from registry.feed import LoggedEvent, read_log
+from registry.positions import positions_of
 from registry.postgres import Connection, Cursor, connect, is_lost
 from registry.room import Room
 
@@ -103,11 +104,11 @@ def _build(url: str, model: ReadModel, schema: str, say: Say) -> int:
     builder = connect(url, "registry_project", search_path=f"{schema},public", synchronous_commit="off")
     try:
         with builder.cursor() as cursor:
-            built = 0
-            while built < (goal := position_of(cursor, model.name, LOG) or 0):
+            built, passed_over = 0, skipped(cursor, model.name)
+            while built < (goal := position(cursor, model.name)):
                 room.check()
                 before, page = built, read_log(cursor, built, PAGE, until=goal)
-                built = _apply(cursor, model, page)
+                built = _apply(cursor, model, page, passed_over)
                 if built // PROGRESS > before // PROGRESS:
                     say(f"{model.name}: {built:,} of {goal:,} events")
             return built
@@ -115,17 +116,17 @@ def _build(url: str, model: ReadModel, schema: str, say: Say) -> int:
         builder.close()
 
 
-def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent]) -> int:
+def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent], passed_over: frozenset[int]) -> int:
     """Applies a page in one transaction; answers its last position."""
     cursor.execute("BEGIN")
     try:
-        model.apply(cursor, decoded(model, page))
+        model.apply(cursor, decoded(model, page, passed_over))
     except Exception as error:
         if is_lost(cursor.connection, error):
             raise
         cursor.execute("ROLLBACK")
         if len(page) > 1:
-            return max(_apply(cursor, model, [event]) for event in page)
+            return max(_apply(cursor, model, [event], passed_over) for event in page)
         at, kind = page[0].position, page[0].type
         raise RebuildError(f"event {at} ({kind}) cannot be applied: {reason_of(error)}") from error
     cursor.execute("COMMIT")
@@ -136,15 +137,14 @@ def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say
     with owner.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
-            # The projector waits here, so that both stand still at one position.
-            cursor.execute(
-                "SELECT position FROM read_model_position WHERE name = %s AND source = %s FOR UPDATE",
-                (model.name, LOG),
-            )
-            (goal,) = cursor.fetchone() or (0,)
+            # The projectors wait here, so that both stand still at the same positions.
+            at = positions_of(cursor, model.name, lock=True)
+            goal = max(at.values())
+            later = read_log(cursor, built, goal - built)
             cursor.execute(f"SET LOCAL search_path = {schema}, public")
             # What came since it was built, as one batch: a read model takes one in a transaction.
-            model.apply(cursor, decoded(model, read_log(cursor, built, goal - built)))
+            held = [each for each in later if each.position <= at[each.partition(len(at))]]
+            model.apply(cursor, decoded(model, held, skipped(cursor, model.name)))
             if compare:
                 _compare(cursor, model, schema, say)
             _change_places_in_time(cursor, model, schema, say)
@@ -153,7 +153,7 @@ def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say
                 cursor.execute("ROLLBACK")
             raise
         cursor.execute("COMMIT")
-        return int(goal)
+        return min(at.values())
 
 
 def _change_places_in_time(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from registry.events import Event
-from registry.feed import LOG
-from registry.positions import advance, position_of
+from registry.positions import positions_of, set_positions
 from registry.postgres import Connection, Cursor, Pool
 
 
@@ -48,7 +47,7 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
                     "INSERT INTO read_model (name, version, relations) VALUES (%s, %s, %s)",
                     (model.name, model.version, relations),
                 )
-                advance(cursor, model.name, LOG, None, 0)
+                set_positions(cursor, model.name, dict.fromkeys(range(partitions(cursor)), 0))
                 made.append(model.name)
             cursor.execute("COMMIT")
     return made
@@ -117,8 +116,15 @@ def active_version(cursor: Cursor, name: str) -> int | None:
 
 
 def position(cursor: Cursor, name: str) -> int:
-    """How far the read model has come in the log."""
-    return position_of(cursor, name, LOG) or 0
+    """How far the read model has come in the log: it holds every event through this one."""
+    return min(positions_of(cursor, name).values(), default=0)
+
+
+def partitions(cursor: Cursor) -> int:
+    """Into how many partitions the log is divided."""
+    cursor.execute("SELECT partitions FROM stream")
+    found = cursor.fetchone()
+    return found[0] if found else 1
 
 
 Asker = str

@@ -10,7 +10,7 @@ import threading
 import time
 
 from api.app import create_app, read_models, utc_now
-from consumers.projector import Projector
+from consumers.projector import Projector, StoreSource
 from consumers.rebuild import RebuildError, rebuild
 from projections.read_model import NotRebuiltError, check_versions, install, outdated
 from registry import demo, import_command, migrate, replay, serve, setup, tokens
@@ -18,7 +18,7 @@ from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.values import BRIN, UUID, day_in_amsterdam
 from registry.embedded import EmbeddedPostgresError
-from registry.feed import StoreFeed, last_position
+from registry.feed import last_position
 from registry.keys import KeyFileError, Keys
 from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
 from registry.settings import Settings, SettingsError
@@ -93,7 +93,7 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
     with setup.database(settings) as url:
         _opened(url, settings)
         pool = Pool(url, "registry_project", 4)
-        projectors = [Projector(url, model, StoreFeed(pool)) for model in read_models()]
+        projectors = [Projector(url, model, StoreSource(pool)) for model in read_models()]
         told = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: told.set())

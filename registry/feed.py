@@ -1,10 +1,12 @@
-"""The store's feed: the log in order, from any position."""
+"""The log in order, from any position, and the store as a feed of it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -14,9 +16,6 @@ from registry.postgres import Cursor, Pool
 
 SOURCE = "/v1/events"
 """CloudEvents `source` of every event: it depends on no host and no setting."""
-LOG = "log"
-"""Under this name a read model keeps its position in the store's feed."""
-
 _COLUMNS = "position, subject, version, type, schema_version, time, data"
 
 
@@ -43,6 +42,23 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     def topic(self) -> str:
         return f"{self.type}/{self.schema_version}"
 
+    @property
+    def key(self) -> str:
+        """What keeps its order when the log is divided: the learner of a badge, the subject of the rest."""
+        if not self.type.startswith("badge."):
+            return self.subject
+        try:
+            return _learner_of.decode(self.data).learner_id
+        except msgspec.DecodeError:
+            return self.subject  # each read model says of such an event that it cannot be applied
+
+    def partition(self, count: int) -> int:
+        """The partition of this event where the log is divided into `count`: CRC-32 of the key, for ever.
+
+        librdkafka calls it `consistent`; golden vectors hold it in tests/contracts.
+        """
+        return zlib.crc32(self.key.encode()) % count if count > 1 else 0
+
     def event(self) -> Event:
         """The decoded event; raises `UnknownEventError` for one that this release does not know."""
         fact = decode(self.topic, self.data)
@@ -64,6 +80,37 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         """The transparency log's entry (leaf index `position - 1`)."""
         head = (self.id, self.type, self.subject, iso_time(self.time), self.dataschema, str(self.position))
         return "".join(f"{each}\n" for each in head).encode() + self.data
+
+
+class _Learner(msgspec.Struct, rename="camel"):
+    learner_id: str
+
+
+_learner_of = msgspec.json.Decoder(_Learner)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events in order, and how they move a read model: from positions, by partition, to others.
+
+    `whole`: it holds the log without gaps, so that all partitions move together.
+    """
+
+    events: Sequence[LoggedEvent]
+    at: Mapping[int, int]
+    to: Mapping[int, int]
+    partitions: int
+    whole: bool
+
+    def singly(self) -> Iterator[Page]:
+        """The same, an event at a time."""
+        at = dict(self.at)
+        for event in self.events:
+            moved = at if self.whole else [event.partition(self.partitions)]
+            to = {each: max(at[each], event.position) for each in moved}
+            yield Page([event], {each: at[each] for each in moved}, to, self.partitions, self.whole)
+            at.update(to)
+        yield Page([], at, self.to, self.partitions, self.whole)
 
 
 def read_streams(cursor: Cursor, subjects: Sequence[str], until: int) -> list[LoggedEvent]:
@@ -178,17 +225,38 @@ class Bell:
 
 
 class StoreFeed:
-    """The log itself as a feed: one source, positions without gaps."""
+    """The log itself as a feed of every partition.
 
-    def __init__(self, pool: Pool, bell: Bell | None = None, poll_seconds: float = 0.075) -> None:
+    A read model that another feed has brought further on some partitions than on others is levelled: of
+    those partitions it is given only what it does not hold.
+    """
+
+    def __init__(
+        self, pool: Pool, at: Mapping[int, int], bell: Bell | None = None, poll_seconds: float = 0.075
+    ) -> None:
         self._pool, self._bell, self._poll_seconds = pool, bell or Bell(), poll_seconds
-        self._seen = 0
+        self._at, self._seen = dict(at), 0
 
-    def read(self, after: int, limit: int) -> list[LoggedEvent]:
-        """The next events after a position, none when there are none."""
+    def read(self, limit: int) -> Page | None:
+        """The next events; None when for a moment there were none."""
         with self._pool.cursor() as cursor:
-            return read_log(cursor, after, limit)
+            logged = read_log(cursor, min(self._at.values()), limit)
+        if not logged:
+            self._seen = self._bell.wait(self._seen, self._poll_seconds)
+            return None
+        page = page_of(logged, self._at)
+        self._at = dict(page.to)
+        return page
 
-    def wait(self) -> None:
-        """Returns when there may be something new: rung, or at the latest after the poll interval."""
-        self._seen = self._bell.wait(self._seen, self._poll_seconds)
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def page_of(logged: Sequence[LoggedEvent], at: Mapping[int, int]) -> Page:
+    """What some events of the log, without gaps, are to a read model at these positions."""
+    if len(set(at.values())) > 1:
+        logged, last = [each for each in logged if each.position > at[each.partition(len(at))]], logged[-1]
+    else:
+        last = logged[-1]
+    to = {partition: max(position, last.position) for partition, position in at.items()}
+    return Page(logged, at, to, len(at), whole=True)

@@ -1,6 +1,13 @@
-"""How far a read model has come: its position in the log, kept in the transaction of its rows."""
+"""How far a read model has come: its position on each partition, kept in the transaction of its rows.
+
+The log has one partition, or as many as the topic that carries it: `registry.stream`. A read model at
+position N on a partition holds every event of that partition through N; the log through N where all
+its partitions have come so far.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from eventsourcing.persistence import IntegrityError, Tracking, TrackingRecorder
 
@@ -11,32 +18,47 @@ class OvertakenError(IntegrityError):
     """Another projector has moved this read model; nothing of this batch was applied."""
 
 
-def advance(cursor: Cursor, name: str, source: str, after: int | None, position: int) -> None:
-    """Moves the position by compare-and-set, in the caller's transaction.
+def source_of(partition: int) -> str:
+    """The name under which the position on a partition is kept: `log`, as when there was but one, `log/1`."""
+    return f"log/{partition}" if partition else "log"
 
-    `source` is the feed's partition (the log itself is `log`). Raises `OvertakenError` when the position
-    is not `after` any more (None: not there yet).
+
+def positions_of(cursor: Cursor, name: str, *, lock: bool = False) -> dict[int, int]:
+    """The position on each partition; empty for a read model that is not there.
+
+    `lock` holds whoever moves them until the caller's transaction ends.
     """
-    if after is None:
-        cursor.execute(
-            "INSERT INTO read_model_position (name, source, position) VALUES (%s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
-            (name, source, position),
-        )
-    else:
-        cursor.execute(
-            "UPDATE read_model_position SET position = %s WHERE name = %s AND source = %s AND position = %s",
-            (position, name, source, after),
-        )
-    if cursor.rowcount != 1:
-        raise OvertakenError(f"{name} is no longer at position {after}")
+    cursor.execute(
+        "SELECT source, position FROM read_model_position WHERE name = %s ORDER BY source"
+        + (" FOR UPDATE" if lock else ""),
+        (name,),
+    )
+    return {int(source.partition("/")[2] or 0): position for source, position in cursor.fetchall()}
 
 
-def position_of(cursor: Cursor, name: str, source: str) -> int | None:
-    """The last position applied, None before the first."""
-    cursor.execute("SELECT position FROM read_model_position WHERE name = %s AND source = %s", (name, source))
-    found = cursor.fetchone()
-    return found[0] if found else None
+def set_positions(cursor: Cursor, name: str, positions: Mapping[int, int]) -> None:
+    """Puts these in the place of all that are there."""
+    cursor.execute("DELETE FROM read_model_position WHERE name = %s", (name,))
+    for partition, position in positions.items():
+        cursor.execute(
+            "INSERT INTO read_model_position (name, source, position) VALUES (%s, %s, %s)",
+            (name, source_of(partition), position),
+        )
+
+
+def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, int]) -> None:
+    """Moves positions by compare-and-set, in the caller's transaction; what stopped them is over.
+
+    Raises `OvertakenError` when one of them is no longer what `at` says.
+    """
+    cursor.execute(
+        "UPDATE read_model_position p SET position = m.new, stopped_at = NULL, stopped_because = NULL"
+        " FROM unnest(%s, %s, %s) AS m (source, old, new)"
+        " WHERE p.name = %s AND p.source = m.source AND p.position = m.old",
+        ([source_of(each) for each in to], [at[each] for each in to], list(to.values()), name),
+    )
+    if cursor.rowcount != len(to):
+        raise OvertakenError(f"{name} is no longer at {dict(at)}")
 
 
 class PositionRecorder(TrackingRecorder):
@@ -46,12 +68,21 @@ class PositionRecorder(TrackingRecorder):
         self._pool, self._name = pool, name
 
     def insert_tracking(self, tracking: Tracking) -> None:
-        with self._pool.transaction() as cursor:
-            before = position_of(cursor, self._name, tracking.application_name)
-            if before is not None and before >= tracking.notification_id:
-                raise OvertakenError(f"{self._name} is at position {before} already")
-            advance(cursor, self._name, tracking.application_name, before, tracking.notification_id)
+        with self._pool.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO read_model_position AS p (name, source, position) VALUES (%s, %s, %s)"
+                " ON CONFLICT (name, source) DO UPDATE SET position = excluded.position"
+                " WHERE p.position < excluded.position",
+                (self._name, tracking.application_name, tracking.notification_id),
+            )
+            if cursor.rowcount != 1:
+                raise OvertakenError(f"{self._name} has passed position {tracking.notification_id}")
 
     def max_tracking_id(self, application_name: str) -> int | None:
         with self._pool.cursor() as cursor:
-            return position_of(cursor, self._name, application_name)
+            cursor.execute(
+                "SELECT position FROM read_model_position WHERE name = %s AND source = %s",
+                (self._name, application_name),
+            )
+            found = cursor.fetchone()
+            return found[0] if found else None

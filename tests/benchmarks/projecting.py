@@ -22,6 +22,7 @@ from api.app import read_models
 from consumers.projector import BATCH, apply_page
 from projections.read_model import position
 from registry.feed import StoreFeed
+from registry.positions import positions_of
 from registry.postgres import Pool, connect
 from registry.store import EventRecorder
 from tests import support
@@ -59,10 +60,10 @@ def _ours(server: Server, log: str) -> float:
         began = time.perf_counter()
         with connection.cursor() as cursor:
             for model in read_models():
-                feed, at = StoreFeed(pool), position(cursor, model.name)
-                while page := feed.read(at, BATCH):
-                    at = apply_page(cursor, model, at, page)
-                assert at == last, "a read model did not come to the end"
+                feed = StoreFeed(pool, positions_of(cursor, model.name))
+                while page := feed.read(BATCH):
+                    apply_page(cursor, model, page)
+                assert position(cursor, model.name) == last, "a read model did not come to the end"
         return last / (time.perf_counter() - began)
     finally:
         connection.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from consumers.projector import Projector
+from consumers.projector import Projector, StoreSource
 from projections.read_model import ReadModel
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
@@ -16,7 +16,6 @@ from registry.domain.badge import Badge
 from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.events import Event
-from registry.feed import StoreFeed
 from registry.postgres import Pool
 from tests.postgres.log import query, until, whole_log
 
@@ -90,12 +89,15 @@ def _state(stream: list[Event]) -> tuple[Any, ...]:
 
 
 def positions(url: str) -> dict[str, int]:
-    return dict(query(url, "SELECT name, position FROM read_model_position"))
+    return dict(query(url, "SELECT name, min(position) FROM read_model_position GROUP BY name"))
 
 
 def stopped(url: str) -> dict[str, tuple[int, str]]:
     """The read models that an event has stopped: at which position, and why."""
-    rows = query(url, "SELECT name, stopped_at, stopped_because FROM read_model WHERE stopped_at IS NOT NULL")
+    rows = query(
+        url,
+        "SELECT name, stopped_at, stopped_because FROM read_model_position WHERE stopped_at IS NOT NULL",
+    )
     return {name: (at, because) for name, at, because in rows}
 
 
@@ -103,7 +105,7 @@ def stopped(url: str) -> dict[str, tuple[int, str]]:
 def projectors(url: str, models: Sequence[ReadModel]) -> Iterator[list[Projector]]:
     """Each in a thread of its own, until the block ends."""
     pool = Pool(url, "registry_project", 4)
-    started = [Projector(url, model, StoreFeed(pool)) for model in models]
+    started = [Projector(url, model, StoreSource(pool)) for model in models]
     for projector in started:
         projector.start()
     try:

@@ -17,7 +17,7 @@ from projections.read_model import position
 from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.events import Event
-from registry.feed import read_log
+from registry.feed import page_of, read_log
 from registry.positions import OvertakenError
 from registry.postgres import Cursor
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
@@ -26,6 +26,7 @@ from tests.postgres.projecting import folded, held, positions, projectors, settl
 from tests.support import KEYS
 
 BADGES = Badges()
+START = {0: 0}
 MODULE = KEYS.made_id("module", "27UM", REFERENCE)
 
 
@@ -94,8 +95,8 @@ def test_pages_of_any_size_give_the_rows_that_the_log_gives(
     for model in read_models():
         at, turn = position(cursor, model.name), 0
         while at < last:
-            at = apply_page(cursor, model, at, read_log(cursor, at, pages[turn % len(pages)]))
-            turn += 1
+            apply_page(cursor, model, page_of(read_log(cursor, at, pages[turn % len(pages)]), {0: at}))
+            at, turn = position(cursor, model.name), turn + 1
     assert held(url) == folded(url)
 
 
@@ -116,11 +117,12 @@ def test_a_kill_between_rows_and_position_leaves_both_as_they_were(
     award(registry, "27UM", "1", "a")
     log = whole_log(url)
     with pytest.raises(psycopg2.OperationalError):
-        apply_page(cursor, Killed(url), 0, log)
+        apply_page(cursor, Killed(url), page_of(log, START))
     assert query(url, "SELECT FROM badge") == []
     assert positions(url)["badges"] == 0
     with connection(url, "registry_project") as opened, opened.cursor() as again:
-        assert apply_page(again, BADGES, 0, log) == len(log)
+        apply_page(again, BADGES, page_of(log, START))
+    assert positions(url)["badges"] == len(log)
     assert len(query(url, "SELECT FROM badge")) == 1
 
 
@@ -130,12 +132,12 @@ def test_a_second_projector_that_was_overtaken_changes_nothing(
     badge = award(registry, "27UM", "1", "a")
     first = whole_log(url)
     registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
-    apply_page(cursor, BADGES, 0, whole_log(url))
+    apply_page(cursor, BADGES, page_of(whole_log(url), START))
     rows = query(url, "SELECT * FROM badge")
     with connection(url, "registry_project") as opened, opened.cursor() as second:
         for after, page in ((0, first), (0, whole_log(url)), (len(first), whole_log(url)[len(first) :])):
             with pytest.raises(OvertakenError):
-                apply_page(second, BADGES, after, page)
+                apply_page(second, BADGES, page_of(page, {0: after}))
     assert query(url, "SELECT * FROM badge") == rows
     assert positions(url)["badges"] == len(whole_log(url))
 
@@ -145,9 +147,9 @@ def test_of_two_projectors_at_the_same_page_one_wins(url: str, registry: Registr
         award(registry, "27UM", str(number), "a")
     log = whole_log(url)
 
-    def work() -> int:
+    def work() -> None:
         with connection(url, "registry_project") as opened, opened.cursor() as mine:
-            return apply_page(mine, BADGES, 0, log)
+            apply_page(mine, BADGES, page_of(log, START))
 
     tried = [later(work) for _ in range(4)]
     errors = [each.exception(20) for each in tried]

@@ -31,9 +31,9 @@ INSERT = (
 
 
 @pytest.fixture
-def feed(url: str) -> Iterator[StoreFeed]:
+def reading(url: str) -> Iterator[Pool]:
     pool = Pool(url, "registry_project", 2)
-    yield StoreFeed(pool)
+    yield pool
     pool.close()
 
 
@@ -48,8 +48,8 @@ def writers(url: str) -> Iterator[list[Writer]]:
 class Reader:
     """Follows the log from where it is, and never looks back."""
 
-    def __init__(self, feed: StoreFeed) -> None:
-        self._feed = feed
+    def __init__(self, reading: Pool) -> None:
+        self._feed = StoreFeed(reading, {0: 0})
         self._done = threading.Event()
         self.seen: list[LoggedEvent] = []
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -60,7 +60,8 @@ class Reader:
             self._read()
 
     def _read(self) -> None:
-        self.seen += self._feed.read(self.seen[-1].position if self.seen else 0, 7)
+        if page := self._feed.read(7):
+            self.seen += page.events
 
     def stop(self, last: int) -> list[LoggedEvent]:
         """All that it has seen, when it has come to the last position."""
@@ -77,10 +78,10 @@ def open_append(cursor: Cursor, subject: str) -> None:
 
 @pytest.mark.parametrize("size", [1, COPY_FROM_ROWS])
 def test_no_later_event_is_seen_before_an_append_in_the_middle_is_committed(
-    url: str, feed: StoreFeed, writers: list[Writer], size: int
+    url: str, reading: Pool, writers: list[Writer], size: int
 ) -> None:
     writers[0].append(unit())
-    reader = Reader(feed)
+    reader = Reader(reading)
     with holding_the_lock(url) as cursor:
         open_append(cursor, "in the middle")
         others = [later(partial(writer.append, unit(size))) for writer in writers]
@@ -95,9 +96,9 @@ def test_no_later_event_is_seen_before_an_append_in_the_middle_is_committed(
 
 
 def test_an_append_rolled_back_leaves_its_position_to_the_next(
-    url: str, feed: StoreFeed, writers: list[Writer]
+    url: str, reading: Pool, writers: list[Writer]
 ) -> None:
-    reader = Reader(feed)
+    reader = Reader(reading)
     with holding_the_lock(url) as cursor:
         open_append(cursor, "rolled back")
         other = later(lambda: writers[0].append(unit()))
@@ -108,9 +109,9 @@ def test_an_append_rolled_back_leaves_its_position_to_the_next(
 
 
 def test_a_reader_sees_each_event_once_and_in_order_while_transactions_stay_open(
-    url: str, feed: StoreFeed, writers: list[Writer]
+    url: str, reading: Pool, writers: list[Writer]
 ) -> None:
-    readers = [Reader(feed) for _ in range(2)]
+    readers = [Reader(reading) for _ in range(2)]
     done = threading.Event()
 
     def write(writer: Writer, size: int) -> int:
@@ -138,9 +139,8 @@ def test_a_reader_sees_each_event_once_and_in_order_while_transactions_stay_open
 
 def test_who_waits_for_new_events_is_woken_by_the_bell(url: str) -> None:
     pool, bell = Pool(url, "registry_project", 1), Bell()
-    feed = StoreFeed(pool, bell, poll_seconds=60)
-    waiting = later(feed.wait)
+    feed = StoreFeed(pool, {0: 0}, bell, poll_seconds=60)
+    waiting = later(partial(feed.read, 1))
     bell.ring()
-    waiting.result(5)
-    feed.read(0, 1)
+    assert waiting.result(5) is None
     pool.close()

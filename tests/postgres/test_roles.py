@@ -81,7 +81,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         )
     },
     "registry_project": {
-        "event": {"SELECT"},
+        **{table: {"SELECT"} for table in ("event", "stream", "intervention")},
         "read_model": {"SELECT", "UPDATE"},
         "read_model_position": {"SELECT", "INSERT", "UPDATE", "DELETE"},
         **{table: {"SELECT", "INSERT", "UPDATE", "DELETE"} for table in CATALOGUE},

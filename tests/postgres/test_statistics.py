@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from consumers.projector import apply_page
 from projections import statistics
-from projections.read_model import position as position_of
 from projections.statistics import Figures, Period, Statistics
 from registry.application import Registry
 from registry.domain.badge import Award
@@ -30,6 +29,7 @@ from registry.events import (
     StudyLoad,
 )
 from registry.feed import LoggedEvent, StoreFeed
+from registry.positions import positions_of
 from registry.postgres import Pool
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
 from tests.postgres.log import connection, fresh, whole_log
@@ -187,9 +187,9 @@ def _project(url: str, size: int) -> None:
     """Brings the read model up to date, in batches of this size."""
     pool, model = Pool(url, "registry_project", 1), Statistics()
     with connection(url, "registry_project") as opened, opened.cursor() as cursor:
-        at = position_of(cursor, model.name)
-        while page := StoreFeed(pool).read(at, size):
-            at = apply_page(cursor, model, at, page)
+        feed = StoreFeed(pool, positions_of(cursor, model.name))
+        while page := feed.read(size):
+            apply_page(cursor, model, page)
     pool.close()
 
 
