@@ -31,7 +31,8 @@ from api.lookups import events as event_lookups
 from api.lookups import statistics as statistics_lookups
 from api.openapi import describe, routes
 from api.waiting import Positions
-from consumers.projector import Projector, StoreSource
+from consumers.feeds import StoreSource
+from consumers.projector import Projector
 from projections.badges import Badges
 from projections.catalogue import Catalogue
 from projections.read_model import ReadModel
@@ -108,14 +109,19 @@ class Parts:
         self.feeding.close()
 
 
-def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now) -> FastAPI:
-    """The whole service on the database at `url`; it works from its lifespan's start to its end."""
+def create_app(
+    url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
+) -> FastAPI:
+    """The whole service on the database at `url`; it works from its lifespan's start to its end.
+
+    `projecting`: it keeps the read models up to date itself, from the event store.
+    """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
     reading = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
-    projectors = [Projector(url, model, source) for model in read_models()]
+    projectors = [Projector(url, model, source) for model in read_models() if projecting]
     awarding = Awarding(registry)
     parts = Parts(registry, awarding, reading, feeding, projectors)
 

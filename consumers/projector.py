@@ -14,16 +14,16 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Protocol
 
 import psycopg2
 
+from consumers.feeds import Feed, PoisonError, Source, StoppedError, WaitError
 from consumers.interventions import last_intervention, skipped
 from projections.read_model import ReadModel, active_version
 from registry.events import FACTS, Event
-from registry.feed import Bell, LoggedEvent, Page, StoreFeed
-from registry.positions import OvertakenError, advance, positions_of, source_of
-from registry.postgres import Connection, Cursor, Pool, connect, is_lost
+from registry.feed import LoggedEvent, Page
+from registry.positions import OvertakenError, advance, source_of
+from registry.postgres import Connection, Cursor, connect, is_lost
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0
@@ -36,54 +36,6 @@ FROZEN_SECONDS = 10
 _LOCK_SPACE = 4203
 
 log = logging.getLogger("registry.projector")
-
-
-class Feed(Protocol):
-    """Events in order, wherever they come from."""
-
-    def read(self, limit: int) -> Page | None:
-        """The next ones; None when for a moment there were none. Raises `GapError`."""
-
-    def close(self) -> None: ...
-
-
-class Source(Protocol):
-    """Where read models get their events."""
-
-    def alone(self, model: ReadModel) -> bool:
-        """Whether one projector of a read model works at a time, and others stand by."""
-
-    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
-        """A feed from where the read model is; `cursor` is the projector's own."""
-
-
-class StoreSource:
-    """The event store: the log itself, and one projector a read model."""
-
-    def __init__(self, pool: Pool, bell: Bell | None = None) -> None:
-        self._pool, self._bell = pool, bell
-
-    def alone(self, model: ReadModel) -> bool:
-        return True
-
-    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
-        return StoreFeed(self._pool, positions_of(cursor, model.name), self._bell)
-
-
-class StoppedError(Exception):
-    """The read model cannot go on on a partition: at which position, and why."""
-
-    def __init__(self, partition: int, at: int, reason: str) -> None:
-        super().__init__(f"{reason} (at {at})")
-        self.partition, self.at, self.reason = partition, at, reason
-
-
-class PoisonError(StoppedError):
-    """An event that the read model cannot apply."""
-
-
-class GapError(StoppedError):
-    """The feed does not go on where the read model is: events between are missing."""
 
 
 class ReplacedError(Exception):
@@ -126,7 +78,7 @@ class Projector:
                     self._work(connection)
                 finally:
                     connection.close()
-            except (OvertakenError, ReplacedError) as error:
+            except (OvertakenError, ReplacedError, WaitError) as error:
                 log.warning("%s", error)
             except Exception as error:
                 # Whatever it was, it begins again: a read model never stays behind unsaid.

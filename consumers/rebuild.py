@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg2.errors
 
 from consumers.interventions import skipped
-from consumers.projector import decoded, reason_of
+from consumers.projector import apply_page, decoded, reason_of
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
-from registry.feed import LoggedEvent, read_log
-from registry.positions import positions_of
-from registry.postgres import Connection, Cursor, connect, is_lost
+from registry.feed import LoggedEvent, StoreFeed, read_log
+from registry.positions import OvertakenError, positions_of
+from registry.postgres import Connection, Cursor, Pool, connect, is_lost
 from registry.room import Room
 
 PAGE = 10_000
@@ -67,6 +67,21 @@ def rebuild(url: str, model: ReadModel, say: Say, *, although_it_differs: bool =
     seconds = time.monotonic() - began
     say(f"{model.name}: version {model.version} answers, from position {at} on; it took {seconds:.1f} s")
     return at
+
+
+def level(url: str, model: ReadModel) -> None:
+    """Brings a read model to one position on all partitions, by the log itself; others may be at work."""
+    pool, connection = Pool(url, "registry_project", 1), connect(url, "registry_project")
+    try:
+        with connection.cursor() as cursor:
+            while len(set((at := positions_of(cursor, model.name)).values())) > 1:
+                page = StoreFeed(pool, at).read(PAGE)
+                with suppress(OvertakenError):
+                    if page is not None:
+                        apply_page(cursor, model, page, skipped(cursor, model.name))
+    finally:
+        connection.close()
+        pool.close()
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 import psycopg2
 
 from api.app import read_models
-from registry import commands, import_command, tokens
-from registry.commands import UsageError
+from registry import commands, import_command, stream_commands, tokens
+from registry.command_line import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
+MOST_PARTITIONS = 256
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
@@ -36,13 +37,14 @@ def main(words: Sequence[str] | None = None) -> int:
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
         )
         logging.getLogger("fastapi").setLevel(logging.ERROR)
+        logging.getLogger("kafka").setLevel(logging.WARNING)  # below that it tells of records
         for name in unknown_settings():
             log.warning("nothing reads the setting %s", name)
         run: Run = arguments.run
         return run(settings, arguments)
     except UsageError as error:
         parser.error(str(error))
-    except commands.FAILURES as error:
+    except FAILURES as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -76,12 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
     add("migrate", commands.migrate_, "Bring the database to this release; make the secrets of an empty one.")
     add("demo-data", commands.demo_data, "Record the pilot's data, once.")
-    add("consume", commands.consume, "Keep the read models up to date, apart from serving.")
-    rebuild_ = add(
-        "rebuild", commands.rebuild_, "Build a read model anew beside the one that answers, and swap."
-    )
-    rebuild_.add_argument("name", metavar="NAME", choices=[model.name for model in read_models()])
-    rebuild_.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
+    _add_stream(add)
     replay_ = add("replay", commands.replay_, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
@@ -91,6 +88,34 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(words)
     _add_token(words)
     return parser
+
+
+def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
+    names = [model.name for model in read_models()]
+    add("relay", stream_commands.relay, "Carry the log to Kafka; of several relays one works.")
+    topics = add("topics", stream_commands.topics, "Make the topics that are not there, and check them.")
+    topics.add_argument("--partitions", type=_partitions, metavar="N", help="1 unless named, or as recorded")
+    topics.add_argument("--repartition", action="store_true", help="delete the topics and make them anew")
+    add("consume", stream_commands.consume, "Keep the read models up to date, apart from serving.")
+    rebuild = add(
+        "rebuild", stream_commands.rebuild_, "Build a read model anew beside the one that answers, and swap."
+    )
+    rebuild.add_argument("name", metavar="NAME", choices=names)
+    rebuild.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
+    retry = add("retry", stream_commands.retry, "Have a read model try the event again that stopped it.")
+    skip = add(
+        "skip", stream_commands.skip, "Have a read model pass over the event that stopped it, for ever."
+    )
+    for command in (retry, skip):
+        command.add_argument("name", metavar="NAME", choices=names)
+        command.add_argument("--because", required=True, metavar="TEXT", help="recorded; names no person")
+    skip.add_argument("position", type=_position, metavar="POSITION", help="where it has stopped")
+
+
+def _partitions(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_PARTITIONS):
+        raise argparse.ArgumentTypeError(f"is no number from 1 to {MOST_PARTITIONS}")
+    return int(text)
 
 
 def _add_import(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import signal
 import sys
-import threading
 import time
 
 from api.app import create_app, read_models, utc_now
-from consumers.projector import Projector, StoreSource
-from consumers.rebuild import RebuildError, rebuild
-from projections.read_model import NotRebuiltError, check_versions, install, outdated
+from consumers.rebuild import rebuild
+from projections.read_model import install, outdated
 from registry import demo, import_command, migrate, replay, serve, setup, tokens
 from registry.application import Registry
-from registry.domain.errors import Refusal
+from registry.command_line import UsageError, opened, say
 from registry.domain.values import BRIN, UUID, day_in_amsterdam
-from registry.embedded import EmbeddedPostgresError
 from registry.feed import last_position
-from registry.keys import KeyFileError, Keys
-from registry.postgres import Pool, PrivilegedRoleError, UnavailableError, check_roles
-from registry.settings import Settings, SettingsError
-
-FAILURES = (
-    SettingsError,
-    KeyFileError,
-    EmbeddedPostgresError,
-    migrate.SchemaTooNewError,
-    migrate.WrongEncodingError,
-    setup.NotMigratedError,
-    NotRebuiltError,
-    RebuildError,
-    PrivilegedRoleError,
-    UnavailableError,
-    Refusal,
-    replay.NotYetRecordedError,
-)
-"""What a command ends with in a sentence, and status 1."""
-BATCH_SECONDS = 1.0
-"""So long `consume` waits for each batch under way when it is told to stop."""
-
-
-class UsageError(Exception):
-    """The words of the command do not fit together."""
+from registry.keys import Keys
+from registry.postgres import Pool
+from registry.settings import Settings
 
 
 def migrate_(settings: Settings, _: argparse.Namespace) -> int:
@@ -57,71 +31,27 @@ def migrate_(settings: Settings, _: argparse.Namespace) -> int:
             print(f"read model: {each}")
         old = outdated(connection, read_models())
         for model in old:
-            rebuild(url, model, _say)
+            rebuild(url, model, say)
     if not done and not made and not old:
         print("nothing to migrate")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _opened(url: str, settings: Settings) -> Keys:
-    """The secrets of a database that is ready for this release."""
-    with setup.owner(url) as connection:
-        setup.check_migrated(connection)
-        check_versions(connection, read_models())
-        keys = setup.open_keys(connection, settings)
-    check_roles(url)
-    return keys
 
 
 def serve_(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in settings.shown():
         print(line, file=sys.stderr)
     with setup.database(settings) as url:
-        keys = _opened(url, settings)
+        keys = opened(url, settings)
 
         def lines(address: str) -> list[str]:
             return _curl_lines(url, keys, address) if arguments.demo else []
 
-        return serve.serve(settings, create_app(url, keys), lines)
-
-
-def consume(settings: Settings, _: argparse.Namespace) -> int:
-    with setup.database(settings) as url:
-        _opened(url, settings)
-        pool = Pool(url, "registry_project", 4)
-        projectors = [Projector(url, model, StoreSource(pool)) for model in read_models()]
-        told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told.set())
-        for projector in projectors:
-            projector.start()
-        print(f"following the log: {', '.join(model.name for model in read_models())}", flush=True)
-        told.wait()
-        serve.end_in_time()
-        for projector in projectors:
-            projector.leave()
-        for projector in projectors:
-            projector.stop(BATCH_SECONDS)
-        pool.close()
-    return 0
-
-
-def rebuild_(settings: Settings, arguments: argparse.Namespace) -> int:
-    (model,) = (model for model in read_models() if model.name == arguments.name)
-    with setup.database(settings) as url:
-        with setup.owner(url) as connection:
-            setup.check_migrated(connection)
-        rebuild(url, model, _say, although_it_differs=arguments.force)
-    return 0
+        return serve.serve(settings, create_app(url, keys, projecting=settings.kafka is None), lines)
 
 
 def demo_data(settings: Settings, _: argparse.Namespace) -> int:
     with setup.database(settings) as url:
-        registry = Registry(url, _opened(url, settings), utc_now)
+        registry = Registry(url, opened(url, settings), utc_now)
         try:
             last = demo.load(registry)
         finally:
@@ -136,7 +66,7 @@ def import_edubadges(settings: Settings, arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from None
     with setup.database(settings) as url:
-        registry = Registry(url, _opened(url, settings), utc_now)
+        registry = Registry(url, opened(url, settings), utc_now)
         try:
             return import_command.run(registry, arguments)
         finally:

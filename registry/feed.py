@@ -53,11 +53,8 @@ class LoggedEvent(msgspec.Struct, frozen=True):
             return self.subject  # each read model says of such an event that it cannot be applied
 
     def partition(self, count: int) -> int:
-        """The partition of this event where the log is divided into `count`: CRC-32 of the key, for ever.
-
-        librdkafka calls it `consistent`; golden vectors hold it in tests/contracts.
-        """
-        return zlib.crc32(self.key.encode()) % count if count > 1 else 0
+        """The partition of this event where the log is divided into `count`."""
+        return partition_of(self.key, count) if count > 1 else 0
 
     def event(self) -> Event:
         """The decoded event; raises `UnknownEventError` for one that this release does not know."""
@@ -80,6 +77,11 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         """The transparency log's entry (leaf index `position - 1`)."""
         head = (self.id, self.type, self.subject, iso_time(self.time), self.dataschema, str(self.position))
         return "".join(f"{each}\n" for each in head).encode() + self.data
+
+
+def partition_of(key: str, count: int) -> int:
+    """The partition of a key: CRC-32 modulo their number, for ever; librdkafka calls it `consistent`."""
+    return zlib.crc32(key.encode()) % count
 
 
 class _Learner(msgspec.Struct, rename="camel"):

@@ -9,10 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from registry import kafka_settings
+from registry.kafka_settings import KafkaSettings, read_kafka_settings
+
 PREFIX = "REGISTRY_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
-NAMES = ("DATABASE_URL", "DATA_DIR", "HOST", "PORT", "BASE_URL", "KEY_FILE", "LOG_LEVEL")
+NAMES = (
+    "DATABASE_URL",
+    "DATA_DIR",
+    "HOST",
+    "PORT",
+    "BASE_URL",
+    "KEY_FILE",
+    "LOG_LEVEL",
+    *kafka_settings.NAMES,
+)
 
 
 class SettingsError(Exception):
@@ -21,7 +33,11 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a process runs with. `database_url` is None for the embedded PostgreSQL under `data_dir`."""
+    """What a process runs with.
+
+    `database_url` is None for the embedded PostgreSQL under `data_dir`; `kafka` is None where the read
+    models follow the event store.
+    """
 
     data_dir: Path
     key_file: Path
@@ -30,6 +46,7 @@ class Settings:
     port: int = 8000
     base_url: str = "http://127.0.0.1:8000"
     log_level: str = "INFO"
+    kafka: KafkaSettings | None = None
 
     def shown(self) -> list[str]:
         """`NAME=value` lines for the log, without passwords."""
@@ -41,6 +58,7 @@ class Settings:
             "BASE_URL": self.base_url,
             "KEY_FILE": str(self.key_file),
             "LOG_LEVEL": self.log_level,
+            **(self.kafka.shown() if self.kafka else {}),
         }
         return [f"{PREFIX}{name}={value}" for name, value in values.items()]
 
@@ -61,13 +79,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
         wrong.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+    kafka = read_kafka_settings(given, wrong)
     if wrong:
         raise SettingsError("; ".join(f"{PREFIX}{each}" for each in wrong))
     data_dir = Path(given.get("DATA_DIR", "var")).expanduser().absolute()
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
     )
-    return Settings(data_dir, key_file, url, host, port, base_url, level)
+    return Settings(data_dir, key_file, url, host, port, base_url, level, kafka)
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -11,8 +11,10 @@ FROM read_model m WHERE m.name = p.name AND m.stopped_at IS NOT NULL;
 CREATE TABLE stream (
     topic text PRIMARY KEY,
     partitions integer NOT NULL CHECK (partitions > 0),
+    relayed bigint NOT NULL DEFAULT 0,
     made_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN stream.relayed IS 'for metrics alone: the topic itself says how far it is';
 
 -- What an operator told a read model that had stopped at an event to do. Never deleted.
 CREATE TABLE intervention (
@@ -24,4 +26,6 @@ CREATE TABLE intervention (
     time timestamptz NOT NULL DEFAULT now()
 );
 
-GRANT SELECT ON stream, intervention TO registry_project;
+GRANT SELECT, UPDATE (relayed) ON stream TO registry_project;
+GRANT SELECT ON intervention TO registry_project;
+GRANT SELECT ON stream TO registry_read;

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from consumers.projector import Projector, StoreSource
+from consumers.feeds import StoreSource
+from consumers.projector import Projector
 from projections.read_model import ReadModel
 from registry.domain import badge as badges
 from registry.domain import institution as institutions

@@ -1,0 +1,103 @@
+"""How to reach Kafka: part of the settings, and what the client library is given of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+NAMES = (
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SECURITY_CA_FILE",
+    "KAFKA_SECURITY_CERTIFICATE_FILE",
+    "KAFKA_SECURITY_KEY_FILE",
+    "KAFKA_SECURITY_MECHANISM",
+    "KAFKA_SECURITY_USERNAME",
+    "KAFKA_SECURITY_PASSWORD",
+)
+BOOTSTRAP_MS = 5_000
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """The brokers, and how they know us. The files are PEM; the mechanism is SASL's."""
+
+    bootstrap_servers: str
+    protocol: str = "PLAINTEXT"
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    mechanism: str | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def client(self) -> dict[str, Any]:
+        """The arguments that every client of kafka-python takes."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers.split(","),
+            "bootstrap_timeout_ms": BOOTSTRAP_MS,
+            "client_id": "registry",
+            "reconnect_backoff_max_ms": 1_000,
+            "security_protocol": self.protocol,
+            "ssl_cafile": self.ca_file,
+            "ssl_certfile": self.certificate_file,
+            "ssl_keyfile": self.key_file,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+        }
+
+    def shown(self) -> dict[str, str]:
+        """What the log shows of it, by the setting's name."""
+        values = dict(zip(NAMES, vars(self).values(), strict=True))
+        return {
+            name: "***" if name.endswith("PASSWORD") else value for name, value in values.items() if value
+        }
+
+
+def read_kafka_settings(given: Mapping[str, str], wrong: list[str]) -> KafkaSettings | None:
+    """None without bootstrap servers; puts into `wrong` what cannot work."""
+    values = [given.get(name) for name in NAMES]
+    if values[0] is None:
+        if any(values):
+            wrong.append("KAFKA_SECURITY_* is set, but KAFKA_BOOTSTRAP_SERVERS is not")
+        return None
+    found = KafkaSettings(values[0], (values[1] or "PLAINTEXT").upper(), *values[2:])
+    for server in found.bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            wrong.append("KAFKA_BOOTSTRAP_SERVERS is no list of host:port, with commas between")
+            break
+    if found.protocol not in PROTOCOLS:
+        wrong.append(f"KAFKA_SECURITY_PROTOCOL is none of {', '.join(PROTOCOLS)}")
+    wrong += _wrong_sasl(found) + _wrong_files(found)
+    return found
+
+
+def _wrong_sasl(found: KafkaSettings) -> list[str]:
+    given = (found.mechanism, found.username, found.password)
+    if not found.protocol.startswith("SASL"):
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD go with SASL_SSL"] if any(given) else []
+    if not all(given):
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD are needed for SASL"]
+    if found.mechanism not in MECHANISMS:
+        return [f"KAFKA_SECURITY_MECHANISM is none of {', '.join(MECHANISMS)}"]
+    return []
+
+
+def _wrong_files(found: KafkaSettings) -> list[str]:
+    files = {"CA": found.ca_file, "CERTIFICATE": found.certificate_file, "KEY": found.key_file}
+    wrong = []
+    if any(files.values()) and not found.protocol.endswith("SSL"):
+        wrong.append("KAFKA_SECURITY_CA_FILE, _CERTIFICATE_FILE and _KEY_FILE go with SSL or SASL_SSL")
+    if (found.certificate_file is None) != (found.key_file is None):
+        wrong.append("KAFKA_SECURITY_CERTIFICATE_FILE and KAFKA_SECURITY_KEY_FILE go together")
+    return wrong + [
+        f"KAFKA_SECURITY_{name}_FILE cannot be read"
+        for name, file in files.items()
+        if file and not Path(file).is_file()
+    ]

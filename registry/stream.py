@@ -1,0 +1,84 @@
+"""The log as a topic of Kafka: names, keys and headers, which are a contract with every reader.
+
+CloudEvents 1.0 in binary mode: a record's value is the event's `data`, byte for byte as stored, and its
+attributes are headers. Beside them `ce_position`, the place in the log, and `ce_previous`, the position
+of the event before it on that partition (0 for the first): a reader who misses an event finds out.
+
+Each transaction of the relay ends with a progress marker on every partition: a record without a value
+that says how far the log has come. What it carries is for the relay that comes after.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from registry.domain.values import iso_time
+from registry.feed import SOURCE, LoggedEvent
+
+EVENTS = "registry.events.v1"
+STATUSES = "registry.badge-status.v1"
+PROGRESS = "registry.progress"
+
+Headers = list[tuple[str, bytes]]
+_VERSION = ("ce_specversion", b"1.0")
+_JSON = ("content-type", b"application/json")
+_SOURCE = ("ce_source", SOURCE.encode())
+
+
+def event_headers(event: LoggedEvent, previous: int) -> Headers:
+    """`previous`: the position of the event before this one on its partition, 0 for none."""
+    return [
+        _VERSION,
+        _JSON,
+        ("ce_id", event.id.encode()),
+        _SOURCE,
+        ("ce_type", event.type.encode()),
+        ("ce_subject", event.subject.encode()),
+        ("ce_time", iso_time(event.time).encode()),
+        ("ce_dataschema", event.dataschema.encode()),
+        ("ce_position", b"%d" % event.position),
+        ("ce_previous", b"%d" % previous),
+    ]
+
+
+def progress_headers(last: LoggedEvent, previous: int) -> Headers:
+    """Of a marker: all events through `last` are on the topic, and the last one here is `previous`."""
+    return [
+        _VERSION,
+        ("ce_id", b"progress/%d" % last.position),
+        _SOURCE,
+        ("ce_type", PROGRESS.encode()),
+        ("ce_time", iso_time(last.time).encode()),
+        ("ce_position", b"%d" % last.position),
+        ("ce_previous", b"%d" % previous),
+        ("ce_last", last.id.encode()),
+    ]
+
+
+def status_headers(position: int) -> Headers:
+    """Of a badge's status after the event at `position`."""
+    return [_JSON, ("ce_position", b"%d" % position)]
+
+
+def read_event(headers: dict[str, bytes], value: bytes) -> LoggedEvent:
+    """The event of a record; raises `ValueError` or `KeyError` for a record that holds none."""
+    return LoggedEvent(
+        position=int(headers["ce_position"]),
+        subject=headers["ce_subject"].decode(),
+        version=int(headers["ce_id"].rpartition(b"/")[2]),
+        type=headers["ce_type"].decode(),
+        schema_version=int(headers["ce_dataschema"].rpartition(b":")[2]),
+        time=dt.datetime.fromisoformat(headers["ce_time"].decode()),
+        data=value,
+    )
+
+
+def milliseconds(time: dt.datetime) -> int:
+    """A record's timestamp: never less than that of the record before it, as times in the log."""
+    return int(time.timestamp() * 1000)
+
+
+def described(positions: Sequence[int]) -> str:
+    """Positions by partition, for a refusal."""
+    return ", ".join(f"partition {number} at {position}" for number, position in enumerate(positions))

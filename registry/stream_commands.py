@@ -1,0 +1,121 @@
+"""The commands of the way from the log to the read models: `relay`, `topics`, `consume` and their mending."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from collections.abc import Callable
+
+from api.app import read_models
+from consumers.feeds import Source, StoreSource
+from consumers.interventions import Action, intervene
+from consumers.kafka_feed import KafkaSource
+from consumers.projector import Projector
+from consumers.rebuild import level, rebuild
+from projections.read_model import ReadModel
+from registry import serve, setup
+from registry.command_line import UsageError, opened, say
+from registry.kafka_settings import KafkaSettings
+from registry.postgres import Pool
+from registry.relay import Relay
+from registry.settings import Settings
+from registry.topics import make_first_topics, make_topics
+
+BATCH_SECONDS = 1.0
+"""So long `consume` waits for each batch under way when it is told to stop."""
+
+
+def _kafka(settings: Settings) -> KafkaSettings:
+    if settings.kafka is None:
+        raise UsageError("set REGISTRY_KAFKA_BOOTSTRAP_SERVERS; `make kafka-up` starts a broker")
+    return settings.kafka
+
+
+def _when_told(leave: Callable[[], None]) -> None:
+    """Ends what is under way at SIGTERM or SIGINT, and the process in time."""
+
+    def told(*_: object) -> None:
+        serve.end_in_time()
+        leave()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+
+
+def topics(settings: Settings, arguments: argparse.Namespace) -> int:
+    kafka = _kafka(settings)
+    with setup.database(settings) as url:
+        opened(url, settings)
+        if arguments.repartition:
+            for model in read_models():
+                level(url, model)
+        with setup.owner(url) as connection:
+            count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
+    say(f"the log is divided into {count} partition{'s' if count > 1 else ''}")
+    return 0
+
+
+def relay(settings: Settings, _: argparse.Namespace) -> int:
+    kafka = _kafka(settings)
+    with setup.database(settings) as url:
+        opened(url, settings)
+        with setup.owner(url) as connection:
+            make_first_topics(connection, kafka)
+        relaying = Relay(url, kafka, say)
+        _when_told(relaying.leave)
+        say("standing by")
+        relaying.run()
+    return 0
+
+
+def consume(settings: Settings, _: argparse.Namespace) -> int:
+    with setup.database(settings) as url:
+        opened(url, settings)
+        pool = Pool(url, "registry_project", 4)
+        source: Source = KafkaSource(settings.kafka) if settings.kafka else StoreSource(pool)
+        projectors = [Projector(url, model, source) for model in read_models()]
+        told = threading.Event()
+        _when_told(told.set)
+        for projector in projectors:
+            projector.start()
+        names = ", ".join(model.name for model in read_models())
+        say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
+        told.wait()
+        for projector in projectors:
+            projector.leave()
+        for projector in projectors:
+            projector.stop(BATCH_SECONDS)
+        pool.close()
+    return 0
+
+
+def _model(name: str) -> ReadModel:
+    (model,) = (model for model in read_models() if model.name == name)
+    return model
+
+
+def rebuild_(settings: Settings, arguments: argparse.Namespace) -> int:
+    with setup.database(settings) as url:
+        with setup.owner(url) as connection:
+            setup.check_migrated(connection)
+        rebuild(url, _model(arguments.name), say, although_it_differs=arguments.force)
+    return 0
+
+
+def retry(settings: Settings, arguments: argparse.Namespace) -> int:
+    return _intervene(settings, "retry", arguments.name, None, arguments.because)
+
+
+def skip(settings: Settings, arguments: argparse.Namespace) -> int:
+    return _intervene(settings, "skip", arguments.name, arguments.position, arguments.because)
+
+
+def _intervene(settings: Settings, action: Action, name: str, position: int | None, because: str) -> int:
+    if not 1 <= len(because) <= 500 or not because.isprintable():
+        raise UsageError("--because is a line of 1 to 500 characters; it names no person")
+    with setup.database(settings) as url, setup.owner(url) as connection:
+        setup.check_migrated(connection)
+        at = intervene(connection, name, action, position, because)
+    say(f"recorded: {name} is to {action} the event at position {at}")
+    return 0

@@ -1,0 +1,188 @@
+"""The two topics: how they are made, and checked before anyone uses them.
+
+Into how many partitions the log is divided is recorded in PostgreSQL, where the read models keep their
+positions by partition: a topic with another number is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+from registry.kafka_settings import KafkaSettings
+from registry.positions import positions_of, set_positions
+from registry.postgres import Connection, Cursor
+from registry.stream import EVENTS, STATUSES
+
+RELAY_LOCK = 4207
+"""Held by the session of the relay that is at work."""
+DELETE_SECONDS = 30
+_ALWAYS = str(2**63 - 1)
+# Timestamps are the log's: a record is kept however old it is, and taken whatever the broker's clock says.
+_BOTH = {
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": _ALWAYS,
+    "message.timestamp.after.max.ms": _ALWAYS,
+    "unclean.leader.election.enable": "false",
+}
+SETTINGS = {
+    EVENTS: {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **_BOTH},
+    STATUSES: {"cleanup.policy": "compact", **_BOTH},
+}
+
+
+class TopicError(Exception):
+    """A topic is not there, or not as it must be; says what to do."""
+
+
+def recorded_partitions(cursor: Cursor) -> int | None:
+    """Into how many partitions the log is divided; None while no topic carries it."""
+    cursor.execute("SELECT partitions FROM stream WHERE topic = %s", (EVENTS,))
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+@contextmanager
+def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
+    """A client for topics; a broker that does not answer is a `TopicError`."""
+    try:
+        client = KafkaAdminClient(**kafka.client())
+    except KafkaError as error:
+        raise TopicError(
+            f"Kafka at {kafka.bootstrap_servers} cannot be reached ({error_name(error)})"
+        ) from error
+    try:
+        yield client
+    except KafkaError as error:
+        raise TopicError(f"Kafka refused ({error_name(error)})") from error
+    finally:
+        client.close()
+
+
+def error_name(error: BaseException) -> str:
+    """What is said of an error of the client's: its text can hold a record."""
+    return type(error).__name__
+
+
+def make_topics(
+    connection: Connection, kafka: KafkaSettings, partitions: int | None = None, *, repartition: bool = False
+) -> int:
+    """Makes the topics that are not there and records their number of partitions, which it answers.
+
+    Without a number it is the one recorded, or 1. Another one is refused with `TopicError` unless
+    `repartition` is set: then both topics are deleted and made anew, for the relay to fill from the start,
+    and every read model goes on from where it is; they must all be level (see `StoreFeed`).
+    """
+    with connection.cursor() as cursor, administering(kafka) as client:
+        cursor.execute("BEGIN")
+        try:
+            cursor.execute("LOCK TABLE stream IN EXCLUSIVE MODE")
+            recorded = recorded_partitions(cursor)
+            count = partitions or recorded or 1
+            _refuse_another(recorded, count, repartition)
+            if recorded != count:
+                _divide(cursor, count)
+            if repartition:
+                _delete(cursor, client)
+            _make(client, count)
+            _check(client, count)
+            cursor.execute("COMMIT")
+        except BaseException:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        return count
+
+
+def make_first_topics(connection: Connection, kafka: KafkaSettings) -> None:
+    """Makes the topics where none has carried this log yet; one that was lost is for an operator to see."""
+    with connection.cursor() as cursor:
+        first = recorded_partitions(cursor) is None
+    if first:
+        make_topics(connection, kafka)
+
+
+def _refuse_another(recorded: int | None, count: int, repartition: bool) -> None:
+    if recorded not in {None, count} and not repartition:
+        raise TopicError(
+            f"the log is divided into {recorded} partitions; --repartition makes it {count}:"
+            " see docs/runbooks/partitions.md"
+        )
+
+
+def _divide(cursor: Cursor, count: int) -> None:
+    """Records the number of partitions, and gives every read model a position on each."""
+    cursor.execute("SELECT name FROM read_model ORDER BY name")
+    for (name,) in cursor.fetchall():
+        at = set(positions_of(cursor, name, lock=True).values())
+        if len(at) > 1:
+            raise TopicError(f"{name} is not level; stop the consumers and try again")
+        set_positions(cursor, name, dict.fromkeys(range(count), at.pop()))
+    cursor.execute("DELETE FROM stream")
+    cursor.execute("INSERT INTO stream (topic, partitions) VALUES (%s, %s)", (EVENTS, count))
+
+
+def _delete(cursor: Cursor, client: KafkaAdminClient) -> None:
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (RELAY_LOCK,))
+    if cursor.fetchone() != (True,):
+        raise TopicError("a relay is at work; stop every `registry relay` first")
+    there = set(client.list_topics()) & set(SETTINGS)
+    if there:
+        client.delete_topics(sorted(there))
+    until = time.monotonic() + DELETE_SECONDS
+    while set(client.list_topics()) & set(SETTINGS):
+        if time.monotonic() > until:
+            raise TopicError("the broker has not deleted the topics yet; try again")
+        time.sleep(0.2)
+
+
+def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
+    """Refuses topics that are not as they must be; answers the number of partitions."""
+    count = recorded_partitions(cursor)
+    if count is None:
+        raise TopicError("no topic carries the log yet; start `registry relay`, or run `registry topics`")
+    with administering(kafka) as client:
+        _check(client, count)
+    return count
+
+
+def _make(client: KafkaAdminClient, partitions: int) -> None:
+    there = set(client.list_topics())
+    brokers = len(client.describe_cluster()["brokers"])
+    replicas = min(3, brokers)
+    settings = {"min.insync.replicas": str(max(1, replicas - 1))}
+    new: dict[str, dict[str, Any]] = {
+        name: {
+            "num_partitions": partitions,
+            "replication_factor": replicas,
+            "configs": {**settings, **each},
+        }
+        for name, each in SETTINGS.items()
+        if name not in there
+    }
+    if new:
+        client.create_topics(new, wait_for_metadata=True)
+
+
+def _check(client: KafkaAdminClient, partitions: int) -> None:
+    described = {each["name"]: each for each in client.describe_topics(list(SETTINGS))}
+    for name in SETTINGS:
+        topic = described.get(name)
+        if topic is None or not topic["partitions"]:
+            raise TopicError(
+                f"the topic {name} is not there; was it deleted? See docs/runbooks/topic-lost.md"
+            )
+        if (count := len(topic["partitions"])) != partitions:
+            raise TopicError(f"the topic {name} has {count} partitions, and {partitions} are recorded")
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in SETTINGS]
+    found = client.describe_configs(resources, config_filter="all")["topic"]
+    for name, wanted in SETTINGS.items():
+        for key, value in wanted.items():
+            if (has := found[name][key]["value"]) != value:
+                raise TopicError(f"the topic {name} has {key}={has}; set it to {value}")
