@@ -28,6 +28,7 @@ from registry.stream import EVENTS, STATUSES
 from registry.tails import Tail, event_tails, status_tail
 from registry.topics import RELAY_LOCK, check_topics, error_name
 
+TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
 PAGE = 2_000
 POLL_SECONDS = 0.02
 STAND_BY_SECONDS = 1.0
@@ -72,6 +73,7 @@ class Relay:
                 # Fences a relay of before, and ends its transaction: only then the tails stand still.
                 producer.init_transactions()
                 carrier = Carrier(cursor, producer, *self._begin(cursor, partitions))
+                _record(cursor, carrier.at)
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
                 while not self._leaving.is_set():
                     if not carrier.carry():
@@ -114,7 +116,7 @@ def _mark(cursor: Cursor, position: int) -> str:
 def _producing(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
     producer = KafkaProducer(
         **kafka.client(),
-        transactional_id=f"registry-relay.{EVENTS}",
+        transactional_id=TRANSACTIONAL_ID,
         enable_idempotence=True,
         acks="all",
         allow_auto_create_topics=False,

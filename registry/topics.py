@@ -90,7 +90,8 @@ def make_topics(
                 _divide(cursor, count)
             if repartition:
                 _delete(cursor, client)
-            _make(client, count)
+            if EVENTS in _make(client, count):
+                cursor.execute("UPDATE stream SET relayed = 0")
             _check(client, count)
             cursor.execute("COMMIT")
         except BaseException:
@@ -152,7 +153,8 @@ def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
     return count
 
 
-def _make(client: KafkaAdminClient, partitions: int) -> None:
+def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
+    """Makes the topics that are not there; answers their names."""
     there = set(client.list_topics())
     brokers = len(client.describe_cluster()["brokers"])
     replicas = min(3, brokers)
@@ -168,6 +170,7 @@ def _make(client: KafkaAdminClient, partitions: int) -> None:
     }
     if new:
         client.create_topics(new, wait_for_metadata=True)
+    return set(new)
 
 
 def _check(client: KafkaAdminClient, partitions: int) -> None:
