@@ -205,11 +205,14 @@ class Broker:
                 os.kill(pid, number)
 
     def _await_end(self, node: int, seconds: float) -> None:
-        if _until(lambda: self._pid(node) is None, seconds):
-            return
-        self._signal(node, signal.SIGKILL)
         if not _until(lambda: self._pid(node) is None, seconds):
-            raise BrokerError(f"node {node}, process {self._pid(node)}, could not be ended")
+            self._signal(node, signal.SIGKILL)
+            if not _until(lambda: self._pid(node) is None, seconds):
+                raise BrokerError(f"node {node}, process {self._pid(node)}, could not be ended")
+        # The system takes a dead process's words away before its ports.
+        if cluster := self._cluster():
+            ports = cluster.node(node).ports
+            _until(lambda: all(is_free(port) for port in ports))
 
     def _await(self, cluster: Cluster) -> None:
         """Waits until every node that runs says that all of them work."""

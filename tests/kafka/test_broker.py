@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from kafka.errors import KafkaError, ProducerFencedError
+from kafka.errors import ProducerFencedError
 
 from deploy.kafka import BrokerError
 from deploy.kafka.asking import alive
 from deploy.kafka.broker import Broker
+from tests.end_to_end.client import until
 from tests.end_to_end.processes import PROJECT, Done, environment
 from tests.kafka.topics import Topics
 
@@ -31,6 +32,15 @@ def kafka(*words: str, **settings: object) -> Done:
         env=environment(**settings) | {"LC_ALL": "C"},
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def await_alive(broker: Broker, nodes: set[int]) -> None:
+    """Waits until node 1 counts these as working.
+
+    Until then a new producer may be sent to a dead coordinator, for which the client waits half a minute.
+    """
+    first = broker.bootstrap_servers.split(",")[0]
+    until(lambda: alive(first) == nodes, 30, f"a Kafka of the nodes {nodes}")
 
 
 def test_what_a_transaction_committed_is_read_and_what_it_aborted_is_not(topics: Topics) -> None:
@@ -70,8 +80,8 @@ def test_a_producer_is_fenced_by_the_next_of_its_name(topics: Topics) -> None:
 
 
 def test_a_topic_that_nobody_made_is_not_there(topics: Topics) -> None:
-    with pytest.raises(KafkaError):
-        topics.values("nobody-made-this")
+    assert not topics.partitions("nobody-made-this")
+    assert not topics.partitions("nobody-made-this")
 
 
 def test_starting_it_again_starts_nothing(broker: Broker) -> None:
@@ -193,12 +203,14 @@ def test_three_nodes_go_on_while_one_is_killed_and_another_time_all_are_stopped(
     topics.send(topic, b"with three")
 
     own_broker.kill(2)
+    await_alive(own_broker, {1, 3})
     topics.send(topic, b"with two")
     assert topics.values(topic) == [b"with three", b"with two"]
 
     own_broker.restart(2)
     assert sorted(own_broker.pids) == [1, 2, 3]
     own_broker.kill(3)
+    await_alive(own_broker, {1, 2})
     topics.send(topic, b"with the one that was away")
     assert topics.values(topic)[2:] == [b"with the one that was away"]
     assert own_broker.stop()
