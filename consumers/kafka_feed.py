@@ -64,6 +64,7 @@ class Assigned:
         self._name, self._cursor, self.partitions = model.name, cursor, partitions
         self.at: dict[int, int] = {}
         self._taken: set[TopicPartition] = set()
+        self._gap: GapError | None = None
         shares = model.order == "by key"
         self._consumer = KafkaConsumer(
             **kafka.client(),
@@ -110,12 +111,18 @@ class Assigned:
         return page
 
     def poll(self, limit: int) -> dict[int, tuple[list[LoggedEvent], int]]:
-        """By partition, the next events, and the position through which they are all of them."""
+        """By partition, the next events, and the position through which they are all of them.
+
+        Raises `GapError` after it has given what lies before the gap.
+        """
+        if self._gap is not None:
+            raise self._gap
         polled = self._consumer.poll(POLL_MS, limit)
         found = {}
         for partition, records in polled.items():
             if (at := self.at.get(partition.partition)) is not None:
-                found[partition.partition] = following(partition.partition, at, records)
+                events, last, gap = following(partition.partition, at, records)
+                found[partition.partition], self._gap = (events, last), self._gap or gap
         if self._taken:
             self._seek()
         return {each: (events, last) for each, (events, last) in found.items() if last > self.at[each]}
@@ -156,10 +163,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned.leave(revoked)
 
 
-def following(partition: int, at: int, records: Sequence[Any]) -> tuple[list[LoggedEvent], int]:
+def following(
+    partition: int, at: int, records: Sequence[Any]
+) -> tuple[list[LoggedEvent], int, GapError | None]:
     """The events of some records that follow a position, and the position after them.
 
-    Raises `GapError` at a record that follows an event which lies beyond what was read.
+    They end before a record that follows an event which lies beyond what was read.
     """
     events: list[LoggedEvent] = []
     for record in records:
@@ -168,13 +177,12 @@ def following(partition: int, at: int, records: Sequence[Any]) -> tuple[list[Log
         if position <= at:
             continue
         if (previous := int(headers["ce_previous"])) > at:
-            raise GapError(
-                partition, position, f"{GAP}on partition {partition} it follows {previous}, and {at} is held"
-            )
+            said = f"{GAP}on partition {partition} it follows {previous}, and {at} is held"
+            return events, at, GapError(partition, position, said)
         if headers["ce_type"] != _PROGRESS:
             events.append(read_event(headers, record.value))
         at = position
-    return events, at
+    return events, at, None
 
 
 class Merged:

@@ -1,0 +1,251 @@
+"""Read models fed from Kafka: with exactly-once effect, by as many consumers as wanted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from api.app import read_models
+from consumers.interventions import NotStoppedError, intervene
+from consumers.rebuild import level, rebuild
+from projections.badges import Badges
+from registry import stream
+from registry.application import Registry
+from registry.stream import EVENTS
+from tests.kafka.streaming import PARTITIONS, Streaming
+from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.log import connection, later, query, until, whole_log
+from tests.postgres.projecting import folded, held, positions, projectors, stopped
+from tests.postgres.test_poison import REVOKED, insert
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with registry_on(url) as found:
+        admitted(found, "27UM", "22OJ")
+        yield found
+
+
+def fill(registry: Registry, count: int, name: str = "a") -> None:
+    for number in range(count):
+        badge = award(registry, "27UM", f"{name}{number}", f"learner {number % 11}").id
+        if number % 3 == 0:
+            registry.suspend_badge("27UM", badge, "appeal", None, ORIGIN)
+        if number % 4 == 0:
+            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+    registry.suspend_institution("22OJ", "quality", None, ORIGIN)
+    registry.reinstate_institution("22OJ", ORIGIN)
+
+
+def rebuilt(url: str) -> None:
+    """A rebuild from the store compares every row with what the feeds have made, and refuses a difference."""
+    said: list[str] = []
+    for model in read_models():
+        rebuild(url, model, said.append)
+    assert sum("the same" in line for line in said) == len(read_models())
+
+
+def owners(url: str) -> dict[str, set[int]]:
+    """Of each read model the positions on its partitions."""
+    found: dict[str, set[int]] = {}
+    for name, at in query(url, "SELECT name, position FROM read_model_position"):
+        found.setdefault(name, set()).add(at)
+    return found
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_read_models_fed_by_kafka_are_those_of_the_log(
+    streaming: Streaming, registry: Registry, partitions: int
+) -> None:
+    streaming.make_topics(partitions)
+    with streaming.relaying(), streaming.consuming():
+        fill(registry, 40)
+        streaming.projected()
+        fill(registry, 40, "b")
+        streaming.projected()
+    last = len(whole_log(streaming.url))
+    assert owners(streaming.url) == {model.name: {last} for model in read_models()}
+    assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+def test_a_partition_without_traffic_holds_nothing_up(streaming: Streaming, registry: Registry) -> None:
+    streaming.make_topics(8)
+    with streaming.relaying(), streaming.consuming():
+        award(registry, "27UM", "the only one", "learner")
+        streaming.projected()
+
+
+def test_several_consumers_share_the_partitions_and_one_takes_over_from_another(
+    streaming: Streaming, registry: Registry
+) -> None:
+    streaming.make_topics(8)
+    with streaming.relaying(), streaming.consuming() as first, streaming.consuming():
+        fill(registry, 20)
+        streaming.projected()
+        for projector in first:
+            projector.leave()
+        fill(registry, 20, "b")
+        streaming.projected()
+        with streaming.consuming():
+            fill(registry, 20, "c")
+            streaming.projected()
+    assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_a_running_read_model_changes_feeds_and_loses_and_doubles_nothing(
+    streaming: Streaming, registry: Registry, partitions: int
+) -> None:
+    streaming.make_topics(partitions)
+    done = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not done.is_set():
+            fill(registry, 5, f"{number}-")
+            number += 1
+
+    with streaming.relaying():
+        writing = later(write)
+        try:
+            for _ in range(2):
+                with projectors(streaming.url, read_models()):
+                    moved(streaming.url)
+                with streaming.consuming():
+                    moved(streaming.url)
+                with streaming.consuming(), projectors(streaming.url, read_models()):
+                    moved(streaming.url)
+        finally:
+            done.set()
+            writing.result(20)
+        with streaming.consuming():
+            streaming.projected()
+    assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+def moved(url: str) -> None:
+    """Waits until every read model has gone on from where it is."""
+    before = positions(url)
+    until(lambda: all(at > before[name] for name, at in positions(url).items()))
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_a_rebuild_from_the_store_hands_over_to_kafka(
+    streaming: Streaming, registry: Registry, partitions: int
+) -> None:
+    streaming.make_topics(partitions)
+    with streaming.relaying(), streaming.consuming():
+        fill(registry, 20)
+        writing = later(lambda: fill(registry, 40, "b"))
+        rebuilt(streaming.url)
+        writing.result(20)
+        streaming.projected()
+    assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+def test_more_partitions_are_a_new_topic_that_read_models_go_on_with(
+    streaming: Streaming, registry: Registry
+) -> None:
+    streaming.make_topics(1)
+    with streaming.relaying(), streaming.consuming():
+        fill(registry, 20)
+        streaming.projected("badges")
+    before = positions(streaming.url)
+    for count in (8, 3):
+        for model in read_models():
+            level(streaming.url, model)
+        streaming.make_topics(count, repartition=True)
+        assert all(at >= before[name] for name, at in positions(streaming.url).items())
+        with streaming.relaying(), streaming.consuming():
+            fill(registry, 20, f"{count}-")
+            streaming.projected()
+        assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+# What stops a read model, and what an operator does then.
+
+
+def test_a_record_that_is_withheld_stops_the_read_model_and_the_store_mends_it(
+    streaming: Streaming, registry: Registry
+) -> None:
+    """As by a broker that lost it: the record after it says what came before."""
+    streaming.make_topics(1)
+    fill(registry, 3)
+    log = whole_log(streaming.url)
+    with streaming.topics.producer("somebody") as producer:
+        producer.begin_transaction()
+        for event in log:
+            if event.position != 7:
+                headers = stream.event_headers(event, event.position - 1)
+                producer.send(
+                    EVENTS, event.data, event.key.encode(), headers, 0, stream.milliseconds(event.time)
+                )
+        producer.commit_transaction()
+    with streaming.consuming():
+        until(lambda: set(stopped(streaming.url)) == set(positions(streaming.url)))
+    for at, because in stopped(streaming.url).values():
+        assert (at, because) == (8, "gap: on partition 0 it follows 7, and 6 is held")
+    assert set(positions(streaming.url).values()) == {6}
+    with connection(streaming.url) as owner, pytest.raises(NotStoppedError, match="cannot be skipped"):
+        intervene(owner, "badges", "skip", 8, "no")
+    with projectors(streaming.url, read_models()):
+        streaming.projected()
+    assert stopped(streaming.url) == {}
+    assert held(streaming.url) == folded(streaming.url)
+
+
+@pytest.mark.parametrize("partitions", PARTITIONS)
+def test_a_poison_event_stops_its_read_models_until_an_operator_has_it_skipped(
+    streaming: Streaming, registry: Registry, partitions: int
+) -> None:
+    streaming.make_topics(partitions)
+    poison = insert(streaming.url, "badge.revoked", 1, REVOKED)
+    award(registry, "27UM", "after", "b")
+    with streaming.relaying(), streaming.consuming():
+        streaming.projected("catalogue")
+        until(lambda: set(stopped(streaming.url)) == {"badges", "statistics"})
+        for at, because in stopped(streaming.url).values():
+            assert at == poison
+            assert "was never awarded" in because
+        with connection(streaming.url) as owner:
+            with pytest.raises(NotStoppedError, match=f"badges has stopped at {poison}, not at 1"):
+                intervene(owner, "badges", "skip", 1, "a typing error")
+            with pytest.raises(NotStoppedError, match="catalogue has not stopped"):
+                intervene(owner, "catalogue", "retry", None, "no reason")
+            assert intervene(owner, "badges", "skip", poison, "recorded by a fault, see #12") == poison
+            until(lambda: set(stopped(streaming.url)) == {"statistics"})
+            intervene(owner, "statistics", "skip", poison, "recorded by a fault, see #12")
+        streaming.projected()
+    assert query(streaming.url, "SELECT name, position, action FROM intervention ORDER BY id") == [
+        ("badges", poison, "skip"),
+        ("statistics", poison, "skip"),
+    ]
+    rebuilt(streaming.url)
+
+
+def test_a_read_model_that_was_mended_goes_on_when_it_is_told_to_try_again(
+    streaming: Streaming, registry: Registry
+) -> None:
+    class Faulty(Badges):
+        mended = False
+
+        def apply(self, cursor, events):  # type: ignore[no-untyped-def]
+            if not Faulty.mended:
+                raise ValueError("a fault of this release")
+            super().apply(cursor, events)
+
+    fill(registry, 3)
+    with streaming.relaying(), streaming.consuming([Faulty()]):
+        until(lambda: "badges" in stopped(streaming.url))
+        Faulty.mended = True
+        with connection(streaming.url) as owner:
+            intervene(owner, "badges", "retry", None, "the fault is mended")
+        streaming.projected("badges")
+    assert stopped(streaming.url) == {}
