@@ -31,6 +31,8 @@ from registry.topics import TopicError, check_topics, error_name
 POLL_MS = 250
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
+FETCH_BYTES = 4 * 1024 * 1024
+"""A page or two of one partition."""
 MOST_AHEAD = 20_000
 """So many events of partitions that are ahead wait for one that is behind; then those are not read on."""
 
@@ -75,6 +77,7 @@ class Assigned:
             enable_auto_commit=False,
             auto_offset_reset="none",
             allow_auto_create_topics=False,
+            max_partition_fetch_bytes=FETCH_BYTES,
             metrics_enabled=False,
         )
         if shares:

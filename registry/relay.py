@@ -69,7 +69,7 @@ class Relay:
             if cursor.fetchone() != (True,):
                 return
             partitions = check_topics(cursor, self._kafka)
-            with _producing(self._kafka) as producer:
+            with producing(self._kafka) as producer:
                 # Fences a relay of before, and ends its transaction: only then the tails stand still.
                 producer.init_transactions()
                 carrier = Carrier(cursor, producer, *self._begin(cursor, partitions))
@@ -113,7 +113,7 @@ def _mark(cursor: Cursor, position: int) -> str:
 
 
 @contextmanager
-def _producing(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
+def producing(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
     producer = KafkaProducer(
         **kafka.client(),
         transactional_id=TRANSACTIONAL_ID,

@@ -24,7 +24,17 @@ Measurement = Callable[[Server, Path, int], Sequence[Result]]
 
 
 def measurements() -> dict[str, Measurement]:
-    from tests.benchmarks import appending, awards, batches, bulk, large, projecting, reading, starting
+    from tests.benchmarks import (
+        appending,
+        awards,
+        batches,
+        bulk,
+        large,
+        projecting,
+        reading,
+        starting,
+        streaming,
+    )
 
     return {
         "awards": awards.measure,
@@ -35,6 +45,7 @@ def measurements() -> dict[str, Measurement]:
         "make-run": starting.measure_make_run,
         "batches": batches.measure,
         "reading": reading.measure,
+        "streaming": streaming.measure,
         "large": large.measure,
     }
 

@@ -45,7 +45,7 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
         "projecting, all read models", "events/s", "the library's projection runner", Goal(8, 12)
     )
     log, peer_log = server.registry(), server.empty()
-    _fill(log)
+    fill(log)
     _fill_peer(peer_log)
     return [take_turns(compared, rounds, partial(_ours, server, log), partial(_peer, server, peer_log))]
 
@@ -108,7 +108,7 @@ def _shape(events: int) -> Iterator[tuple[bool, int]]:
     return itertools.islice(endless(), events)
 
 
-def _fill(url: str) -> None:
+def fill(url: str) -> None:
     maker = material.Maker(material.catalogue(url))
     awards = maker.awards(EVENTS)
     made = [

@@ -1,0 +1,147 @@
+"""The way through Kafka: relaying, and projecting what was relayed, each beside the same without us.
+
+One broker, and a log of awards of which one in ten was revoked. The relay's peer is a bare transactional
+producer that sends the same records, made beforehand, as many in a transaction. The peer of projecting from
+Kafka projects the same events from the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+
+from api.app import read_models
+from consumers.feeds import Source, StoreSource
+from consumers.kafka_feed import KafkaSource
+from consumers.projector import BATCH, apply_page
+from deploy.kafka.broker import Broker
+from projections.read_model import position
+from registry.kafka_settings import KafkaSettings
+from registry.postgres import Pool, connect
+from registry.relay import Carrier, producing
+from registry.tails import Tail
+from registry.topics import make_topics
+from tests.benchmarks import material
+from tests.benchmarks.measure import Compared, Goal, Result, take_turns
+from tests.benchmarks.projecting import EVENTS, fill
+from tests.benchmarks.servers import Server
+
+
+def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+    broker = Broker(folder)
+    broker.start()
+    try:
+        kafka, log = KafkaSettings(broker.bootstrap_servers), server.registry()
+        fill(log)
+        new_topics(log, kafka, 1)
+        return [_relaying(kafka, log, rounds), _projecting(server, kafka, log, rounds)]
+    finally:
+        broker.stop()
+
+
+def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:
+    owner = connect(url)
+    make_topics(owner, kafka, partitions, repartition=True)
+    owner.close()
+
+
+def _relaying(kafka: KafkaSettings, log: str, rounds: int) -> Compared:
+    compared = Compared("relaying to Kafka", "events/s", "a bare transactional producer", Goal(0.6, 0.8))
+    sent = _Kept()
+    _carry(log, sent)
+    pages = sent.pages
+
+    def ours() -> float:
+        new_topics(log, kafka, 1)
+        with producing(kafka) as producer:
+            producer.init_transactions()
+            return EVENTS / _timed(partial(_carry, log, producer))
+
+    def peer() -> float:
+        new_topics(log, kafka, 1)
+        with producing(kafka) as producer:
+            producer.init_transactions()
+            return EVENTS / _timed(partial(_send, producer, pages))
+
+    return take_turns(compared, rounds, ours, peer)
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _carry(log: str, producer: Any) -> None:
+    connection = connect(log, "registry_project")
+    with closing(connection), connection.cursor() as cursor:
+        carrier = Carrier(cursor, producer, [Tail()], 0)
+        while carrier.carry():
+            pass
+
+
+class _Kept:
+    """Stands for a producer, and keeps what each transaction would send."""
+
+    def __init__(self) -> None:
+        self.pages: list[list[tuple[Any, ...]]] = []
+
+    def begin_transaction(self) -> None:
+        self.pages.append([])
+
+    def send(self, *record: Any) -> None:
+        self.pages[-1].append(record)
+
+    def commit_transaction(self) -> None:
+        """Nothing was sent."""
+
+
+def _send(producer: KafkaProducer, pages: Sequence[Sequence[tuple[Any, ...]]]) -> None:
+    for page in pages:
+        producer.begin_transaction()
+        for record in page:
+            producer.send(*record)
+        producer.commit_transaction()
+
+
+def _projecting(server: Server, kafka: KafkaSettings, log: str, rounds: int) -> Compared:
+    compared = Compared("projecting from Kafka", "events/s", "projecting from the store", Goal(0.6, 0.8))
+    new_topics(log, kafka, 1)
+    with producing(kafka) as producer:
+        producer.init_transactions()
+        _carry(log, producer)
+
+    def ours() -> float:
+        return _project(server.copy(log), KafkaSource(kafka))
+
+    def peer() -> float:
+        url = server.copy(log)
+        pool = Pool(url, "registry_project", 1)
+        with closing(pool):
+            return _project(url, StoreSource(pool))
+
+    return take_turns(compared, rounds, ours, peer)
+
+
+def _project(url: str, source: Source) -> float:
+    """Every read model in turn, from its first page to its last; joining a group is no part of it."""
+    last, spent = material.size_of_log(url), 0.0
+    connection = connect(url, "registry_project")
+    with closing(connection), connection.cursor() as cursor:
+        for model in read_models():
+            with closing(source.feed(model, cursor)) as feed:
+                while (page := feed.read(BATCH)) is None:
+                    continue
+                began = time.perf_counter()
+                while position(cursor, model.name) < last:
+                    if page is not None:
+                        apply_page(cursor, model, page)
+                    page = feed.read(BATCH)
+                spent += time.perf_counter() - began
+    return last / spent
