@@ -39,7 +39,7 @@ from projections.statistics import Statistics
 from registry.application import Registry
 from registry.domain import values
 from registry.domain.errors import InvalidInput
-from registry.feed import Bell, StoreFeed
+from registry.feed import Bell, LogEnd, StoreFeed
 from registry.keys import Keys
 from registry.postgres import Pool
 from registry.tokens import TokenReader
@@ -114,7 +114,8 @@ def create_app(url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now)
     registry = Registry(url, keys, clock, bell.ring)
     reading = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
-    projectors = [Projector(url, model, StoreFeed(feeding, bell)) for model in read_models()]
+    end = LogEnd(feeding)
+    projectors = [Projector(url, model, StoreFeed(feeding, bell, end=end)) for model in read_models()]
     awarding = Awarding(registry)
     parts = Parts(registry, awarding, reading, feeding, projectors)
 

@@ -8,6 +8,7 @@ the reason goes to the database (for health and metrics) and to the log.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -156,15 +157,16 @@ def _check_version(cursor: Cursor, model: ReadModel) -> None:
 
 def decoded(model: ReadModel, page: Sequence[LoggedEvent]) -> list[Event]:
     """The events of a page that the read model takes."""
-    return [logged.event() for logged in page if _takes(model, logged)]
+    return [logged.event() for logged in page if _takes(model.takes, logged.type, logged.schema_version)]
 
 
-def _takes(model: ReadModel, logged: LoggedEvent) -> bool:
+@functools.cache
+def _takes(beginnings: tuple[str, ...], kind: str, schema_version: int) -> bool:
     """Whether an event is one of the read model's: also one that this release does not know.
 
     Nobody can say that an unknown event changes nothing here; decoding it stops the read model.
     """
-    return logged.topic not in FACTS or logged.type.startswith(model.takes)
+    return f"{kind}/{schema_version}" not in FACTS or kind.startswith(beginnings)
 
 
 def _apply_singly(cursor: Cursor, model: ReadModel, after: int, page: Sequence[LoggedEvent]) -> int:

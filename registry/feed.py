@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime as dt
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ LOG = "log"
 _COLUMNS = "position, subject, version, type, schema_version, time, data"
 
 
-class LoggedEvent(msgspec.Struct, frozen=True):
+class LoggedEvent(msgspec.Struct):
     """An event as it lies in the log: the stored bytes, and what stands beside them."""
 
     position: int
@@ -30,6 +31,7 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     schema_version: int
     time: dt.datetime
     data: bytes
+    decoded: Event | None = None
 
     @property
     def id(self) -> str:
@@ -44,9 +46,11 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         return f"{self.type}/{self.schema_version}"
 
     def event(self) -> Event:
-        """The decoded event; raises `UnknownEventError` for one that this release does not know."""
-        fact = decode(self.topic, self.data)
-        return Event(self.subject, self.version, fact, self.position, self.time)
+        """The event, decoded once; raises `UnknownEventError` for one that this release does not know."""
+        if self.decoded is None:
+            fact = decode(self.topic, self.data)
+            self.decoded = Event(self.subject, self.version, fact, self.position, self.time)
+        return self.decoded
 
     def line(self) -> bytes:
         """One line of NDJSON (contract section 4): `data` is the last member, its bytes as stored.
@@ -177,17 +181,62 @@ class Bell:
             return self._rung
 
 
+KEPT = 2_000
+
+
+class LogEnd:
+    """The end of the log, for several readers: what one has read and decoded, those behind it find."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._kept: list[LoggedEvent] = []
+
+    def read(self, after: int, limit: int) -> list[LoggedEvent]:
+        """The next events after a position, none when there are none."""
+        with self._lock, self._pool.cursor() as cursor:
+            if found := self._find(cursor, after, limit):
+                return found
+            found = read_log(cursor, after, limit)
+            last = self._kept[-1].position if self._kept else 0
+            if after == last:
+                self._kept = (self._kept + found)[-KEPT:]
+            elif after > last:
+                self._kept = found[-KEPT:]
+            return found
+
+    def _find(self, cursor: Cursor, after: int, limit: int) -> list[LoggedEvent]:
+        """The same out of what is kept, if it is there and the log still ends so or goes on from it.
+
+        It would not after a change to a server that lacks what the one before it had acknowledged.
+        """
+        kept = self._kept
+        if not kept or not kept[0].position <= after + 1 <= kept[-1].position:
+            return []
+        if time_of(cursor, kept[-1].position) != kept[-1].time:
+            self._kept = []
+            return []
+        begin = bisect.bisect_right(kept, after, key=lambda each: each.position)
+        return kept[begin : begin + limit]
+
+
 class StoreFeed:
     """The log itself as a feed: one source, positions without gaps."""
 
-    def __init__(self, pool: Pool, bell: Bell | None = None, poll_seconds: float = 0.075) -> None:
-        self._pool, self._bell, self._poll_seconds = pool, bell or Bell(), poll_seconds
+    def __init__(
+        self,
+        pool: Pool,
+        bell: Bell | None = None,
+        poll_seconds: float = 0.075,
+        end: LogEnd | None = None,
+    ) -> None:
+        self._bell, self._poll_seconds = bell or Bell(), poll_seconds
+        self._end = end or LogEnd(pool)
         self._seen = 0
 
     def read(self, after: int, limit: int) -> list[LoggedEvent]:
         """The next events after a position, none when there are none."""
-        with self._pool.cursor() as cursor:
-            return read_log(cursor, after, limit)
+        return self._end.read(after, limit)
 
     def wait(self) -> None:
         """Returns when there may be something new: rung, or at the latest after the poll interval."""

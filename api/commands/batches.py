@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
+# So many pages of a batch are on their way: one is decided while the one before it is recorded.
+TOGETHER = 2
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -122,17 +125,15 @@ async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Se
         raise WrongMediaType(MEDIA_TYPE)
     lines = Lines(request)
     spooled: list[bytes] = []
-    settling: asyncio.Task[bytes] | None = None
+    settling: deque[asyncio.Task[bytes]] = deque()
     try:
         async for page in lines.pages():
-            # One page is read while the one before it is recorded.
             read = await run_in_threadpool(batch.read, page, model)
-            if settling is not None:
-                spooled.append(await settling)
-            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle))
+            if len(settling) == TOGETHER:
+                spooled.append(await settling.popleft())
+            settling.append(asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle)))
     finally:
-        if settling is not None:
-            spooled.append(await settling)
+        spooled += await asyncio.gather(*settling)
     if lines.too_large:
         raise lines.too_large
     if not spooled:
