@@ -21,7 +21,7 @@ LOG = "log"
 _COLUMNS = "position, subject, version, type, schema_version, time, data"
 
 
-class LoggedEvent(msgspec.Struct):
+class LoggedEvent(msgspec.Struct, gc=False):
     """An event as it lies in the log: the stored bytes, and what stands beside them."""
 
     position: int
