@@ -72,14 +72,14 @@ def append(cursor: Cursor, units: Sequence[Unit]) -> Appended:
 
 def since(relied_on: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
     """Each stream that one of them names, with the first position at which it was read."""
-    first, *others = {id(each): each for each in relied_on}.values()
-    if not others:
-        return first
-    all_of_them = dict(first)
-    for each in others:
+    distinct = {id(each): each for each in relied_on}.values()
+    if len(distinct) == 1:
+        return next(iter(distinct))
+    first: dict[str, int] = {}
+    for each in distinct:
         for subject, read_at in each.items():
-            all_of_them[subject] = min(read_at, all_of_them.get(subject, read_at))
-    return all_of_them
+            first[subject] = min(read_at, first.get(subject, read_at))
+    return first
 
 
 @functools.cache

@@ -80,15 +80,15 @@ class _Batch:
 
     def read(self, lines: Sequence[Line], understand: Understand) -> list[Read]:
         """Each line of a page as what it states, or its refusal."""
-        return [(line.number, *self._read(line, understand)) for line in lines]
+        return [(number, *self._read(text, understand)) for number, text in lines]
 
-    def _read(self, line: Line, understand: Understand) -> tuple[str | None, Command | Refusal]:
-        if line.text is None:
+    def _read(self, text: bytes | None, understand: Understand) -> tuple[str | None, Command | Refusal]:
+        if text is None:
             return None, InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
         try:
-            return understand(line.text)
+            return understand(text)
         except Refusal as refusal:
-            return _reference_in(line.text), refusal
+            return _reference_in(text), refusal
 
     def outcomes(self, page: Sequence[Read], settle: Settle) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
