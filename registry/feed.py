@@ -199,25 +199,26 @@ class LogEnd:
                 return found
             found = read_log(cursor, after, limit)
             last = self._kept[-1].position if self._kept else 0
-            if after == last:
-                self._kept = (self._kept + found)[-KEPT:]
-            elif after > last:
-                self._kept = found[-KEPT:]
+            if found and after >= last:
+                follows = after == last and self._holds(cursor)
+                self._kept = (self._kept + found if follows else found)[-KEPT:]
             return found
 
     def _find(self, cursor: Cursor, after: int, limit: int) -> list[LoggedEvent]:
-        """The same out of what is kept, if it is there and the log still ends so or goes on from it.
-
-        It would not after a change to a server that lacks what the one before it had acknowledged.
-        """
+        """The same out of what is kept, if it is there."""
         kept = self._kept
         if not kept or not kept[0].position <= after + 1 <= kept[-1].position:
             return []
-        if time_of(cursor, kept[-1].position) != kept[-1].time:
+        if not self._holds(cursor):
             self._kept = []
             return []
         begin = bisect.bisect_right(kept, after, key=lambda each: each.position)
         return kept[begin : begin + limit]
+
+    def _holds(self, cursor: Cursor) -> bool:
+        """Whether the log holds what is kept: it goes only on, but a server may have taken over that lacks
+        what the one before it had acknowledged."""
+        return not self._kept or time_of(cursor, self._kept[-1].position) == self._kept[-1].time
 
 
 class StoreFeed:
