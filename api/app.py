@@ -32,7 +32,7 @@ from api.lookups import statistics as statistics_lookups
 from api.openapi import describe, routes
 from api.waiting import Positions
 from consumers.feeds import StoreSource
-from consumers.projector import Projector
+from consumers.projector import Projector, projectors_of
 from projections.badges import Badges
 from projections.catalogue import Catalogue
 from projections.read_model import ReadModel
@@ -40,9 +40,9 @@ from projections.statistics import Statistics
 from registry.application import Registry
 from registry.domain import values
 from registry.domain.errors import InvalidInput
-from registry.feed import Bell
 from registry.keys import Keys
 from registry.postgres import Pool
+from registry.store_feed import Bell
 from registry.tokens import TokenReader
 from registry.vault import Vault
 
@@ -121,7 +121,7 @@ def create_app(
     reading = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
-    projectors = [Projector(url, model, source) for model in read_models() if projecting]
+    projectors = projectors_of(url, source, read_models() if projecting else [])
     awarding = Awarding(registry)
     parts = Parts(registry, awarding, reading, feeding, projectors)
 

@@ -50,14 +50,20 @@ def body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
     """A dependency that reads, parses and checks the request's body as `model`."""
 
     async def read(request: Request) -> BodyT:
-        raw = await read_body(request)
-        if raw or not model.may_be_empty:
-            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if media_type != "application/json":
-                raise WrongMediaType("application/json")
+        raw = await read_json(request, may_be_empty=model.may_be_empty)
         return parse(model, raw or b"{}", {"today": request.app.state.today()})
 
     return read
+
+
+async def read_json(request: Request, *, may_be_empty: bool = False) -> bytes:
+    """The bytes of a body of JSON."""
+    raw = await read_body(request)
+    if raw or not may_be_empty:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise WrongMediaType("application/json")
+    return raw
 
 
 def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:

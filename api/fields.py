@@ -72,13 +72,15 @@ Description = Annotated[str, Text(4_000, lines=True)]
 Note = Annotated[str, Text(4_000, lines=True)]
 PublicReason = Annotated[str, Text(500, lines=True)]
 Outcome = Annotated[str, Text(500, lines=True)]
+URL = r"^https?://[^\s/?#]+\S*$"
 Url = Annotated[
     str,
     Text(2_000),
-    StringConstraints(pattern=r"^https?://[^\s/?#]+\S*$"),
+    StringConstraints(pattern=URL),
     Field(description="http or https"),
 ]
-Email = Annotated[str, Text(254), StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
+EMAIL = r"^[^@\s]+@[^@\s]+$"
+Email = Annotated[str, Text(254), StringConstraints(pattern=EMAIL)]
 Uuid = Annotated[
     str, StringConstraints(pattern=f"^{values.UUID.pattern}$"), Field(description="A UUID in lower case.")
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from fastapi import Request
 
@@ -16,12 +15,8 @@ PAGE = 1_000
 PAGE_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line by its number from 1; `text` is None where it was too long to keep."""
-
-    number: int
-    text: bytes | None
+Line = tuple[int, bytes | None]
+"""A line by its number from 1; its text is None where it was too long to keep."""
 
 
 class Lines:
@@ -42,7 +37,7 @@ class Lines:
             size += len(chunk)
             for line in self._ended(chunk):
                 page.append(line)
-                held += len(line.text or b"")
+                held += len(line[1] or b"")
                 if len(page) == PAGE or held >= PAGE_BYTES:
                     yield page
                     page, held = [], 0
@@ -58,19 +53,23 @@ class Lines:
     def _ended(self, chunk: bytes) -> list[Line]:
         """The lines that end in this chunk; what follows is kept, unless it is too long."""
         *parts, rest = chunk.split(b"\n")
-        lines: list[Line] = []
-        for part in parts:
-            if self._number == MOST_LINES:
-                self.too_large = TooLarge(MOST_LINES, "lines")
-                return lines
-            self._keep(part)
-            self._number += 1
-            lines.append(Line(self._number, None if self._too_long else bytes(self._rest)))
+        if parts:
+            self._keep(parts[0])
+            parts[0] = b"" if self._too_long else bytes(self._rest)
+        lines: list[Line] = [
+            (number, part if len(part) <= LONGEST_LINE else None)
+            for number, part in enumerate(parts, self._number + 1)
+        ]
+        if lines:
+            if self._too_long:
+                lines[0] = (self._number + 1, None)
             self._rest.clear()
             self._too_long = False
-        self._keep(rest)
-        if rest and self._number == MOST_LINES:
+        self._number += len(lines)
+        if self._number > MOST_LINES or (rest and self._number == MOST_LINES):
             self.too_large = TooLarge(MOST_LINES, "lines")
+            return lines[: len(lines) - (self._number - MOST_LINES)]
+        self._keep(rest)
         return lines
 
     def _keep(self, part: bytes) -> None:

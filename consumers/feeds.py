@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from projections.read_model import ReadModel
-from registry.feed import Bell, Page, StoreFeed
 from registry.positions import positions_of
 from registry.postgres import Cursor, Pool
+from registry.store_feed import Bell, LogEnd, Page, StoreFeed
 
 
 class Feed(Protocol):
-    """Events in order, wherever they come from."""
+    """Events in order for one or more read models, wherever they come from."""
 
-    def read(self, limit: int) -> Page | None:
-        """The next ones; None when for a moment there were none. Raises `GapError`."""
+    def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
+        """The next page of each; none when for a moment there was nothing. Raises `GapError`."""
 
     def close(self) -> None: ...
 
@@ -22,24 +23,42 @@ class Feed(Protocol):
 class Source(Protocol):
     """Where read models get their events."""
 
-    def alone(self, model: ReadModel) -> bool:
-        """Whether one projector of a read model works at a time, and others stand by."""
+    alone: bool
+    """Whether one projector of a read model works at a time, and others stand by."""
 
-    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
-        """A feed from where the read model is; `cursor` is the projector's own."""
+    def together(self, models: Sequence[ReadModel]) -> list[list[ReadModel]]:
+        """Which of them one projector reads for at once."""
+
+    def feed(self, models: Sequence[ReadModel], cursor: Cursor) -> Feed:
+        """A feed from where the read models are; `cursor` is the projector's own. Raises `WaitError`."""
 
 
 class StoreSource:
-    """The event store: the log itself, and one projector a read model."""
+    """The event store: each read model follows it by itself, in total order."""
+
+    alone = True
 
     def __init__(self, pool: Pool, bell: Bell | None = None) -> None:
-        self._pool, self._bell = pool, bell
+        self._end, self._bell = LogEnd(pool), bell
 
-    def alone(self, model: ReadModel) -> bool:
-        return True
+    def together(self, models: Sequence[ReadModel]) -> list[list[ReadModel]]:
+        return [[model] for model in models]
 
-    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
-        return StoreFeed(self._pool, positions_of(cursor, model.name), self._bell)
+    def feed(self, models: Sequence[ReadModel], cursor: Cursor) -> Feed:
+        (model,) = models
+        return _StoreFeedOf(model, StoreFeed(self._end, positions_of(cursor, model.name), self._bell))
+
+
+class _StoreFeedOf:
+    def __init__(self, model: ReadModel, feed: StoreFeed) -> None:
+        self._model, self._feed = model, feed
+
+    def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
+        page = self._feed.read(limit)
+        return [] if page is None else [(self._model, page)]
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class StoppedError(Exception):

@@ -1,18 +1,17 @@
-"""Kafka as a feed of read models.
+"""Kafka as a feed of the read models that need order by key alone.
 
 Where a read model is stands in PostgreSQL with its rows, and nowhere else: on taking a partition, the place
 to read from is looked up by the time of the event at that position, and what the read model holds already
 is passed over. Each record says which event came before it on its partition; where the read model does not
 hold that one, events are missing and it stops.
 
-A read model that needs order by key alone shares the partitions among its consumers, by a group of Kafka's.
-One that needs total order has one consumer, which merges all partitions by position.
+Consumers share the partitions by a group of Kafka's. Each record is fetched once for all its read models:
+to take a record apart costs as much as to apply it.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -21,56 +20,63 @@ from kafka.errors import KafkaError
 from consumers.feeds import Feed, GapError, WaitError
 from consumers.interventions import GAP
 from projections.read_model import ReadModel
-from registry.feed import LoggedEvent, Page, time_of
+from registry.feed import LoggedEvent, time_of
 from registry.kafka_settings import KafkaSettings
 from registry.positions import positions_of
 from registry.postgres import Cursor
+from registry.store_feed import Page
 from registry.stream import EVENTS, PROGRESS, milliseconds, read_event
 from registry.topics import TopicError, check_topics, error_name
 
+GROUP = "registry.read-models"
 POLL_MS = 250
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
-FETCH_BYTES = 4 * 1024 * 1024
-"""A page or two of one partition."""
-MOST_AHEAD = 20_000
-"""So many events of partitions that are ahead wait for one that is behind; then those are not read on."""
+METADATA_MS = 5_000
+"""So soon a topic that was made anew is noticed."""
+FETCH_BYTES = 2 * 1024 * 1024
+"""A page of one partition."""
 
 _PROGRESS = PROGRESS.encode()
 
 
 class KafkaSource:
-    """The topic that the relay fills."""
+    """The topic that the relay fills; as many consumers as it has partitions share it."""
+
+    alone = False
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
 
-    def alone(self, model: ReadModel) -> bool:
-        return model.order == "total"
+    def together(self, models: Sequence[ReadModel]) -> list[list[ReadModel]]:
+        """All of them; one that needs total order follows the store, and is none of these."""
+        if any(model.order == "total" for model in models):
+            raise AssertionError("a read model in total order follows the store")
+        return [list(models)]
 
-    def feed(self, model: ReadModel, cursor: Cursor) -> Feed:
+    def feed(self, models: Sequence[ReadModel], cursor: Cursor) -> Feed:
         """Raises `WaitError` while there is no topic, or no broker that answers."""
         try:
             partitions = check_topics(cursor, self._kafka)
-            assigned = Assigned(self._kafka, model, cursor, partitions)
+            return KafkaFeed(self._kafka, models, cursor, partitions)
         except (TopicError, KafkaError) as error:
             said = str(error) if isinstance(error, TopicError) else error_name(error)
-            raise WaitError(f"{model.name} waits for Kafka: {said}") from error
-        return Merged(assigned) if model.order == "total" else assigned
+            raise WaitError(f"the read models wait for Kafka: {said}") from error
 
 
-class Assigned:
-    """The partitions that this consumer has of a topic, as a feed in the order of each."""
+class KafkaFeed:
+    """The partitions that this consumer has, in the order of each."""
 
-    def __init__(self, kafka: KafkaSettings, model: ReadModel, cursor: Cursor, partitions: int) -> None:
-        self._name, self._cursor, self.partitions = model.name, cursor, partitions
-        self.at: dict[int, int] = {}
+    def __init__(
+        self, kafka: KafkaSettings, models: Sequence[ReadModel], cursor: Cursor, partitions: int
+    ) -> None:
+        self._models, self._cursor, self._partitions = models, cursor, partitions
+        self._at: dict[int, dict[str, int]] = {}
         self._taken: set[TopicPartition] = set()
         self._gap: GapError | None = None
-        shares = model.order == "by key"
         self._consumer = KafkaConsumer(
             **kafka.client(),
-            group_id=f"registry.{model.name}" if shares else None,
+            group_id=GROUP,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             isolation_level="read_committed",
@@ -78,14 +84,12 @@ class Assigned:
             auto_offset_reset="none",
             allow_auto_create_topics=False,
             max_partition_fetch_bytes=FETCH_BYTES,
+            metadata_max_age_ms=METADATA_MS,
             metrics_enabled=False,
         )
-        if shares:
-            self._consumer.subscribe([EVENTS], listener=_Listener(self))
-        else:
-            taken = [TopicPartition(EVENTS, each) for each in range(partitions)]
-            self._consumer.assign(taken)
-            self.take(taken)
+        # Who leads the group before it knows of the topic would give nobody a partition.
+        self._consumer.partitions_for_topic(EVENTS)
+        self._consumer.subscribe([EVENTS], listener=_Listener(self))
 
     def take(self, taken: Iterable[TopicPartition]) -> None:
         """Partitions that are this consumer's from now on; nothing is read before it is known from where."""
@@ -97,73 +101,69 @@ class Assigned:
     def leave(self, left: Iterable[TopicPartition]) -> None:
         for partition in left:
             self._taken.discard(partition)
-            self.at.pop(partition.partition, None)
+            self._at.pop(partition.partition, None)
 
-    def read(self, limit: int) -> Page | None:
-        found = self.poll(limit)
-        if not found:
-            return None
-        to: dict[int, int] = {}
-        events: list[LoggedEvent] = []
-        for partition, (read, last) in found.items():
-            events += read
-            to[partition] = last
-        events.sort(key=lambda event: event.position)
-        page = Page(events, {each: self.at[each] for each in to}, to, self.partitions, whole=False)
-        self.at |= to
-        return page
-
-    def poll(self, limit: int) -> dict[int, tuple[list[LoggedEvent], int]]:
-        """By partition, the next events, and the position through which they are all of them.
-
-        Raises `GapError` after it has given what lies before the gap.
-        """
+    def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
+        """What lies before a gap is given first."""
         if self._gap is not None:
             raise self._gap
-        polled = self._consumer.poll(POLL_MS, limit)
-        found = {}
-        for partition, records in polled.items():
-            if (at := self.at.get(partition.partition)) is not None:
-                events, last, gap = following(partition.partition, at, records)
+        found: dict[int, tuple[list[LoggedEvent], int]] = {}
+        for partition, records in self._consumer.poll(POLL_MS, limit).items():
+            if at := self._at.get(partition.partition):
+                events, last, gap = following(partition.partition, min(at.values()), records)
                 found[partition.partition], self._gap = (events, last), self._gap or gap
         if self._taken:
             self._seek()
-        return {each: (events, last) for each, (events, last) in found.items() if last > self.at[each]}
-
-    def pause(self, partitions: Iterable[int]) -> None:
-        self._consumer.pause(*(TopicPartition(EVENTS, each) for each in partitions))
-
-    def resume(self) -> None:
-        self._consumer.resume(*self._consumer.paused())
+        pages = [(model, self._page(model.name, found)) for model in self._models]
+        return [(model, page) for model, page in pages if page.to]
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=1_000)
 
+    def _page(self, name: str, found: dict[int, tuple[list[LoggedEvent], int]]) -> Page:
+        """What a read model does not hold yet of what was found on each partition."""
+        events: list[LoggedEvent] = []
+        at, to = {}, {}
+        for partition, (read, last) in found.items():
+            held = self._at[partition][name]
+            if last > held:
+                events += read if read and read[0].position > held else _after(read, held)
+                at[partition], to[partition] = held, last
+                self._at[partition][name] = last
+        if len(found) > 1:
+            events.sort(key=lambda event: event.position)
+        return Page(events, at, to, self._partitions, whole=False)
+
     def _seek(self) -> None:
-        """Goes to where the read model is on the partitions just taken."""
+        """Goes to where the read models are on the partitions just taken."""
         taken, self._taken = list(self._taken), set()
-        positions = positions_of(self._cursor, self._name)
-        times = {each: milliseconds(time_of(self._cursor, positions[each.partition])) for each in taken}
+        positions = {model.name: positions_of(self._cursor, model.name) for model in self._models}
+        for each in taken:
+            self._at[each.partition] = {name: at[each.partition] for name, at in positions.items()}
+        times = {each: time_of(self._cursor, min(self._at[each.partition].values())) for each in taken}
         # The ends first: a record that comes in between has a later time, and is found by it.
         ends = self._consumer.end_offsets(taken)
-        offsets = self._consumer.offsets_for_times(times)
+        offsets = self._consumer.offsets_for_times({each: milliseconds(time) for each, time in times.items()})
         for each in taken:
             self._consumer.seek(each, found.offset if (found := offsets.get(each)) else ends[each])
-            self.at[each.partition] = positions[each.partition]
         self._consumer.resume(*taken)
+
+
+def _after(events: Sequence[LoggedEvent], position: int) -> list[LoggedEvent]:
+    return [event for event in events if event.position > position]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """Told by the client, within `poll`, which partitions come and go; it may not wait here."""
 
-    def __init__(self, assigned: Assigned) -> None:
-        self._assigned = assigned
+    def __init__(self, feed: KafkaFeed) -> None:
+        self._feed = feed
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._assigned.take(assigned)
+        self._feed.take(assigned)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._assigned.leave(revoked)
+        self._feed.leave(revoked)
 
 
 def following(
@@ -186,51 +186,3 @@ def following(
             events.append(read_event(headers, record.value))
         at = position
     return events, at, None
-
-
-class Merged:
-    """All partitions as one log without gaps."""
-
-    def __init__(self, assigned: Assigned) -> None:
-        self._assigned = assigned
-        self._waiting: list[tuple[int, LoggedEvent]] = []
-        self._last: int | None = None
-
-    def read(self, limit: int) -> Page | None:
-        if not self._waiting or self._waiting[0][0] - 1 != self._last:
-            self._fetch(limit)
-        if self._last is None:
-            return None
-        before = self._last
-        events: list[LoggedEvent] = []
-        while self._waiting and len(events) < limit and self._waiting[0][0] == before + len(events) + 1:
-            events.append(heapq.heappop(self._waiting)[1])
-        if not events:
-            return None
-        self._last = before + len(events)
-        partitions = range(self._assigned.partitions)
-        at, to = dict.fromkeys(partitions, before), dict.fromkeys(partitions, self._last)
-        return Page(events, at, to, len(partitions), whole=True)
-
-    def _fetch(self, limit: int) -> None:
-        """Reads on, but not on partitions that are far ahead of the next event."""
-        assigned = self._assigned
-        for partition, (events, last) in assigned.poll(limit).items():
-            for event in events:
-                heapq.heappush(self._waiting, (event.position, event))
-            assigned.at[partition] = last
-        if self._last is None and assigned.at:
-            self._last = _level(assigned.at)
-        if len(self._waiting) > MOST_AHEAD:
-            assigned.pause(each for each, at in assigned.at.items() if at > (self._last or 0))
-        else:
-            assigned.resume()
-
-    def close(self) -> None:
-        self._assigned.close()
-
-
-def _level(at: Mapping[int, int]) -> int:
-    """The one position of a read model in total order: it moves on all partitions together."""
-    (position,) = set(at.values())
-    return position

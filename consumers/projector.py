@@ -8,22 +8,25 @@ cannot be applied stops the read model at it, and is never skipped unless an ope
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 import zlib
 from collections.abc import Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 import psycopg2
 
-from consumers.feeds import Feed, PoisonError, Source, StoppedError, WaitError
+from consumers.feeds import Feed, GapError, PoisonError, Source, StoppedError, WaitError
 from consumers.interventions import last_intervention, skipped
 from projections.read_model import ReadModel, active_version
 from registry.events import FACTS, Event
-from registry.feed import LoggedEvent, Page
+from registry.feed import LoggedEvent
 from registry.positions import OvertakenError, advance, source_of
-from registry.postgres import Connection, Cursor, connect, is_lost
+from registry.postgres import Cursor, connect, is_lost
+from registry.store_feed import Page
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0
@@ -43,12 +46,14 @@ class ReplacedError(Exception):
 
 
 class Projector:
-    """Keeps one read model up to date until it is stopped."""
+    """Keeps read models that share a feed up to date until it is stopped."""
 
-    def __init__(self, url: str, model: ReadModel, source: Source) -> None:
-        self._url, self._model, self._source = url, model, source
+    def __init__(self, url: str, models: Sequence[ReadModel], source: Source) -> None:
+        self._url, self._models, self._source = url, models, source
+        self._name = " and ".join(model.name for model in models)
+        self._stopped: dict[str, _Stopped] = {}
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"projector-{model.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"projector-{self._name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -74,55 +79,82 @@ class Projector:
                     idle_session_timeout=FROZEN_SECONDS * 1000,
                     idle_in_transaction_session_timeout=FROZEN_SECONDS * 1000,
                 )
-                try:
-                    self._work(connection)
-                finally:
-                    connection.close()
+                with closing(connection), connection.cursor() as cursor:
+                    self._work(cursor)
             except (OvertakenError, ReplacedError, WaitError) as error:
                 log.warning("%s", error)
             except Exception as error:
                 # Whatever it was, it begins again: a read model never stays behind unsaid.
-                log.warning("%s begins again after %s", self._model.name, type(error).__name__)
+                log.warning("%s begins again after %s", self._name, type(error).__name__)
             self._leaving.wait(STAND_BY_SECONDS)
 
-    def _work(self, connection: Connection) -> None:
-        with connection.cursor() as cursor:
-            if self._source.alone(self._model) and not _take_lock(cursor, self._model.name):
+    def _work(self, cursor: Cursor) -> None:
+        """Follows a feed, until a read model stops or one that had stopped is to be tried again."""
+        if self._source.alone and not _take_lock(cursor, self._models[0].name):
+            return
+        while not (going := self._going(cursor)):
+            if self._leaving.wait(STAND_BY_SECONDS):
                 return
-            passed_over = skipped(cursor, self._model.name)
-            with closing(self._source.feed(self._model, cursor)) as feed:
-                stop = self._follow(cursor, feed, passed_over)
-            if stop is not None:
-                log.error("%s stops: %s", self._model.name, stop)
-                _say_stopped(cursor, self._model.name, stop)
-                self._stand_still(cursor)
+        passed_over = {model.name: skipped(cursor, model.name) for model in going}
+        with closing(self._source.feed(going, cursor)) as feed:
+            heard = looked = time.monotonic()
+            while not self._leaving.is_set() and len(going) == len(self._models) - len(self._stopped):
+                began = time.monotonic()
+                pages = self._read(cursor, feed, going)
+                for model, page in pages:
+                    self._apply(cursor, model, page, passed_over[model.name])
+                if pages:
+                    heard = time.monotonic()
+                    # After a first event at once, what comes in quick succession makes batches.
+                    self._leaving.wait(began + INTERVAL_SECONDS - heard)
+                elif began > heard + ALIVE_SECONDS:
+                    cursor.execute("SELECT")
+                    heard = began
+                if self._stopped and began > looked + STAND_BY_SECONDS:
+                    looked = began
+                    self._going(cursor)
 
-    def _follow(self, cursor: Cursor, feed: Feed, passed_over: frozenset[int]) -> StoppedError | None:
-        """Until it is told to leave, or answers what stopped it."""
-        heard = time.monotonic()
-        while not self._leaving.is_set():
-            began = time.monotonic()
-            try:
-                page = feed.read(BATCH)
-                if page is not None:
-                    apply_page(cursor, self._model, page, passed_over)
-            except StoppedError as stop:
-                return stop
-            if page is not None:
-                heard = time.monotonic()
-                # After a first event at once, what comes in quick succession makes batches.
-                self._leaving.wait(began + INTERVAL_SECONDS - heard)
-            elif began > heard + ALIVE_SECONDS:
-                cursor.execute("SELECT")
-                heard = began
-        return None
+    def _read(
+        self, cursor: Cursor, feed: Feed, going: Sequence[ReadModel]
+    ) -> Sequence[tuple[ReadModel, Page]]:
+        try:
+            return feed.read(BATCH)
+        except GapError as gap:
+            for model in going:
+                self._stop(cursor, model, gap)
+            return []
 
-    def _stand_still(self, cursor: Cursor) -> None:
-        """Until the event is to be tried again: after a time, or when an operator says so."""
-        said, until = last_intervention(cursor, self._model.name), time.monotonic() + POISON_SECONDS
-        while not self._leaving.wait(STAND_BY_SECONDS) and time.monotonic() < until:
-            if last_intervention(cursor, self._model.name) != said:
-                return
+    def _apply(self, cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
+        try:
+            apply_page(cursor, model, page, passed_over)
+        except PoisonError as poison:
+            self._stop(cursor, model, poison)
+
+    def _stop(self, cursor: Cursor, model: ReadModel, stop: StoppedError) -> None:
+        log.error("%s stops: %s", model.name, stop)
+        _say_stopped(cursor, model.name, stop)
+        said = last_intervention(cursor, model.name)
+        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, said)
+
+    def _going(self, cursor: Cursor) -> list[ReadModel]:
+        """Those that have not stopped, and those that are to try again: after a time, or when told to."""
+        now = time.monotonic()
+        for name, stopped in list(self._stopped.items()):
+            if now > stopped.until or last_intervention(cursor, name) != stopped.said:
+                del self._stopped[name]
+        return [model for model in self._models if model.name not in self._stopped]
+
+
+def projectors_of(url: str, source: Source, models: Sequence[ReadModel]) -> list[Projector]:
+    """One for all read models that are read for at once; not started yet."""
+    return [Projector(url, each, source) for each in source.together(models)]
+
+
+class _Stopped(NamedTuple):
+    """When a read model that stopped is tried again, and what an operator had said last."""
+
+    until: float
+    said: int | None
 
 
 def apply_page(
@@ -169,15 +201,20 @@ def decoded(
     model: ReadModel, page: Sequence[LoggedEvent], passed_over: frozenset[int] = frozenset()
 ) -> list[Event]:
     """The events of a page that the read model takes."""
-    return [logged.event() for logged in page if _takes(model, logged) and logged.position not in passed_over]
+    return [
+        logged.event()
+        for logged in page
+        if _takes(model.takes, logged.type, logged.schema_version) and logged.position not in passed_over
+    ]
 
 
-def _takes(model: ReadModel, logged: LoggedEvent) -> bool:
+@functools.cache
+def _takes(beginnings: tuple[str, ...], kind: str, schema_version: int) -> bool:
     """Whether an event is one of the read model's: also one that this release does not know.
 
     Nobody can say that an unknown event changes nothing here; decoding it stops the read model.
     """
-    return logged.topic not in FACTS or logged.type.startswith(model.takes)
+    return f"{kind}/{schema_version}" not in FACTS or kind.startswith(beginnings)
 
 
 def _apply_singly(cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:

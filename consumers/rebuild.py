@@ -17,10 +17,11 @@ import psycopg2.errors
 from consumers.interventions import skipped
 from consumers.projector import apply_page, decoded, reason_of
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
-from registry.feed import LoggedEvent, StoreFeed, read_log
+from registry.feed import LoggedEvent, read_log
 from registry.positions import OvertakenError, positions_of
 from registry.postgres import Connection, Cursor, Pool, connect, is_lost
 from registry.room import Room
+from registry.store_feed import LogEnd, StoreFeed
 
 PAGE = 10_000
 PROGRESS = 100_000
@@ -75,7 +76,7 @@ def level(url: str, model: ReadModel) -> None:
     try:
         with connection.cursor() as cursor:
             while len(set((at := positions_of(cursor, model.name)).values())) > 1:
-                page = StoreFeed(pool, at).read(PAGE)
+                page = StoreFeed(LogEnd(pool), at).read(PAGE)
                 with suppress(OvertakenError):
                     if page is not None:
                         apply_page(cursor, model, page, skipped(cursor, model.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from registry.events import (
     BadgeRevoked,
     BadgeSuspended,
     Event,
+    Level,
+    StudyLoad,
     canonical,
 )
 from registry.feed import read_streams
@@ -123,13 +126,13 @@ class Badges:
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
         changes = _fold_all(events)
-        new = [change.row | change.later for change in changes.values() if change.row is not None]
+        new = [(change.row | change.later).values() for change in changes.values() if change.row is not None]
         if new:
             # COPY goes not into a table with row-level security: through a table of the session.
             cursor.execute(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
             )
-            copy_rows(cursor, "new_badge", _COLUMNS, [tuple(row.values()) for row in new])
+            copy_rows(cursor, "new_badge", _COLUMNS, new)
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
         for badge_id in sorted(changes):
             if changes[badge_id].row is None:
@@ -170,7 +173,6 @@ def _fold(change: _Change, event: Event, fact: BadgeFact) -> None:
 
 
 def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
-    module = ModuleOnAward(fact.module_name, fact.study_load, fact.level)
     return {
         "id": event.originator_id,
         "award_position": event.position,
@@ -179,7 +181,7 @@ def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
         "institution": fact.institution,
         "module_id": fact.module_id,
         "module_version": fact.module_version,
-        "module": canonical(module).decode(),
+        "module": _module(fact.module_name, fact.study_load, fact.level),
         "awarded_on": fact.awarded_on,
         "valid_until": fact.valid_until,
         "supersedes": fact.supersedes,
@@ -190,6 +192,11 @@ def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
         "revoked_for": None,
         "effective_on": None,
     }
+
+
+@functools.lru_cache(maxsize=1_000)
+def _module(name: str, study_load: StudyLoad | None, level: Level | None) -> str:
+    return canonical(ModuleOnAward(name, study_load, level)).decode()
 
 
 def _update(cursor: Cursor, badge_id: str, later: dict[str, Any]) -> None:

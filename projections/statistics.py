@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import add
 from typing import Any, Literal
@@ -49,7 +49,7 @@ COMMENT ON COLUMN statistics_cell.id IS 'in the order of their first award: the 
 COMMENT ON COLUMN statistics_cell.key IS 'SHA-256 of the dimensions';
 CREATE TABLE statistics_sum (
     block integer NOT NULL,
-    cell integer NOT NULL REFERENCES statistics_cell,
+    cell integer NOT NULL,
     awarded bigint NOT NULL,
     revoked bigint NOT NULL,
     superseded bigint NOT NULL,
@@ -61,7 +61,7 @@ CREATE TABLE statistics_sum (
 COMMENT ON COLUMN statistics_sum.block IS 'of {BLOCK} positions, from 0; {NOW}: the sums as of now';
 CREATE TABLE statistics_change (
     position bigint NOT NULL,
-    cell integer NOT NULL REFERENCES statistics_cell,
+    cell integer NOT NULL,
     day date NOT NULL,
     awarded bigint NOT NULL,
     revoked bigint NOT NULL,
@@ -136,6 +136,18 @@ class _Badge:
     suspended: bool = False
     revoked: bool = False
     superseded: bool = False
+
+    def columns(self) -> tuple[Any, ...]:
+        """In their order; `astuple` would copy each value, at a third of the cost of a batch."""
+        return (
+            self.cell,
+            self.day,
+            self.half_credits,
+            self.sbu,
+            self.suspended,
+            self.revoked,
+            self.superseded,
+        )
 
 
 @dataclass
@@ -245,7 +257,7 @@ class Statistics:
             copy_rows(cursor, "statistics_change", _CHANGE_COLUMNS, batch.changes)
             _add_sums(cursor, batch.changes)
         if batch.new:
-            new = [(badge_id, *astuple(badge)) for badge_id, badge in batch.new.items()]
+            new = [(badge_id, *badge.columns()) for badge_id, badge in batch.new.items()]
             copy_rows(cursor, "statistics_badge", _BADGE_COLUMNS, new)
         if touched := batch.touched - set(batch.new):
             _update_badges(cursor, {badge_id: batch.badges[badge_id] for badge_id in sorted(touched)})

@@ -37,7 +37,7 @@ STAGING = (
 )
 
 
-class Unit(msgspec.Struct, frozen=True):
+class Unit(msgspec.Struct, frozen=True, gc=False):
     """What is recorded together or not at all.
 
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
@@ -65,12 +65,21 @@ _answer = msgspec.json.Decoder(Appended)
 def append(cursor: Cursor, units: Sequence[Unit]) -> Appended:
     """Appends the units in one transaction, which is durable when this returns."""
     rows = [row for number, unit in enumerate(units) for row in _rows(number, unit)]
-    relied_on: dict[str, int] = {}
-    for unit in units:
-        for subject, read_at in unit.relied_on.items():
-            relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
+    relied_on = since([unit.relied_on for unit in units])
     call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
     return _answer.decode(call(cursor, rows, relied_on))
+
+
+def since(relied_on: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
+    """Each stream that one of them names, with the first position at which it was read."""
+    distinct = {id(each): each for each in relied_on}.values()
+    if len(distinct) == 1:
+        return next(iter(distinct))
+    first: dict[str, int] = {}
+    for each in distinct:
+        for subject, read_at in each.items():
+            first[subject] = min(read_at, first.get(subject, read_at))
+    return first
 
 
 @functools.cache
@@ -98,7 +107,7 @@ def _rows(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
+def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: Mapping[str, int]) -> str:
     """One round trip, the rows in the statement."""
     literals = ",".join(map(_literal, rows)).encode()
     if b"\0" in literals:
@@ -111,7 +120,7 @@ def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: 
     return str(answer)
 
 
-def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict[str, int]) -> str:
+def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: Mapping[str, int]) -> str:
     """COPY into the session's staging table, then one message that appends and commits.
 
     The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
@@ -129,7 +138,7 @@ def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: dict
     return str(answer)
 
 
-def _columns(relied_on: dict[str, int]) -> tuple[list[str], list[int]]:
+def _columns(relied_on: Mapping[str, int]) -> tuple[list[str], list[int]]:
     return list(relied_on), list(relied_on.values())
 
 

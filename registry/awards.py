@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.events import BadgeAwarded, Commitments, canonical
-from registry.keys import Keys
+from registry.keys import Keys, random_id
 from registry.pages import Page, Settled, Together
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome, RecordingApplication, found
@@ -24,7 +24,7 @@ from registry.vault import Evidence, PrivateParts, Recipient, commit_award
 EDUID_SCOPE = "eduid.nl"
 
 
-class AwardCommand(msgspec.Struct, frozen=True):
+class AwardCommand(msgspec.Struct, frozen=True, gc=False):
     """An award as an institution states it. `reference`, recipient, grade and evidence are private."""
 
     brin: str
@@ -84,20 +84,23 @@ class Awards(Page[CommandT]):
         self._settle_known([line for line, each in made.items() if each.badge_id in known])
         superseded = self._superseded(waiting)
         decided: dict[bytes | str, Together] = {}
+        # Awards for one module to new learners rely on the same.
+        shared: defaultdict[tuple[str, str], Reads] = defaultdict(lambda: Reads(loaded))
         for line, each in made.items():
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
-            reads = Reads(loaded)
             # Without an alias nobody knows the learner: each such award has one of its own.
             learner_id = None if each.alias is None else learners.get(each.alias)
             key = each.badge_id if learner_id or each.alias is None else each.alias
             together = decided.get(key) or Together(alias=None if learner_id else each.alias)
+            reads = shared[self.commands[line].brin, each.module_id]
             if learner_id:
+                reads = Reads(loaded)
                 reads.relies_on(learner_id, read_at)
             elif together.outcomes:
                 learner_id = together.outcomes[0].learner_id
             try:
-                self._award(together, line, reads, superseded, learner_id or str(uuid.uuid4()))
+                self._award(together, line, reads, superseded, learner_id or random_id(self.chance))
             except Exception as error:
                 self.fail(line, error, final=final)
             else:
@@ -114,7 +117,12 @@ class Awards(Page[CommandT]):
         institution = recording.admitted(reads, command.brin)
         module = found(reads.module(made.module_id), ModuleUnknown)
         commitments, private = commit_award(
-            command.recipient, command.reference, command.grade, command.evidence, made.sameness
+            command.recipient,
+            command.reference,
+            command.grade,
+            command.evidence,
+            made.sameness,
+            self.chance,
         )
         fact = self.fact(
             command,

@@ -21,8 +21,11 @@ BadgeType = Literal["regular", "extra-curricular"]
 ExemptionRule = Literal["study-load"]
 
 
-class _Members(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """JSON members in camelCase; one that is absent is left out."""
+class _Members(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """JSON members in camelCase; one that is absent is left out.
+
+    No fact ever holds itself, so that the garbage collector need not walk through them.
+    """
 
 
 class StudyLoad(_Members, frozen=True):
@@ -213,7 +216,7 @@ class BadgeRevoked(BadgeFact, frozen=True):
     observed: bool | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A fact in its stream. `position` and `time` are the store's to give: 0 and None until recorded.
 
     `originator_id` (the subject: a BRIN or a module's, badge's or learner's id) and

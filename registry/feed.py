@@ -1,12 +1,10 @@
-"""The log in order, from any position, and the store as a feed of it."""
+"""The log in order, from any position."""
 
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +17,7 @@ SOURCE = "/v1/events"
 _COLUMNS = "position, subject, version, type, schema_version, time, data"
 
 
-class LoggedEvent(msgspec.Struct, frozen=True):
+class LoggedEvent(msgspec.Struct, gc=False):
     """An event as it lies in the log: the stored bytes, and what stands beside them."""
 
     position: int
@@ -29,6 +27,7 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     schema_version: int
     time: dt.datetime
     data: bytes
+    decoded: Event | None = None
 
     @property
     def id(self) -> str:
@@ -57,9 +56,11 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         return partition_of(self.key, count) if count > 1 else 0
 
     def event(self) -> Event:
-        """The decoded event; raises `UnknownEventError` for one that this release does not know."""
-        fact = decode(self.topic, self.data)
-        return Event(self.subject, self.version, fact, self.position, self.time)
+        """The event, decoded once; raises `UnknownEventError` for one that this release does not know."""
+        if self.decoded is None:
+            fact = decode(self.topic, self.data)
+            self.decoded = Event(self.subject, self.version, fact, self.position, self.time)
+        return self.decoded
 
     def line(self) -> bytes:
         """One line of NDJSON (contract section 4): `data` is the last member, its bytes as stored.
@@ -89,30 +90,6 @@ class _Learner(msgspec.Struct, rename="camel"):
 
 
 _learner_of = msgspec.json.Decoder(_Learner)
-
-
-@dataclass(frozen=True)
-class Page:
-    """Events in order, and how they move a read model: from positions, by partition, to others.
-
-    `whole`: it holds the log without gaps, so that all partitions move together.
-    """
-
-    events: Sequence[LoggedEvent]
-    at: Mapping[int, int]
-    to: Mapping[int, int]
-    partitions: int
-    whole: bool
-
-    def singly(self) -> Iterator[Page]:
-        """The same, an event at a time."""
-        at = dict(self.at)
-        for event in self.events:
-            moved = at if self.whole else [event.partition(self.partitions)]
-            to = {each: max(at[each], event.position) for each in moved}
-            yield Page([event], {each: at[each] for each in moved}, to, self.partitions, self.whole)
-            at.update(to)
-        yield Page([], at, self.to, self.partitions, self.whole)
 
 
 def read_streams(cursor: Cursor, subjects: Sequence[str], until: int) -> list[LoggedEvent]:
@@ -205,60 +182,3 @@ def position_at(cursor: Cursor, time: dt.datetime) -> int:
         else:
             high = middle - 1
     return low
-
-
-class Bell:
-    """Wakes those who wait for new events in this process, so that they need not wait for the next poll."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._rung = 0
-
-    def ring(self) -> None:
-        with self._condition:
-            self._rung += 1
-            self._condition.notify_all()
-
-    def wait(self, seen: int, seconds: float) -> int:
-        """Waits until it was rung after `seen` rings, at most so long; answers the rings so far."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._rung > seen, seconds)
-            return self._rung
-
-
-class StoreFeed:
-    """The log itself as a feed of every partition.
-
-    A read model that another feed has brought further on some partitions than on others is levelled: of
-    those partitions it is given only what it does not hold.
-    """
-
-    def __init__(
-        self, pool: Pool, at: Mapping[int, int], bell: Bell | None = None, poll_seconds: float = 0.075
-    ) -> None:
-        self._pool, self._bell, self._poll_seconds = pool, bell or Bell(), poll_seconds
-        self._at, self._seen = dict(at), 0
-
-    def read(self, limit: int) -> Page | None:
-        """The next events; None when for a moment there were none."""
-        with self._pool.cursor() as cursor:
-            logged = read_log(cursor, min(self._at.values()), limit)
-        if not logged:
-            self._seen = self._bell.wait(self._seen, self._poll_seconds)
-            return None
-        page = page_of(logged, self._at)
-        self._at = dict(page.to)
-        return page
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def page_of(logged: Sequence[LoggedEvent], at: Mapping[int, int]) -> Page:
-    """What some events of the log, without gaps, are to a read model at these positions."""
-    if len(set(at.values())) > 1:
-        logged, last = [each for each in logged if each.position > at[each.partition(len(at))]], logged[-1]
-    else:
-        last = logged[-1]
-    to = {partition: max(position, last.position) for partition, position in at.items()}
-    return Page(logged, at, to, len(at), whole=True)

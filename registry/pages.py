@@ -8,16 +8,16 @@ states, the command is decided again in the next round, on what is recorded by t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit
+from registry.append import Unit, since
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
 from registry.events import Fact
+from registry.keys import Chance
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
@@ -25,26 +25,23 @@ from registry.vault import PrivateParts, PrivateRow
 from registry.writer import ConflictError, MaybeRecordedError
 
 Command = TypeVar("Command")
+DECIDED_AGAIN = (ConflictError, MaybeRecordedError)
 Settled = BadgeOutcome | Exception
 """The outcome of a command; or its refusal, or what kept it from being decided."""
 
 
-@dataclass
-class Together:
+class Together(msgspec.Struct, gc=False):
     """Commands that are recorded together: mostly one; all of a page that have the same new learner."""
 
     alias: bytes | None = None
-    lines: list[int] = field(default_factory=list)
-    events: list[StoredEvent] = field(default_factory=list)
-    private: dict[int, PrivateRow] = field(default_factory=dict)
-    reads: list[Reads] = field(default_factory=list)
-    outcomes: list[BadgeOutcome] = field(default_factory=list)
+    lines: list[int] = []
+    events: list[StoredEvent] = []
+    private: dict[int, PrivateRow] = {}
+    reads: list[Reads] = []
+    outcomes: list[BadgeOutcome] = []
 
     def unit(self) -> Unit:
-        relied_on = self.reads[0].relied_on
-        for reads in self.reads[1:]:
-            for subject, read_at in reads.relied_on.items():
-                relied_on[subject] = min(read_at, relied_on.get(subject, read_at))
+        relied_on = since([reads.relied_on for reads in self.reads])
         aliases = {} if self.alias is None else {0: self.alias}
         return Unit(self.events, self.private, aliases, relied_on)
 
@@ -55,6 +52,7 @@ class Page(Generic[Command]):
     def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
         self.recording, self.commands = recording, commands
         self.settled: dict[int, Settled] = {}
+        self.chance = Chance()
         # The moment and the day on which a round is decided.
         self.now = recording.clock()
         self.today = day_in_amsterdam(self.now)
@@ -107,7 +105,7 @@ class Page(Generic[Command]):
         if private is not None:
             place = len(together.events)
             together.private[place] = self.recording.private_row(
-                outcome.id, version, brin, outcome.learner_id, private
+                outcome.id, version, brin, outcome.learner_id, private, self.chance
             )
         together.lines.append(line)
         together.events.append(event)
@@ -120,13 +118,16 @@ class Page(Generic[Command]):
 
     def _record(self, decided: Sequence[Together]) -> None:
         results = self.recording.append_each([together.unit() for together in decided])
+        held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
-            if isinstance(result, ConflictError | MaybeRecordedError):
+            if isinstance(result, DECIDED_AGAIN):
                 continue
             for place, line in enumerate(together.lines):
                 if isinstance(result, Exception):
                     self.settled[line] = result
                     continue
                 outcome = together.outcomes[place]
-                together.reads[place].held_until(result[place], outcome.id)
+                held[together.reads[place]] = result[place]
                 self.settled[line] = msgspec.structs.replace(outcome, position=result[place])
+        for reads, position in held.items():
+            reads.held_until(position)

@@ -7,7 +7,9 @@ holds for it. A lost server is `Unavailable`; the next use connects anew.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import io
+import itertools
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -186,36 +188,49 @@ def check_roles(url: str) -> None:
 _EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
 _MICROSECOND = dt.timedelta(microseconds=1)
-_PACKERS: dict[str, Callable[[Any], bytes]] = {
-    "text": lambda value: value.encode(),
-    "bytea": lambda value: value,
-    "bool": lambda value: b"\1" if value else b"\0",
-    "uuid": lambda value: bytes.fromhex(value.replace("-", "")),
-    "int2": struct.Struct("!h").pack,
-    "int4": struct.Struct("!i").pack,
-    "int8": struct.Struct("!q").pack,
-    "date": lambda value: struct.pack("!i", value.toordinal() - _EPOCH_DAY),
-    "timestamptz": lambda value: struct.pack("!q", (value - _EPOCH) // _MICROSECOND),
-}
 _LENGTH = struct.Struct("!i")
 _NULL = _LENGTH.pack(-1)
 
 
-def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
+def _sized(value: bytes) -> bytes:
+    return _LENGTH.pack(len(value)) + value
+
+
+def _numbers(form: str, size: int) -> Callable[[Any], bytes]:
+    return functools.partial(struct.Struct(f"!i{form}").pack, size)
+
+
+_int4, _int8 = _numbers("i", 4), _numbers("q", 8)
+# A value with its length before it, as binary COPY has it.
+_PACKERS: dict[str, Callable[[Any], bytes]] = {
+    "text": lambda value: _sized(value.encode()),
+    "bytea": _sized,
+    "bool": _numbers("?", 1),
+    "uuid": lambda value: b"\0\0\0\x10" + bytes.fromhex(value.replace("-", "")),
+    "int2": _numbers("h", 2),
+    "int4": _int4,
+    "int8": _int8,
+    "date": lambda value: _int4(value.toordinal() - _EPOCH_DAY),
+    "timestamptz": lambda value: _int8((value - _EPOCH) // _MICROSECOND),
+}
+
+
+def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
     """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
-    packers = [_PACKERS[kind] for kind in columns.values()]
-    width = struct.pack("!h", len(packers))
-    length = _LENGTH.pack
-    parts = [b"PGCOPY\n\xff\r\n\0", bytes(8)]
-    for row in rows:
-        parts.append(width)
-        for pack, value in zip(packers, row, strict=True):
-            if value is None:
-                parts.append(_NULL)
-            else:
-                packed = pack(value)
-                parts.append(length(len(packed)))
-                parts.append(packed)
-    parts.append(b"\xff\xff")
+    if not rows:
+        return
+    by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
+    packed = [_packed(kind, values) for kind, values in by_column]
+    width = itertools.repeat(struct.pack("!h", len(columns)), len(rows))
+    fields = itertools.chain.from_iterable(zip(width, *packed, strict=True))
+    data = b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *fields, b"\xff\xff"])
     names = ", ".join(f'"{name}"' for name in columns)
-    cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(b"".join(parts)))
+    cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data))
+
+
+def _packed(kind: str, values: Sequence[Any]) -> Iterable[bytes]:
+    """A column's values; most columns of a page hold one value, which is packed once."""
+    pack, first = _PACKERS[kind], values[0]
+    if values.count(first) == len(values):
+        return itertools.repeat(_NULL if first is None else pack(first), len(values))
+    return [_NULL if value is None else pack(value) for value in values]

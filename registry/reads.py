@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from registry.domain import institution as institutions
 from registry.domain import module as modules
@@ -107,33 +107,37 @@ class Reads:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._used: dict[str, Kept[Institution] | Kept[Module]] = {}
+        self._used: dict[str, Kept[Any]] = {}
         self._others: dict[str, int] = {}
+        self._relied_on: dict[str, int] | None = None
 
     def institution(self, brin: str) -> Institution | None:
         kept = self._loaded.institution(brin)
-        if kept is None:
-            return None
-        self._used[brin] = kept
-        return kept.state
+        return None if kept is None else self._use(brin, kept)
 
     def module(self, module_id: str) -> Module | None:
         kept = self._loaded.module(module_id)
-        if kept is None:
-            return None
-        self._used[module_id] = kept
+        return None if kept is None else self._use(module_id, kept)
+
+    def _use(self, subject: str, kept: Kept[State]) -> State:
+        if subject not in self._used:
+            self._used[subject] = kept
+            self._relied_on = None
         return kept.state
 
     def relies_on(self, subject: str, read_at: int) -> None:
         """Adds a stream that was read in another way, as it was at position `read_at`."""
         self._others[subject] = read_at
+        self._relied_on = None
 
     @property
-    def relied_on(self) -> dict[str, int]:
+    def relied_on(self) -> Mapping[str, int]:
         """The streams that were read, each with the position at which it was."""
-        return {subject: kept.read_at for subject, kept in self._used.items()} | self._others
+        if self._relied_on is None:
+            self._relied_on = {subject: kept.read_at for subject, kept in self._used.items()} | self._others
+        return self._relied_on
 
-    def held_until(self, position: int, written: str) -> None:
+    def held_until(self, position: int, written: str = "") -> None:
         """The append has found all of it unchanged just before `position`, and changed what was written."""
         now = time.monotonic()
         for subject, kept in self._used.items():

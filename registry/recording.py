@@ -30,7 +30,7 @@ from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.values import day_in_amsterdam
 from registry.events import BadgeAwarded, Event, Fact
-from registry.keys import Keys
+from registry.keys import Chance, Keys
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
 from registry.store import EventMapper, EventRecorder
@@ -53,7 +53,7 @@ class Outcome:
     """Of a module: the number of the version that was meant."""
 
 
-class BadgeOutcome(msgspec.Struct, frozen=True):
+class BadgeOutcome(msgspec.Struct, frozen=True, gc=False):
     """What a write about a badge came to; `status` is today's."""
 
     id: str
@@ -168,12 +168,18 @@ class RecordingApplication(Application[str]):
 
     def stored(self, subject: str, version: int, fact: Fact) -> StoredEvent:
         """The event as the recorder takes it; refuses one that is too large."""
-        return self.mapper.to_stored_event(cast(DomainEventProtocol[str], Event(subject, version, fact)))
+        return self.mapper.to_stored_event(cast("DomainEventProtocol[str]", Event(subject, version, fact)))
 
     def private_row(
-        self, subject: str, version: int, institution: str, learner_id: str | None, private: PrivateParts
+        self,
+        subject: str,
+        version: int,
+        institution: str,
+        learner_id: str | None,
+        private: PrivateParts,
+        chance: Chance | None = None,
     ) -> PrivateRow:
-        return PrivateRow(institution, learner_id, self.vault.seal(f"{subject}/{version}", private))
+        return PrivateRow(institution, learner_id, self.vault.seal(f"{subject}/{version}", private, chance))
 
     def append_each(self, units: Sequence[Unit]) -> list[list[int] | Exception]:
         """Records each unit by itself: its positions, or why it was not recorded."""

@@ -67,7 +67,7 @@ class EventMapper(Mapper[str]):
             recorded.id,
             recorded.time,
         )
-        return cast(DomainEventProtocol[str], event)
+        return cast("DomainEventProtocol[str]", event)
 
 
 _COLUMNS = "position, subject, version, type, schema_version, time, data"
@@ -162,10 +162,12 @@ class EventRecorder(ApplicationRecorder):
             # One statement, so that all of it is as of one moment.
             cursor.execute(
                 "SELECT coalesce((SELECT max(position) FROM event), 0),"
-                " ARRAY(SELECT subject FROM event WHERE subject = ANY(%s) AND version = 1),"
+                " ARRAY(SELECT subject FROM event"
+                " WHERE subject = ANY(string_to_array(%s, ' ')) AND version = 1),"
                 " ARRAY(SELECT ARRAY[encode(key, 'hex'), learner_id::text] FROM alias"
-                " WHERE key = ANY(%s::bytea[]))",
-                (list(badge_ids), ["\\x" + key.hex() for key in alias_keys]),
+                " WHERE key = ANY(string_to_array(%s, ' ')::bytea[]))",
+                # One text each: the client writes an array value by value.
+                (" ".join(badge_ids), " ".join(["\\x" + key.hex() for key in alias_keys])),
             )
             last, known, learners = cursor.fetchone() or (0, [], [])
             return set(known), {bytes.fromhex(key): learner_id for key, learner_id in learners}, last

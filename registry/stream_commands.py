@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 
 from api.app import read_models
-from consumers.feeds import Source, StoreSource
+from consumers.feeds import StoreSource
 from consumers.interventions import Action, intervene
 from consumers.kafka_feed import KafkaSource
-from consumers.projector import Projector
+from consumers.projector import Projector, projectors_of
 from consumers.rebuild import level, rebuild
 from projections.read_model import ReadModel
 from registry import serve, setup
@@ -73,21 +73,29 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
     with setup.database(settings) as url:
         opened(url, settings)
         pool = Pool(url, "registry_project", 4)
-        source: Source = KafkaSource(settings.kafka) if settings.kafka else StoreSource(pool)
-        projectors = [Projector(url, model, source) for model in read_models()]
+        started = projectors(url, pool, settings.kafka)
         told = threading.Event()
         _when_told(told.set)
-        for projector in projectors:
+        for projector in started:
             projector.start()
         names = ", ".join(model.name for model in read_models())
         say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
         told.wait()
-        for projector in projectors:
+        for projector in started:
             projector.leave()
-        for projector in projectors:
+        for projector in started:
             projector.stop(BATCH_SECONDS)
         pool.close()
     return 0
+
+
+def projectors(url: str, pool: Pool, kafka: KafkaSettings | None) -> list[Projector]:
+    """From Kafka the read models that its order by key is enough for, from the store those in total order."""
+    if kafka is None:
+        return projectors_of(url, StoreSource(pool), read_models())
+    by_key = [model for model in read_models() if model.order == "by key"]
+    total = [model for model in read_models() if model.order == "total"]
+    return projectors_of(url, KafkaSource(kafka), by_key) + projectors_of(url, StoreSource(pool), total)
 
 
 def _model(name: str) -> ReadModel:

@@ -14,14 +14,14 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registry.events import Commitments, Correction, canonical
-from registry.keys import Keys, sha256
+from registry.keys import Chance, Keys, sha256
 from registry.postgres import Cursor
 
 NONCE = 12
 SALT = 16
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """JSON members in camelCase; one that is absent is left out."""
 
 
@@ -62,7 +62,7 @@ class PrivateParts(_Part, frozen=True):
     sameness: str | None = None
 
 
-class PrivateRow(msgspec.Struct, frozen=True):
+class PrivateRow(msgspec.Struct, frozen=True, gc=False):
     """A vault row: the sealed parts of one event, and whose they are (for row-level security)."""
 
     institution: str
@@ -75,9 +75,9 @@ def new_salt() -> str:
     return os.urandom(SALT).hex()
 
 
-def commitment(salt: str, part: bytes) -> str:
+def commitment(salt: str | bytes, part: bytes) -> str:
     """SHA-256 (hex) of the salt's bytes, then the part's."""
-    return sha256(bytes.fromhex(salt), part)
+    return sha256(bytes.fromhex(salt) if isinstance(salt, str) else salt, part)
 
 
 def commit_award(
@@ -86,13 +86,21 @@ def commit_award(
     grade: str | None,
     evidence: tuple[Evidence, ...] | None,
     sameness: bytes,
+    chance: Chance,
 ) -> tuple[Commitments, PrivateParts]:
     """The commitments for the log, and the private parts with their salts for the vault."""
+    first, second, third, fourth = (chance.take(SALT) for _ in range(4))
     salts = Salts(
-        recipient=new_salt(),
-        reference=new_salt(),
-        grade=new_salt() if grade is not None else None,
-        evidence=new_salt() if evidence is not None else None,
+        recipient=first.hex(),
+        reference=second.hex(),
+        grade=None if grade is None else third.hex(),
+        evidence=None if evidence is None else fourth.hex(),
+    )
+    commitments = Commitments(
+        recipient=commitment(first, canonical(recipient)),
+        reference=commitment(second, reference.encode()),
+        grade=None if grade is None else commitment(third, grade.encode()),
+        evidence=None if evidence is None else commitment(fourth, canonical(evidence)),
     )
     parts = PrivateParts(
         salts=salts,
@@ -102,17 +110,7 @@ def commit_award(
         evidence=evidence,
         sameness=sameness.hex(),
     )
-    return _commitments(parts), parts
-
-
-def _commitments(parts: PrivateParts) -> Commitments:
-    salts = parts.salts
-    return Commitments(
-        recipient=commitment(salts.recipient or "", canonical(parts.recipient)),
-        reference=commitment(salts.reference or "", (parts.reference or "").encode()),
-        grade=commitment(salts.grade, parts.grade.encode()) if salts.grade and parts.grade else None,
-        evidence=commitment(salts.evidence, canonical(parts.evidence)) if salts.evidence else None,
-    )
+    return commitments, parts
 
 
 def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
@@ -160,9 +158,9 @@ class Vault:
         self._cipher = AESGCM(keys.vault)
         self._decoder = msgspec.json.Decoder(PrivateParts)
 
-    def seal(self, event_id: str, parts: PrivateParts) -> bytes:
+    def seal(self, event_id: str, parts: PrivateParts, chance: Chance | None = None) -> bytes:
         """Nonce and ciphertext; `event_id` is `{subject}/{version}` and must be the same on opening."""
-        nonce = os.urandom(NONCE)
+        nonce = chance.take(NONCE) if chance else os.urandom(NONCE)
         return nonce + self._cipher.encrypt(nonce, canonical(parts), event_id.encode())
 
     def open(self, event_id: str, sealed: bytes) -> PrivateParts:

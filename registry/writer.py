@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+import msgspec
 import psycopg2
 import psycopg2.errors
 from eventsourcing.persistence import IntegrityError
 
-from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append
+from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append, since
 from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
 from registry.room import NoRoomError, Room
 
@@ -42,18 +43,16 @@ class MaybeRecordedError(UnavailableError):
     """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
 
 
-class Waiting:
+class Waiting(msgspec.Struct, gc=False):
     """A unit on its way; `settled` is called when it has its positions, or the error that kept it out."""
 
-    __slots__ = ("_settled", "result", "unit")
-
-    def __init__(self, unit: Unit, settled: Callable[[], None]) -> None:
-        self.unit, self._settled = unit, settled
-        self.result: list[int] | Exception = []
+    unit: Unit
+    settled: Callable[[], None]
+    result: list[int] | Exception = []
 
     def settle(self, result: list[int] | Exception) -> None:
         self.result = result
-        self._settled()
+        self.settled()
 
 
 class Writer:
@@ -248,6 +247,8 @@ def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting
 
     They are tried after it, and so find the conflict in the database, like any other.
     """
+    if _are_apart([item.unit for item in waiting]):
+        return waiting, []
     taken: set[object] = set()
     written: set[object] = set()
     batch: list[Waiting] = []
@@ -265,6 +266,15 @@ def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting
             taken |= wanted
             written.update(event.originator_id for event in unit.events)
     return batch, later
+
+
+def _are_apart(units: Sequence[Unit]) -> bool:
+    """Whether no two of them want the same, and none writes what one relies on: found for all at once."""
+    versions = [(event.originator_id, event.originator_version) for unit in units for event in unit.events]
+    aliases = [alias for unit in units for alias in unit.aliases.values()]
+    if len(set(versions)) < len(versions) or len(set(aliases)) < len(aliases):
+        return False
+    return {subject for subject, _ in versions}.isdisjoint(since([unit.relied_on for unit in units]))
 
 
 def _is_stale(unit: Unit, changed: Mapping[str, int]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,13 +22,14 @@ from starlette.concurrency import run_in_threadpool
 from api.answers import BatchOutcome
 from api.auth import brin
 from api.bodies import Body, parse, parse_json
-from api.commands.badges import AwardBody
+from api.commands.award_bodies import AwardBody, award_command
 from api.commands.common import Institution, registry_of
 from api.fields import Day, Note, Reference, Uuid
 from api.lines import LONGEST_LINE, Line, Lines
 from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
+from registry.awards import AwardCommand
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
@@ -37,6 +39,8 @@ from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
+# So many pages of a batch are on their way: one is decided while the one before it is recorded.
+TOGETHER = 2
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -56,8 +60,11 @@ class BadgeRevocationBody(Body):
         return []
 
 
+Command = AwardCommand | RevocationCommand
+Understand = Callable[[bytes], tuple[str | None, Command]]
+"""The reference in a line, if it has one, and what the line states; raises a `Refusal`."""
 Settle = Callable[[Sequence[Any]], Sequence[Settled]]
-Read = tuple[int, str | None, Body | Refusal]
+Read = tuple[int, str | None, Command | Refusal]
 """A line by its number and its reference, as what it states or as what is wrong with it."""
 _reference = TypeAdapter(Reference)
 
@@ -71,23 +78,22 @@ class _Batch:
         self.origin = Origin("batch", principal.token_id)
         self.today: dt.date = request.app.state.today()
 
-    def read(self, lines: Sequence[Line], model: type[Body]) -> list[Read]:
+    def read(self, lines: Sequence[Line], understand: Understand) -> list[Read]:
         """Each line of a page as what it states, or its refusal."""
-        return [(line.number, *self._read(line, model)) for line in lines]
+        return [(number, *self._read(text, understand)) for number, text in lines]
 
-    def _read(self, line: Line, model: type[Body]) -> tuple[str | None, Body | Refusal]:
-        if line.text is None:
+    def _read(self, text: bytes | None, understand: Understand) -> tuple[str | None, Command | Refusal]:
+        if text is None:
             return None, InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
         try:
-            stated = parse(model, line.text, {"today": self.today})
+            return understand(text)
         except Refusal as refusal:
-            return _reference_in(line.text), refusal
-        return getattr(stated, "reference", None), stated
+            return _reference_in(text), refusal
 
     def outcomes(self, page: Sequence[Read], settle: Settle) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
-        bodies = [stated for _, _, stated in page if not isinstance(stated, Refusal)]
-        settled = iter(settle(bodies) if bodies else ())
+        commands = [stated for _, _, stated in page if not isinstance(stated, Refusal)]
+        settled = iter(settle(commands) if commands else ())
         outcomes = (
             self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(settled))
             for number, reference, stated in page
@@ -115,24 +121,22 @@ def _reference_in(text: bytes) -> str | None:
         return None
 
 
-async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Settle) -> Response:
+async def _answer(request: Request, batch: _Batch, understand: Understand, settle: Settle) -> Response:
     """Reads to the end before it answers: clients that send first and read later do not hang."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
     lines = Lines(request)
     spooled: list[bytes] = []
-    settling: asyncio.Task[bytes] | None = None
+    settling: deque[asyncio.Task[bytes]] = deque()
     try:
         async for page in lines.pages():
-            # One page is read while the one before it is recorded.
-            read = await run_in_threadpool(batch.read, page, model)
-            if settling is not None:
-                spooled.append(await settling)
-            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle))
+            read = await run_in_threadpool(batch.read, page, understand)
+            if len(settling) == TOGETHER:
+                spooled.append(await settling.popleft())
+            settling.append(asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle)))
     finally:
-        if settling is not None:
-            spooled.append(await settling)
+        spooled += await asyncio.gather(*settling)
     if lines.too_large:
         raise lines.too_large
     if not spooled:
@@ -151,10 +155,11 @@ async def _answer(request: Request, batch: _Batch, model: type[Body], settle: Se
 async def award_badges(request: Request, principal: Institution) -> Response:
     batch = _Batch(request, principal, "awarded")
 
-    def settle(bodies: Sequence[AwardBody]) -> Sequence[Settled]:
-        return batch.registry.award_badges([each.command(batch.brin, batch.origin) for each in bodies])
+    def understand(line: bytes) -> tuple[str, AwardCommand]:
+        command = award_command(line, batch.today, batch.brin, batch.origin)
+        return command.reference, command
 
-    return await _answer(request, batch, AwardBody, settle)
+    return await _answer(request, batch, understand, batch.registry.award_badges)
 
 
 @router.post(
@@ -168,13 +173,11 @@ async def award_badges(request: Request, principal: Institution) -> Response:
 async def revoke_badges(request: Request, principal: Institution) -> Response:
     batch = _Batch(request, principal, "revoked")
 
-    def command(line: BadgeRevocationBody) -> RevocationCommand:
-        badge_id = line.id or batch.registry.badge_id(batch.brin, line.reference or "")
-        return RevocationCommand(
-            batch.brin, badge_id, line.reason, batch.origin, line.effective_on, line.note
+    def understand(line: bytes) -> tuple[str | None, RevocationCommand]:
+        stated = parse(BadgeRevocationBody, line, {})
+        badge_id = stated.id or batch.registry.badge_id(batch.brin, stated.reference or "")
+        return stated.reference, RevocationCommand(
+            batch.brin, badge_id, stated.reason, batch.origin, stated.effective_on, stated.note
         )
 
-    def settle(bodies: Sequence[BadgeRevocationBody]) -> Sequence[Settled]:
-        return batch.registry.revoke_badges([command(each) for each in bodies])
-
-    return await _answer(request, batch, BadgeRevocationBody, settle)
+    return await _answer(request, batch, understand, batch.registry.revoke_badges)

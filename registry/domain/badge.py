@@ -118,7 +118,7 @@ def evolve(state: Badge | None, event: Event) -> Badge:
     raise AssertionError(f"{fact.TYPE} is no event of a badge")
 
 
-class Award(msgspec.Struct, frozen=True):
+class Award(msgspec.Struct, frozen=True, gc=False):
     """What an institution states of an award that is not private."""
 
     module_version: int | None

@@ -178,5 +178,5 @@ def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Itera
         yield AdmissionEnded(state.brin, until)
     if not state.particulars.admitted_from <= awarded_on <= (until or dt.date.max):
         yield OutsideAdmission(state.brin, awarded_on)
-    if any(suspension.covers(awarded_on) for suspension in state.suspensions):
+    if state.suspensions and any(suspension.covers(awarded_on) for suspension in state.suspensions):
         yield SuspendedOnThatDay(state.brin, awarded_on)

@@ -21,10 +21,10 @@ from eventsourcing.persistence import Tracking
 from api.app import read_models
 from consumers.projector import BATCH, apply_page
 from projections.read_model import position
-from registry.feed import StoreFeed
 from registry.positions import positions_of
 from registry.postgres import Pool, connect
 from registry.store import EventRecorder
+from registry.store_feed import LogEnd, StoreFeed
 from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.candidates import stock_environment
@@ -60,7 +60,7 @@ def _ours(server: Server, log: str) -> float:
         began = time.perf_counter()
         with connection.cursor() as cursor:
             for model in read_models():
-                feed = StoreFeed(pool, positions_of(cursor, model.name))
+                feed = StoreFeed(LogEnd(pool), positions_of(cursor, model.name))
                 while page := feed.read(BATCH):
                     apply_page(cursor, model, page)
                 assert position(cursor, model.name) == last, "a read model did not come to the end"

@@ -16,21 +16,19 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from api.app import read_models
-from consumers.feeds import Source, StoreSource
-from consumers.kafka_feed import KafkaSource
-from consumers.projector import BATCH, apply_page
 from deploy.kafka.broker import Broker
-from projections.read_model import position
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool, connect
 from registry.relay import Carrier, producing
+from registry.stream_commands import projectors
 from registry.tails import Tail
 from registry.topics import make_topics
 from tests.benchmarks import material
 from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill
 from tests.benchmarks.servers import Server
+
+PATIENCE_SECONDS = 120
 
 
 def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
@@ -116,32 +114,38 @@ def _projecting(server: Server, kafka: KafkaSettings, log: str, rounds: int) -> 
     with producing(kafka) as producer:
         producer.init_transactions()
         _carry(log, producer)
-
-    def ours() -> float:
-        return _project(server.copy(log), KafkaSource(kafka))
-
-    def peer() -> float:
-        url = server.copy(log)
-        pool = Pool(url, "registry_project", 1)
-        with closing(pool):
-            return _project(url, StoreSource(pool))
-
+    ours, peer = partial(_project, server, log, kafka), partial(_project, server, log, None)
     return take_turns(compared, rounds, ours, peer)
 
 
-def _project(url: str, source: Source) -> float:
-    """Every read model in turn, from its first page to its last; joining a group is no part of it."""
-    last, spent = material.size_of_log(url), 0.0
-    connection = connect(url, "registry_project")
+def _project(server: Server, log: str, kafka: KafkaSettings | None) -> float:
+    """All read models at once, as `registry consume` has them, from the first that moves to the end."""
+    url = server.copy(log)
+    last = material.size_of_log(url)
+    pool = Pool(url, "registry_project", 4)
+    started = projectors(url, pool, kafka)
+    for projector in started:
+        projector.start()
+    try:
+        began = _when(url, lambda positions: max(positions) > 0)
+        ended = _when(url, lambda positions: min(positions) == last)
+    finally:
+        for projector in started:
+            projector.leave()
+        for projector in started:
+            projector.stop()
+        pool.close()
+    return last / (ended - began)
+
+
+def _when(url: str, reached: Callable[[Sequence[int]], bool]) -> float:
+    """The moment at which the positions of the read models are so."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    connection = connect(url)
     with closing(connection), connection.cursor() as cursor:
-        for model in read_models():
-            with closing(source.feed(model, cursor)) as feed:
-                while (page := feed.read(BATCH)) is None:
-                    continue
-                began = time.perf_counter()
-                while position(cursor, model.name) < last:
-                    if page is not None:
-                        apply_page(cursor, model, page)
-                    page = feed.read(BATCH)
-                spent += time.perf_counter() - began
-    return last / spent
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT position FROM read_model_position")
+            if reached([position for (position,) in cursor.fetchall()]):
+                return time.perf_counter()
+            time.sleep(0.002)
+    raise RuntimeError("the read models did not come so far")

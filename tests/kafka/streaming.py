@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 from kafka import KafkaAdminClient
 
-from api.app import read_models
 from consumers.kafka_feed import KafkaSource
-from consumers.projector import Projector
+from consumers.projector import Projector, projectors_of
 from projections.read_model import ReadModel
 from registry.kafka_settings import KafkaSettings
+from registry.postgres import Pool
 from registry.relay import Relay
 from registry.stream import EVENTS, STATUSES, Headers
+from registry.stream_commands import projectors
 from registry.topics import make_first_topics, make_topics
 from tests.kafka.topics import Topics
 from tests.postgres.log import connection, later, until, whole_log
@@ -55,9 +56,12 @@ class Streaming:
 
     @contextmanager
     def consuming(self, models: Sequence[ReadModel] | None = None) -> Iterator[list[Projector]]:
-        """One consumer of each read model until the block ends."""
-        source = KafkaSource(self.kafka)
-        started = [Projector(self.url, model, source) for model in models or read_models()]
+        """A consumer of these read models, or as `registry consume` has them, until the block ends."""
+        pool = Pool(self.url, "registry_project", 4)
+        if models is None:
+            started = projectors(self.url, pool, self.kafka)
+        else:
+            started = projectors_of(self.url, KafkaSource(self.kafka), models)
         for projector in started:
             projector.start()
         try:
@@ -67,6 +71,7 @@ class Streaming:
                 projector.leave()
             for projector in started:
                 projector.stop()
+            pool.close()
 
     def relay_all(self) -> None:
         """Carries what the log holds now."""

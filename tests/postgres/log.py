@@ -94,7 +94,7 @@ def waiting_writers(url: str) -> int:
 
 def until(condition: Callable[[], bool]) -> None:
     """Returns as soon as it holds; fails after a generous time."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.feeds import StoreSource
-from consumers.projector import Projector
+from consumers.projector import Projector, projectors_of
 from projections.read_model import ReadModel
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
@@ -106,7 +106,7 @@ def stopped(url: str) -> dict[str, tuple[int, str]]:
 def projectors(url: str, models: Sequence[ReadModel]) -> Iterator[list[Projector]]:
     """Each in a thread of its own, until the block ends."""
     pool = Pool(url, "registry_project", 4)
-    started = [Projector(url, model, StoreSource(pool)) for model in models]
+    started = projectors_of(url, StoreSource(pool), models)
     for projector in started:
         projector.start()
     try:

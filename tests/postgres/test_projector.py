@@ -17,9 +17,10 @@ from projections.read_model import position
 from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.events import Event
-from registry.feed import page_of, read_log
+from registry.feed import read_log
 from registry.positions import OvertakenError
 from registry.postgres import Cursor
+from registry.store_feed import page_of
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled

@@ -10,8 +10,9 @@ from functools import partial
 import pytest
 
 from registry.append import COPY_FROM_ROWS
-from registry.feed import Bell, LoggedEvent, StoreFeed
+from registry.feed import LoggedEvent
 from registry.postgres import Cursor, Pool
+from registry.store_feed import Bell, LogEnd, StoreFeed
 from registry.writer import Writer
 from tests.postgres.log import (
     check_order,
@@ -49,7 +50,7 @@ class Reader:
     """Follows the log from where it is, and never looks back."""
 
     def __init__(self, reading: Pool) -> None:
-        self._feed = StoreFeed(reading, {0: 0})
+        self._feed = StoreFeed(LogEnd(reading), {0: 0})
         self._done = threading.Event()
         self.seen: list[LoggedEvent] = []
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -139,7 +140,7 @@ def test_a_reader_sees_each_event_once_and_in_order_while_transactions_stay_open
 
 def test_who_waits_for_new_events_is_woken_by_the_bell(url: str) -> None:
     pool, bell = Pool(url, "registry_project", 1), Bell()
-    feed = StoreFeed(pool, {0: 0}, bell, poll_seconds=60)
+    feed = StoreFeed(LogEnd(pool), {0: 0}, bell, poll_seconds=60)
     waiting = later(partial(feed.read, 1))
     bell.ring()
     assert waiting.result(5) is None

@@ -28,9 +28,10 @@ from registry.events import (
     Sector,
     StudyLoad,
 )
-from registry.feed import LoggedEvent, StoreFeed
+from registry.feed import LoggedEvent
 from registry.positions import positions_of
 from registry.postgres import Pool
+from registry.store_feed import LogEnd, StoreFeed
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
 from tests.postgres.log import connection, fresh, whole_log
 from tests.support import Databases
@@ -187,7 +188,7 @@ def _project(url: str, size: int) -> None:
     """Brings the read model up to date, in batches of this size."""
     pool, model = Pool(url, "registry_project", 1), Statistics()
     with connection(url, "registry_project") as opened, opened.cursor() as cursor:
-        feed = StoreFeed(pool, positions_of(cursor, model.name))
+        feed = StoreFeed(LogEnd(pool), positions_of(cursor, model.name))
         while page := feed.read(size):
             apply_page(cursor, model, page)
     pool.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import uuid
 from typing import Literal
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.keys import Keys
+from registry.keys import Chance, Keys, random_id
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
 
@@ -78,3 +80,24 @@ def test_a_fingerprint_tells_secrets_apart_and_holds_none_of_them() -> None:
 
 def test_the_secrets_are_not_shown() -> None:
     assert "iiii" not in repr(KEYS) + str(KEYS)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_a_statement_is_told_apart_by_its_hmac(statement: bytes) -> None:
+    expected = hmac.new(KEYS.id, b"award\n" + statement, hashlib.sha256).digest()
+    assert KEYS.sameness(statement) == KEYS.sameness(statement) == expected
+
+
+def test_what_is_drawn_together_is_never_given_twice() -> None:
+    chance = Chance()
+    drawn = [chance.take(16) for _ in range(3_000)]
+    assert {len(each) for each in drawn} == {16}
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_random_id_is_a_uuid_of_version_4() -> None:
+    chance = Chance()
+    made = [uuid.UUID(random_id(chance)) for _ in range(500)]
+    assert {(each.version, each.variant) for each in made} == {(4, uuid.RFC_4122)}
+    assert len(set(made)) == 500

@@ -10,8 +10,9 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.keys import Keys
+from registry.keys import Chance, Keys
 from registry.vault import (
+    NONCE,
     Evidence,
     PrivateParts,
     Recipient,
@@ -29,7 +30,7 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=50)
 
 
 def parts() -> PrivateParts:
-    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32)[1]
+    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, Chance())[1]
 
 
 def test_sealed_parts_are_opened_for_their_event() -> None:
@@ -62,8 +63,9 @@ def test_sealed_parts_changed_in_any_byte_are_not_opened(data: st.DataObject) ->
 
 
 def test_the_same_parts_are_sealed_to_other_bytes_each_time() -> None:
-    vault, same = Vault(KEYS), parts()
+    vault, same, chance = Vault(KEYS), parts(), Chance()
     assert len({vault.seal("badge/1", same) for _ in range(20)}) == 20
+    assert len({vault.seal("badge/1", same, chance)[:NONCE] for _ in range(3_000)}) == 3_000
 
 
 def test_sealed_parts_hold_nothing_in_the_clear() -> None:
@@ -78,7 +80,7 @@ def test_a_commitment_is_the_hash_of_its_salt_and_then_the_part() -> None:
 
 
 def test_the_commitments_of_an_award_are_proved_by_its_private_parts() -> None:
-    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32)
+    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, Chance())
     recipient = {"eduId": RECIPIENT.edu_id, "name": RECIPIENT.name, "email": RECIPIENT.email}
     evidence = [{"url": EVIDENCE[0].url, "narrative": EVIDENCE[0].narrative}]
     for name, shown in {
@@ -105,7 +107,7 @@ def test_every_commitment_has_a_salt_of_its_own() -> None:
 
 
 def test_what_an_award_does_not_state_has_no_commitment() -> None:
-    commitments, private = commit_award(RECIPIENT, "1", None, None, b"")
+    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", Chance())
     assert (commitments.grade, commitments.evidence) == (None, None)
     assert (private.salts.grade, private.salts.evidence) == (None, None)
 
