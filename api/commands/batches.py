@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import zlib
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,8 +38,6 @@ from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
-# So many pages of a batch are on their way: one is decided while the one before it is recorded.
-TOGETHER = 2
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -128,15 +125,17 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, settl
         raise WrongMediaType(MEDIA_TYPE)
     lines = Lines(request)
     spooled: list[bytes] = []
-    settling: deque[asyncio.Task[bytes]] = deque()
+    settling: asyncio.Task[bytes] | None = None
     try:
         async for page in lines.pages():
+            # One page is read while the one before it is recorded.
             read = await run_in_threadpool(batch.read, page, understand)
-            if len(settling) == TOGETHER:
-                spooled.append(await settling.popleft())
-            settling.append(asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle)))
+            if settling is not None:
+                spooled.append(await settling)
+            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle))
     finally:
-        spooled += await asyncio.gather(*settling)
+        if settling is not None:
+            spooled.append(await settling)
     if lines.too_large:
         raise lines.too_large
     if not spooled:
