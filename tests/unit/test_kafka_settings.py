@@ -1,0 +1,151 @@
+"""How to reach Kafka: all that is wrong said at once, and what is set reaches the client."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from registry.kafka_settings import KafkaSettings
+from registry.settings import SettingsError, read_settings
+from registry.topics import TopicError, administering
+
+SERVERS = {"REGISTRY_KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092,kafka-2:9092"}
+
+
+def test_without_a_broker_the_read_models_follow_the_store() -> None:
+    assert read_settings({}).kafka is None
+
+
+def test_a_broker_alone_is_reached_in_the_clear() -> None:
+    found = read_settings(SERVERS).kafka
+    assert found == KafkaSettings("kafka-1:9092,kafka-2:9092")
+    assert found.client()["bootstrap_servers"] == ["kafka-1:9092", "kafka-2:9092"]
+    assert found.client()["security_protocol"] == "PLAINTEXT"
+
+
+def test_every_setting_of_kafka_is_read_and_the_password_is_shown_to_nobody(tmp_path: Path) -> None:
+    files = {}
+    for name in ("CA", "CERTIFICATE", "KEY"):
+        file = tmp_path / name
+        file.touch()
+        files[f"REGISTRY_KAFKA_SECURITY_{name}_FILE"] = str(file)
+    sasl = {
+        "REGISTRY_KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
+        "REGISTRY_KAFKA_SECURITY_MECHANISM": "SCRAM-SHA-512",
+        "REGISTRY_KAFKA_SECURITY_USERNAME": "registry",
+        "REGISTRY_KAFKA_SECURITY_PASSWORD": "geheim",
+    }
+    settings = read_settings(SERVERS | files | sasl)
+    assert settings.kafka is not None
+    given = settings.kafka.client()
+    assert given["ssl_cafile"] == str(tmp_path / "CA")
+    assert given["ssl_certfile"] == str(tmp_path / "CERTIFICATE")
+    assert given["ssl_keyfile"] == str(tmp_path / "KEY")
+    assert (given["security_protocol"], given["sasl_mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (given["sasl_plain_username"], given["sasl_plain_password"]) == ("registry", "geheim")
+    shown = settings.shown()
+    assert "REGISTRY_KAFKA_SECURITY_PASSWORD=***" in shown
+    assert "geheim" not in "".join([*shown, repr(settings.kafka)])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"BOOTSTRAP_SERVERS": "kafka"}, "no list of host:port"),
+        ({"BOOTSTRAP_SERVERS": "kafka:0"}, "no list of host:port"),
+        ({"BOOTSTRAP_SERVERS": "a:1,,b:2"}, "no list of host:port"),
+        ({"SECURITY_PROTOCOL": "TLS"}, "is none of PLAINTEXT, SSL"),
+        ({"SECURITY_CA_FILE": __file__}, "go with SSL"),
+        ({"SECURITY_PROTOCOL": "SSL", "SECURITY_CA_FILE": "/nowhere"}, "CA_FILE cannot be read"),
+        ({"SECURITY_PROTOCOL": "SSL", "SECURITY_KEY_FILE": __file__}, "go together"),
+        ({"SECURITY_PROTOCOL": "SASL_SSL"}, "are needed for SASL"),
+        ({"SECURITY_USERNAME": "registry"}, "go with SASL_SSL"),
+        (
+            {
+                "SECURITY_PROTOCOL": "SASL_SSL",
+                "SECURITY_MECHANISM": "GSSAPI",
+                "SECURITY_USERNAME": "u",
+                "SECURITY_PASSWORD": "geheim",
+            },
+            "MECHANISM is none of PLAIN",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_by_its_name(given: dict[str, str], said: str) -> None:
+    wanted = SERVERS | {f"REGISTRY_KAFKA_{name}": value for name, value in given.items()}
+    with pytest.raises(SettingsError, match=said) as refusal:
+        read_settings(wanted)
+    assert "geheim" not in str(refusal.value)
+
+
+def test_security_without_a_broker_is_refused() -> None:
+    with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is not"):
+        read_settings({"REGISTRY_KAFKA_SECURITY_PROTOCOL": "SSL"})
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of the loopback that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return certificate_file, key_file
+
+
+def test_the_client_shows_its_certificate_and_wants_that_of_the_broker(tmp_path: Path) -> None:
+    """A listener that speaks TLS and then no more: what matters is the handshake of both."""
+    certificate_file, key_file = certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate_file)
+    context.load_cert_chain(certificate_file, key_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown: list[Any] = []
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with connection, context.wrap_socket(connection, server_side=True) as secured:
+                    secured.recv(1)
+                    shown.append(secured.getpeercert())
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, daemon=True).start()
+        settings = KafkaSettings(
+            f"localhost:{listening.getsockname()[1]}",
+            "SSL",
+            str(certificate_file),
+            str(certificate_file),
+            str(key_file),
+        )
+        with pytest.raises(TopicError, match="cannot be reached"), administering(settings):
+            pass
+    assert shown[0]["subject"] == ((("commonName", "localhost"),),)
