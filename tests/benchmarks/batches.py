@@ -23,12 +23,21 @@ TABLES = ("event", "vault", "alias")
 
 
 def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
-    compared = Compared(
-        f"badge-batches of {LINES:,} lines", "lines/s", "binary COPY of all their rows", Goal(0.2, 0.35)
-    )
+    """Once with `registry serve` alone, once with the projecting in a process apart."""
+    peer = "binary COPY of all their rows"
+    alone = Compared(f"badge-batches of {LINES:,} lines, serve alone", "lines/s", peer, Goal(0.2, 0.35))
+    apart = Compared("the same, `registry consume` beside it", "lines/s", peer, Goal(0.2, 0.35))
+    above = _measure(alone, server, folder, rounds, consuming=False)
+    _measure(apart, server, folder, rounds, consuming=True)
+    return [alone, apart, Seen("memory of a batch above rest", "MB", above, 100)]
+
+
+def _measure(into: Compared, server: Server, folder: Path, rounds: int, *, consuming: bool) -> float:
+    """Answers the memory in MB that the serving process took above rest."""
     above = 0.0
-    with candidates.ours(server, folder) as ours:
+    with candidates.ours(server, folder, consuming=consuming) as ours:
         _send(ours, _lines("warm", 2_000))
+        ours.settle()
         rest = memory_mb(ours.process.pid)
         for number in range(min(rounds, ROUNDS)):
             body = _lines(f"batch-{number}", LINES)
@@ -36,10 +45,11 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
             peak = _Peak(ours.process.pid)
             began = time.perf_counter()
             _send(ours, body)
-            compared.ours.append(LINES / (time.perf_counter() - began))
+            into.ours.append(LINES / (time.perf_counter() - began))
             above = max(above, peak.stop() - rest)
-            compared.peer.append(LINES / _copy(ours.url, server.registry(), before))
-    return [compared, Seen("memory of a batch above rest", "MB", above, 100)]
+            ours.settle()
+            into.peer.append(LINES / _copy(ours.url, server.registry(), before))
+    return above
 
 
 def _lines(prefix: str, count: int) -> bytes:

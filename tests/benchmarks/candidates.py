@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,24 +69,49 @@ class Serving:
             time.sleep(0.2)
 
 
-@contextmanager
-def serving(dsn: str, folder: Path) -> Iterator[Serving]:
-    """A process of its own."""
-    environment = {
+def environment(dsn: str, folder: Path, **more: str) -> dict[str, str]:
+    """The settings of our processes on a database."""
+    return {
         "REGISTRY_DATABASE_URL": address(dsn),
         "REGISTRY_DATA_DIR": str(folder),
         "REGISTRY_KEY_FILE": str(material.key_file(folder)),
         "REGISTRY_PORT": "0",
         "REGISTRY_LOG_LEVEL": "WARNING",
+        **more,
     }
-    with child(python("registry.cli", "serve"), environment=environment) as process:
+
+
+@contextmanager
+def saying(word: str, settings: dict[str, str], said: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    """One of our processes, once it has said a line that begins so."""
+    with child(python("registry.cli", word), environment=settings) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(said):
+                yield process
+                return
+        raise RuntimeError(f"`registry {word}` ended before it worked")
+
+
+@contextmanager
+def serving(dsn: str, folder: Path, **more: str) -> Iterator[Serving]:
+    """A process of its own."""
+    settings = environment(dsn, folder, **more)
+    with child(python("registry.cli", "serve"), environment=settings) as process:
         yield Serving(process, port_of(process, START_SECONDS), dsn)
 
 
 @contextmanager
-def ours(server: Server, folder: Path) -> Iterator[Candidate]:
-    """`registry serve`, with an institution and a module registered over HTTP."""
-    with serving(server.registry(), folder) as served:
+def ours(server: Server, folder: Path, *, consuming: bool = False) -> Iterator[Candidate]:
+    """`registry serve`, with an institution and a module registered over HTTP.
+
+    `consuming`: `registry consume` projects beside it, so that it stands by.
+    """
+    dsn = server.registry()
+    with ExitStack() as stack:
+        if consuming:
+            stack.enter_context(saying("consume", environment(dsn, folder), b"following the log"))
+        served = stack.enter_context(serving(dsn, folder))
         registrar, token = served.token("registrar"), served.token("institution", material.BRIN)
         asked(served.port, "PUT", f"/v1/institutions/{material.BRIN}", registrar, support.INSTITUTION)
         asked(served.port, "POST", "/v1/modules", token, support.MODULE)
@@ -96,11 +121,11 @@ def ours(server: Server, folder: Path) -> Iterator[Candidate]:
 @contextmanager
 def peer(server: Server) -> Iterator[Candidate]:
     """The reference program in `stock`, with the same institution and module."""
-    environment = stock_environment(server.empty())
-    token = stock.prepare(environment, support.INSTITUTION, support.MODULE, material.BRIN)
+    settings = stock_environment(server.empty())
+    token = stock.prepare(settings, support.INSTITUTION, support.MODULE, material.BRIN)
     # Not `-m`: the library stores the names of its classes, and they are not `__main__`'s.
     command = [sys.executable, "-c", "from tests.benchmarks.stock.service import main; main()"]
-    with child(command, environment=environment) as process:
+    with child(command, environment=settings) as process:
         port = port_of(process, START_SECONDS)
 
         def behind() -> int:

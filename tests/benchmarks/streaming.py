@@ -22,11 +22,11 @@ from registry.postgres import Pool, connect
 from registry.relay import Carrier, producing
 from registry.stream_commands import projectors
 from registry.tails import Tail
-from registry.topics import make_topics
-from tests.benchmarks import material
+from tests.benchmarks import consumers, material, visible
 from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill
 from tests.benchmarks.servers import Server
+from tests.benchmarks.topics import new_topics
 
 PATIENCE_SECONDS = 120
 
@@ -38,15 +38,14 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
         kafka, log = KafkaSettings(broker.bootstrap_servers), server.registry()
         fill(log)
         new_topics(log, kafka, 1)
-        return [_relaying(kafka, log, rounds), _projecting(server, kafka, log, rounds)]
+        return [
+            _relaying(kafka, log, rounds),
+            _projecting(server, kafka, log, rounds),
+            consumers.measure(server, folder, kafka, log, rounds),
+            *visible.measure(server, folder, kafka),
+        ]
     finally:
         broker.stop()
-
-
-def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:
-    owner = connect(url)
-    make_topics(owner, kafka, partitions, repartition=True)
-    owner.close()
 
 
 def _relaying(kafka: KafkaSettings, log: str, rounds: int) -> Compared:

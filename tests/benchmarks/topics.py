@@ -1,0 +1,14 @@
+"""The registry's topics on the benchmark's broker."""
+
+from __future__ import annotations
+
+from registry.kafka_settings import KafkaSettings
+from registry.postgres import connect
+from registry.topics import make_topics
+
+
+def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:
+    """Empty ones, in the place of those that were there."""
+    owner = connect(url)
+    make_topics(owner, kafka, partitions, repartition=True)
+    owner.close()
