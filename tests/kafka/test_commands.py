@@ -1,0 +1,132 @@
+"""The commands as processes: `serve`, `relay` and `consume` each apart, on a real broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.kafka.broker import Broker
+from registry.stream import EVENTS
+from tests.end_to_end.conftest import model, workshop
+from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment, registry
+from tests.end_to_end.servers import embedded_url, make_token
+from tests.faults.oracle import award_body
+from tests.kafka.streaming import Streaming
+
+__all__ = ["model", "workshop"]
+
+SERVERS = "kafka_bootstrap_servers"
+
+
+@pytest.fixture
+def data(workshop: Workshop, broker: Broker) -> Path:
+    """A data folder with the pilot's data, and no topics yet."""
+    found = workshop.data()
+    Streaming("", broker.bootstrap_servers).delete_topics()
+    return found
+
+
+def started(workshop: Workshop, word: str, data: Path, broker: Broker) -> Running:
+    settings = environment(data_dir=data, **{SERVERS: broker.bootstrap_servers})
+    return workshop.run([REGISTRY, word], settings, workshop.folder)
+
+
+def test_an_award_is_visible_through_relay_and_consumer_and_each_ends_when_told(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    serving = workshop.serve(data, **{SERVERS: broker.bootstrap_servers})
+    url = serving.address and embedded_url(data)
+    relays = [started(workshop, "relay", data, broker) for _ in range(2)]
+    consumers = [started(workshop, "consume", data, broker) for _ in range(2)]
+    for relay in relays:
+        relay.line("^(standing by)$")
+    for consumer in consumers:
+        consumer.line(r"^following Kafka: (badges, catalogue, statistics)$")
+    with serving.client(make_token(url, "institution", institution="27UM"), seconds=60) as client:
+        serving.settled(60)
+        answer = client.ask("POST", "/v1/badges", award_body("27UM", "through Kafka"))
+        assert answer.status == 201
+        badge, position = answer.json["id"], answer.json["position"]
+        status = client.ask("GET", f"/v1/badges/{badge}/status?minPosition={position}")
+        assert (status.status, status.json["status"]) == (200, "active")
+    for process in (*relays, *consumers, serving):
+        assert process.stop() == 0, process.said()
+
+
+def test_without_consumers_nothing_is_visible_and_awards_go_on(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    serving = workshop.serve(data, **{SERVERS: broker.bootstrap_servers})
+    url = serving.address and embedded_url(data)
+    with serving.client(make_token(url, "institution", institution="27UM")) as client:
+        answer = client.ask("POST", "/v1/badges", award_body("27UM", "nobody consumes"))
+        assert answer.status == 201
+        health = client.ask("GET", "/health/ready").json
+        assert all(each["behindEvents"] > 0 for each in health["readModels"])
+
+
+def test_the_commands_of_kafka_need_a_broker(data: Path) -> None:
+    for word in ("relay", "topics"):
+        done = registry(word, data_dir=data)
+        assert done.status == 2
+        assert "set REGISTRY_KAFKA_BOOTSTRAP_SERVERS" in done.err
+
+
+def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker: Broker) -> None:
+    settings: dict[str, Any] = {"data_dir": data, SERVERS: broker.bootstrap_servers}
+    for words in (["--partitions", "3"], [], ["--partitions", "3"]):
+        done = registry("topics", *words, **settings)
+        assert (done.status, done.out) == (0, "the log is divided into 3 partitions\n"), done.err
+    refused = registry("topics", "--partitions", "8", **settings)
+    assert refused.status == 1
+    assert "divided into 3 partitions; --repartition makes it 8" in refused.err
+    divided = registry("topics", "--partitions", "8", "--repartition", **settings)
+    assert (divided.status, divided.out) == (0, "the log is divided into 8 partitions\n"), divided.err
+    wrong = registry("topics", "--partitions", "0", **settings)
+    assert (wrong.status, "is no number from 1 to 256" in wrong.err) == (2, True)
+
+
+def test_topics_are_not_divided_anew_while_a_relay_is_at_work(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    started(workshop, "relay", data, broker).line("^(relaying from position 0)")
+    settings: dict[str, Any] = {"data_dir": data, SERVERS: broker.bootstrap_servers}
+    refused = registry("topics", "--partitions", "8", "--repartition", **settings)
+    assert (refused.status, "stop every `registry relay` first" in refused.err) == (1, True)
+
+
+def test_a_broker_that_is_not_there_is_said_in_a_sentence(data: Path) -> None:
+    done = registry("relay", data_dir=data, kafka_bootstrap_servers="127.0.0.1:1")
+    assert done.status == 1
+    assert done.err.splitlines()[-1] == (
+        "registry: Kafka at 127.0.0.1:1 cannot be reached (KafkaTimeoutError)"
+    )
+
+
+def test_an_operators_word_to_a_read_model_that_has_not_stopped_is_refused(data: Path) -> None:
+    for words in (["retry", "badges"], ["skip", "badges", "7"]):
+        done = registry(*words, "--because", "it was mended", data_dir=data)
+        assert (done.status, "badges has not stopped at an event" in done.err) == (1, True)
+        assert registry(*words, data_dir=data).status == 2
+        assert registry(*words, "--because", "\n", data_dir=data).status == 2
+
+
+def test_the_topic_is_readable_by_anyone_who_knows_cloudevents(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    """By its headers and value alone, with no code of ours."""
+    started(workshop, "relay", data, broker).line("^(relaying from position 0)")
+    streaming = Streaming(embedded_url(data), broker.bootstrap_servers)
+    streaming.settled()
+    events = []
+    for record in streaming.topics.records(EVENTS):
+        headers = {name: value.decode() for name, value in record.headers}
+        if headers["ce_type"] != "registry.progress":
+            assert headers["content-type"] == "application/json"
+            events.append((int(headers["ce_position"]), headers["ce_type"], json.loads(record.value)))
+    assert [position for position, _, _ in events] == list(range(1, 34))
+    assert sum(kind == "badge.awarded" for _, kind, _ in events) == 25
+    assert sum(data["studyLoad"]["ects"] for _, kind, data in events if kind == "badge.awarded") == 125
