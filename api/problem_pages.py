@@ -63,8 +63,8 @@ MEND = {
     " before the limit stands; send the rest as another batch.",
     "media-type": "Set <code>Content-Type: application/json</code>, or <code>application/x-ndjson</code> for"
     " a batch.",
-    "too-many-requests": "The registry's doorkeeper takes so many requests a second from one address. Wait for"
-    " the seconds in <code>Retry-After</code>; send many awards as one batch.",
+    "too-many-requests": "So many requests a second are taken from one address. Wait for the seconds in"
+    " <code>Retry-After</code>; send many awards as one batch.",
     "not-ready": "Nothing is wrong with the request. Send it again after the seconds in"
     " <code>Retry-After</code>; an award may be sent again without harm.",
     "internal": "A defect of the registry. Nothing of the request is half-recorded; it may be sent again."
