@@ -141,7 +141,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(reading)
+    metrics = Metrics(reading, registry.has_room)
     outer.state.routes, version_1.state.routes = routes([health.router]), routes(ROUTERS)
     for app in (outer, version_1):
         app.state.registry = registry

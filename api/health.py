@@ -20,6 +20,7 @@ from api.problems import Forbidden
 from registry.feed import last_position
 from registry.postgres import Cursor, Pool, UnavailableError
 from registry.room import NoRoomError
+from registry.topics import RELAY_LOCK
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]
@@ -37,6 +38,15 @@ LEFT JOIN LATERAL (
 ) s ON true
 LEFT JOIN event e ON e.position = p.position + 1
 ORDER BY p.name
+"""
+# The lock is the relay's own session's, and goes with it; everyone may see who holds locks.
+_RELAY = """
+SELECT s.relayed, e.time, EXISTS (
+    SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE d.datname = current_database() AND locktype = 'advisory' AND granted
+        AND (classid, objid, objsubid) = (0, %s, 1)
+)
+FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 """
 
 
@@ -73,17 +83,43 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
     cursor.execute(_READ_MODELS)
     rows = cursor.fetchall()
     last = last_position(cursor)
-    now = dt.datetime.now(dt.UTC)
     return last, [
         ReadModelHealth(
             name=name,
             position=position,
             behind_events=max(0, last - position),
-            behind_seconds=max(0.0, (now - waiting).total_seconds()) if waiting else 0.0,
+            behind_seconds=_age(waiting),
             stopped_at=stopped_at,
             stopped_because=because,
         )
         for name, position, stopped_at, because, waiting in rows
+    ]
+
+
+def _age(time: dt.datetime | None) -> float:
+    """In seconds, of the first event that is waited for; 0 where there is none."""
+    return max(0.0, (dt.datetime.now(dt.UTC) - time).total_seconds()) if time else 0.0
+
+
+def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
+    """How far the log has been carried to Kafka; none where no topic carries it."""
+    cursor.execute(_RELAY, (RELAY_LOCK,))
+    found = cursor.fetchone()
+    if found is None:
+        return []
+    relayed, waiting, active = found
+    values = {
+        "active": ("1 while a relay is at work", active),
+        "position": ("Position of the last event that the topic holds", relayed),
+        "behind_events": ("Events that the topic does not hold yet", max(0, last - relayed)),
+        "behind_seconds": (
+            "Age in seconds of the first event that the topic does not hold yet",
+            _age(waiting),
+        ),
+    }
+    return [
+        GaugeMetricFamily(f"registry_relay_{name}", said, float(value))
+        for name, (said, value) in values.items()
     ]
 
 
@@ -103,23 +139,28 @@ def _from_here(request: Request) -> bool:
 class _DatabaseCollector(Collector):
     """Gauges that are read from the database when they are asked for."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
+        self._pool, self._has_room = pool, has_room
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("registry_database_up", "1 when PostgreSQL answers")
         try:
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
+                relay = _relay_gauges(cursor, last)
         except UnavailableError:
             up.add_metric([], 0)
             yield up
             return
         up.add_metric([], 1)
         yield up
-        log = GaugeMetricFamily("registry_log_position", "Position of the last event")
-        log.add_metric([], last)
-        yield log
+        yield GaugeMetricFamily(
+            "registry_database_room",
+            "1 when the disk of PostgreSQL has room for more",
+            float(self._has_room()),
+        )
+        yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
+        yield from relay
         gauges = {
             "position": "Position of the last event that the read model holds",
             "behind_events": "Events that the read model does not hold yet",
@@ -137,9 +178,9 @@ class _DatabaseCollector(Collector):
 class Metrics:
     """This process's Prometheus metrics."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_DatabaseCollector(pool))
+        self._registry.register(_DatabaseCollector(pool, has_room))
         self.requests = Counter(
             "registry_http_requests_total",
             "Answers by route and status",

@@ -63,6 +63,8 @@ MEND = {
     " before the limit stands; send the rest as another batch.",
     "media-type": "Set <code>Content-Type: application/json</code>, or <code>application/x-ndjson</code> for"
     " a batch.",
+    "too-many-requests": "So many requests a second are taken from one address. Wait for the seconds in"
+    " <code>Retry-After</code>; send many awards as one batch.",
     "not-ready": "Nothing is wrong with the request. Send it again after the seconds in"
     " <code>Retry-After</code>; an award may be sent again without harm.",
     "internal": "A defect of the registry. Nothing of the request is half-recorded; it may be sent again."
@@ -70,9 +72,14 @@ MEND = {
 }
 
 
+BY_PROXY = {"too-many-requests": (429, "Too many requests")}
+"""What is answered before the service: see deploy/nginx."""
+
+
 def kinds() -> dict[str, tuple[int, str]]:
     """Status and title of every problem, by the last part of its `type`."""
     found = {kind.slug: (kind.status, kind.title) for kind in (*PROBLEMS.values(), INTERNAL)}
+    found |= BY_PROXY
     return found | {slug: (status, title) for status, (slug, title, _) in BY_FRAMEWORK.items()}
 
 

@@ -88,8 +88,11 @@ def make_topics(
             _refuse_another(recorded, count, repartition)
             if recorded != count:
                 _divide(cursor, count)
+            if repartition or EVENTS not in client.list_topics():
+                # It would go on from where it is, into a topic that lacks all that lies before.
+                _refuse_while_relaying(cursor)
             if repartition:
-                _delete(cursor, client)
+                _delete(client)
             if EVENTS in _make(client, count):
                 cursor.execute("UPDATE stream SET relayed = 0")
             _check(client, count)
@@ -129,10 +132,14 @@ def _divide(cursor: Cursor, count: int) -> None:
     cursor.execute("INSERT INTO stream (topic, partitions) VALUES (%s, %s)", (EVENTS, count))
 
 
-def _delete(cursor: Cursor, client: KafkaAdminClient) -> None:
+def _refuse_while_relaying(cursor: Cursor) -> None:
+    """Nor does one begin before the transaction ends."""
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (RELAY_LOCK,))
     if cursor.fetchone() != (True,):
         raise TopicError("a relay is at work; stop every `registry relay` first")
+
+
+def _delete(client: KafkaAdminClient) -> None:
     there = set(client.list_topics()) & set(SETTINGS)
     if there:
         client.delete_topics(sorted(there))

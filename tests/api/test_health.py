@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from registry.postgres import connect
+from registry.stream import EVENTS
+from registry.topics import RELAY_LOCK
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.support import MODULE, Databases, Service
@@ -69,6 +71,32 @@ def test_a_read_model_stops_at_a_poison_event_and_everything_else_goes_on(servic
     found = ok(service.client.get(f"/v1/institutions/{brin}", params={"minPosition": changed}))
     assert found["name"] == "Later"
     assert ok(service.client.get("/health/live")) == {"status": "live"}
+
+
+def test_metrics_say_how_far_the_log_has_been_carried_once_a_topic_carries_it(service: Service) -> None:
+    _, institution = admitted(service)
+    last = awarded(institution)["position"]
+    names = ("active", "position", "behind_events", "behind_seconds")
+    assert not {name for name, _ in _metrics(service)} & {f"registry_relay_{name}" for name in names}
+    connection = connect(service.url)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO stream (topic, partitions, relayed) VALUES (%s, 1, %s)", (EVENTS, last - 1)
+        )
+        time.sleep(0.05)
+        behind = _metrics(service)
+        assert [behind[f"registry_relay_{name}", ""] for name in names[:3]] == [0, last - 1, 1]
+        assert 0.05 <= behind["registry_relay_behind_seconds", ""] < 60
+        cursor.execute("SELECT pg_advisory_lock(%s)", (RELAY_LOCK,))
+        cursor.execute("UPDATE stream SET relayed = %s", (last,))
+        level = _metrics(service)
+        assert [level[f"registry_relay_{name}", ""] for name in names] == [1, last, 0, 0]
+    connection.close()
+
+
+def test_metrics_say_whether_the_database_answers_and_has_room(service: Service) -> None:
+    measured = _metrics(service)
+    assert (measured["registry_database_up", ""], measured["registry_database_room", ""]) == (1, 1)
 
 
 def _poison(url: str, position: int) -> None:

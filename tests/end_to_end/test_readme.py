@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from tests.end_to_end.processes import PROJECT, explained
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/clients.md")
+RUNBOOKS = tuple(f"docs/runbooks/{page.name}" for page in sorted((PROJECT / "docs/runbooks").glob("*.md")))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/clients.md", *RUNBOOKS)
 FENCED = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 # At the place of a command: first on the line, after a prompt, settings, `$(` or another command.

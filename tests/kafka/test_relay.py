@@ -261,6 +261,20 @@ def refused_topics(streaming: Streaming) -> str:
     return str(refusal.value)
 
 
+def test_no_topic_is_made_anew_under_a_relay_that_would_go_on_in_its_middle(
+    streaming: Streaming, registry: Registry
+) -> None:
+    awards(registry, 3)
+    with streaming.relaying():
+        streaming.settled()
+        streaming.delete_topics()
+        with pytest.raises(TopicError, match="a relay is at work"):
+            streaming.make_topics(1)
+    streaming.make_topics(1)
+    streaming.relay_all()
+    check_topic(streaming, 1)
+
+
 def test_a_topic_that_was_deleted_is_refused_and_filled_again_when_told(
     streaming: Streaming, registry: Registry
 ) -> None:

@@ -1,0 +1,101 @@
+"""The files for container engines and nginx agree with the contract and the commands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from api.app import API_VERSION
+from api.bodies import LARGEST_BODY
+from api.lines import LARGEST_BATCH
+from api.problem_pages import kinds
+from registry.settings import NAMES, PREFIX
+from tests.end_to_end.processes import PROJECT, explained
+
+DEPLOY = PROJECT / "deploy"
+NGINX = (DEPLOY / "nginx" / "nginx.conf").read_text()
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+OURS = {name: each for name, each in COMPOSE["services"].items() if each.get("user") == "10001:10001"}
+
+
+def test_compose_runs_two_of_each_role_by_commands_that_there_are() -> None:
+    assert {name: each["deploy"]["replicas"] for name, each in OURS.items() if "deploy" in each} == {
+        "serve": 2,
+        "relay": 2,
+        "consume": 2,
+    }
+    for each in OURS.values():
+        said = explained(each["command"][0])
+        assert said.status == 0
+        assert all(word in said.out for word in each["command"] if word.startswith("--"))
+
+
+def test_compose_gives_settings_that_are_read() -> None:
+    for each in OURS.values():
+        ours = {name for name in each["environment"] if name.startswith(PREFIX)}
+        assert ours <= {f"{PREFIX}{name}" for name in NAMES}
+
+
+def test_no_password_is_built_in() -> None:
+    for each in COMPOSE["services"].values():
+        for name, value in each.get("environment", {}).items():
+            if "PASSWORD" in name:
+                assert re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value), name
+    assert "password" not in DOCKERFILE.lower()
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_every_container_has_few_rights_and_an_image_of_one_version(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("read_only") or name == "kafka"
+    assert "mem_limit" in service
+    assert name in OURS or re.search(r":\d+\.\d+(\.\d+)?$", service["image"])
+    assert service["restart"] == ("on-failure:5" if name in ("migrate", "topics") else "unless-stopped")
+
+
+def test_the_files_that_compose_mounts_are_there() -> None:
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert source in COMPOSE["volumes"] or (DEPLOY / source).is_file(), volume
+
+
+def test_the_image_holds_every_package_and_runs_as_who_owns_its_key_folder() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(re.findall(r"^COPY (\w+) ", DOCKERFILE, re.MULTILINE)) == set(packages)
+    kept = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {line[1:] for line in kept if line.startswith("!")} == {"requirements.lock", *packages}
+    assert "--require-hashes" in DOCKERFILE
+    assert "-o 10001 -g 10001 -m 0700 /keys" in DOCKERFILE
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+
+
+def test_nginx_has_the_limits_of_the_contract() -> None:
+    sizes = [int(each) * 1024 * 1024 for each in re.findall(r"client_max_body_size (\d+)m;", NGINX)]
+    assert sizes == [LARGEST_BODY, LARGEST_BATCH]
+
+
+def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
+    refusals = re.findall(
+        r"return (\d+) '\{\"type\":\"/problems/([a-z-]+)\",\"title\":\"([^\"]+)\",\"status\":(\d+)", NGINX
+    )
+    assert {status for status, *_ in refusals} == {"400", "413", "429", "503"}
+    for status, slug, title, said in refusals:
+        assert (int(status), title) == kinds()[slug]
+        assert said == status
+    assert NGINX.count(f"add_header API-Version {API_VERSION} always;") == len(refusals)
+    assert NGINX.count("default_type application/problem+json;") == len(refusals)
+
+
+def test_no_line_of_nginx_s_log_has_a_query() -> None:
+    (line,) = re.findall(r"log_format plain '([^']+)'", NGINX)
+    assert not set(line.split()) & {"$request", "$request_uri", "$args", "$query_string", "$http_referer"}
+    assert "error_log /dev/stderr crit;" in NGINX

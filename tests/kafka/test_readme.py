@@ -1,0 +1,53 @@
+"""What the README says to type for a registry whose roles run apart, typed with a real broker."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.kafka.broker import Broker
+from tests.end_to_end.client import Client, free_port, until
+from tests.end_to_end.processes import PROJECT, REGISTRY, Workshop, environment
+from tests.kafka.streaming import Streaming
+
+BLOCK = re.compile(r"^## Distributed\n.*?^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Iterator[Workshop]:
+    made = Workshop(tmp_path, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+def test_the_roles_run_apart_as_the_readme_says(workshop: Workshop, broker: Broker) -> None:
+    Streaming("", broker.bootstrap_servers).delete_topics()
+    found = BLOCK.search((PROJECT / "README.md").read_text())
+    assert found is not None
+    # `make` would install; the rest of its line, and all others, are as they stand.
+    script = found[1].replace("make kafka-up", f"'{sys.executable}' -m deploy.kafka up")
+    script = script.replace(".venv/bin/registry", f"'{REGISTRY}'")
+    port = free_port()
+    settings = environment(
+        data_dir=workshop.empty_data(), port=port, kafka_bootstrap_servers=broker.bootstrap_servers
+    )
+
+    running = workshop.run(["/bin/sh", "-e", "-c", script], settings, PROJECT)
+
+    running.line(r"^(relaying) from position 0, on 8 partitions")
+    with Client(f"http://127.0.0.1:{port}") as client:
+
+        def level() -> bool:
+            health = client.ask("GET", "/health/ready").json
+            return {model["position"] for model in health["readModels"]} == {health["position"]}
+
+        until(level, 40, "read models that hold the log")
+        assert client.ask("GET", "/health/ready").json["position"] > 30
+        metrics = client.ask("GET", "/metrics").body.decode()
+    assert "registry_relay_active 1.0" in metrics
+    assert "registry_relay_behind_events 0.0" in metrics
