@@ -24,8 +24,10 @@ from registry.feed import LoggedEvent, time_of
 from registry.kafka_settings import KafkaSettings
 from registry.positions import positions_of
 from registry.postgres import Cursor
+from registry.relay import RelayError, check_history
 from registry.store_feed import Page
 from registry.stream import EVENTS, PROGRESS, milliseconds, read_event
+from registry.tails import event_tails
 from registry.topics import TopicError, check_topics, error_name
 
 GROUP = "registry.read-models"
@@ -55,12 +57,14 @@ class KafkaSource:
         return [list(models)]
 
     def feed(self, models: Sequence[ReadModel], cursor: Cursor) -> Feed:
-        """Raises `WaitError` while there is no topic, or no broker that answers."""
+        """Raises `WaitError` while there is no topic of this log, or no broker that answers."""
         try:
             partitions = check_topics(cursor, self._kafka)
+            for tail in event_tails(self._kafka, partitions):
+                check_history(cursor, tail)
             return KafkaFeed(self._kafka, models, cursor, partitions)
-        except (TopicError, KafkaError) as error:
-            said = str(error) if isinstance(error, TopicError) else error_name(error)
+        except (TopicError, RelayError, KafkaError) as error:
+            said = error_name(error) if isinstance(error, KafkaError) else str(error)
             raise WaitError(f"the read models wait for Kafka: {said}") from error
 
 

@@ -93,16 +93,23 @@ def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
             f"the tails of {EVENTS} disagree ({described}): records were lost or are not the relay's;"
             " see docs/runbooks/topic-lost.md"
         )
-    at = tails[0].position
-    last = last_position(cursor)
+    check_history(cursor, tails[0])
+
+
+def check_history(cursor: Cursor, tail: Tail) -> None:
+    """Refuses a tail that is no event of this log: the store was restored from a backup, say.
+
+    For a consumer too: what the log has lost, or has otherwise, must not come into a read model.
+    """
+    at, last = tail.position, last_position(cursor)
     if at > last:
         raise RelayError(
             f"{EVENTS} holds events through position {at}, and the log ends at {last}: was the store restored"
             " from a backup? See docs/runbooks/relay-ahead.md"
         )
-    if at and (found := _mark(cursor, at)) != tails[0].mark:
+    if tail.is_marker and (found := _mark(cursor, at)) != tail.mark:
         raise RelayError(
-            f"{EVENTS} has another event at position {at} than the log ({tails[0].mark} and {found}): was the"
+            f"{EVENTS} has another event at position {at} than the log ({tail.mark} and {found}): was the"
             " store restored from a backup? See docs/runbooks/relay-ahead.md"
         )
 

@@ -9,14 +9,18 @@ import pytest
 
 from api.app import read_models
 from consumers.interventions import NotStoppedError, intervene
+from consumers.projector import apply_page
 from consumers.rebuild import level, rebuild
 from projections.badges import Badges
 from registry import stream
 from registry.application import Registry
+from registry.positions import positions_of
+from registry.postgres import Pool
+from registry.store_feed import LogEnd, StoreFeed
 from registry.stream import EVENTS
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
-from tests.postgres.log import connection, later, query, until, whole_log
+from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, stopped
 from tests.postgres.test_poison import REVOKED, insert
 
@@ -167,6 +171,47 @@ def test_more_partitions_are_a_new_topic_that_read_models_go_on_with(
             streaming.projected()
         assert held(streaming.url) == folded(streaming.url)
     rebuilt(streaming.url)
+
+
+def test_what_a_restored_store_has_lost_comes_into_no_read_model(
+    streaming: Streaming, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(registry, 20)
+    with streaming.relaying(), streaming.consuming():
+        streaming.projected()
+    restored(streaming.url, 10)
+    with registry_on(streaming.url) as later_on:
+        fill(later_on, 20, "after the restore")
+    with streaming.consuming():
+        until(lambda: "has another event at position" in caplog.text)
+        award(registry, "27UM", "one more", "learner")
+        streaming.projected("statistics")
+    assert positions(streaming.url)["badges"] == 10
+    with projectors(streaming.url, read_models()):
+        streaming.projected()
+    assert held(streaming.url) == folded(streaming.url)
+
+
+def restored(url: str, last: int) -> None:
+    """As from a backup made when the log ended there: read models and all."""
+    execute(
+        url,
+        "ALTER TABLE event DISABLE TRIGGER USER;"
+        f"DELETE FROM event WHERE position > {last};"
+        "ALTER TABLE event ENABLE TRIGGER USER;"
+        f"DELETE FROM vault WHERE position > {last};"
+        "DELETE FROM alias a WHERE NOT EXISTS (SELECT FROM vault v WHERE v.learner_id = a.learner_id);"
+        "UPDATE read_model_position SET position = 0",
+    )
+    for model in read_models():
+        rebuild(url, model, lambda _: None, although_it_differs=True)
+    with connection(url, "registry_project") as opened, opened.cursor() as cursor:
+        for model in read_models():
+            pool = Pool(url, "registry_project", 1)
+            feed = StoreFeed(LogEnd(pool), positions_of(cursor, model.name))
+            while page := feed.read(100):
+                apply_page(cursor, model, page)
+            pool.close()
 
 
 # What stops a read model, and what an operator does then.
