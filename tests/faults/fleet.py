@@ -33,12 +33,14 @@ class Place:
         self.role, self.number, self._start = role, number, start
         self.running = start()
         self.endings: Counter[int] = Counter()
+        self.last_words = ""
 
     def keep(self) -> None:
         status = self.running.process.poll()
         if status is not None:
             self.endings[status] += 1
             self.running.end()
+            self.last_words = self.running.said()
             self.running = self._start()
 
     def send(self, number: signal.Signals) -> None:
@@ -52,7 +54,12 @@ class Place:
         try:
             running.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.role} had not ended {STOP_SECONDS} s after SIGTERM") from None
+            self.send(signal.SIGABRT)  # Python then says where each of its threads stands
+            running.process.wait(STOP_SECONDS)
+            said = running.log.read_text()[-6_000:]
+            raise AssertionError(
+                f"{self.role} had not ended {STOP_SECONDS} s after SIGTERM; it stood at\n{said}"
+            ) from None
         return time.monotonic() - began
 
 
@@ -95,7 +102,8 @@ class Fleet:
     def _starter(self, role: str, number: int) -> Callable[[], Running]:
         def start() -> Running:
             given = self.settings | ({"port": self._ports[number]} if role == "serve" else {})
-            return self._workshop.run([REGISTRY, role], environment(**given), self._workshop.folder)
+            env = environment(**given) | {"PYTHONFAULTHANDLER": "1"}
+            return self._workshop.run([REGISTRY, role], env, self._workshop.folder)
 
         return start
 
