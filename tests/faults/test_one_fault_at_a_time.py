@@ -7,8 +7,9 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -197,3 +198,24 @@ def test_a_broker_of_three_is_killed_in_the_middle_of_transactions(fleet: Fleet)
             print(f"without node {node} it went on after {time.monotonic() - began:.1f} s")
             fleet.broker.restart(node)
     check_read_models(fleet)
+
+
+def test_sigterm_ends_relay_and_consumers_in_time_whatever_stands_still(fleet: Fleet) -> None:
+    with under_load(fleet):
+        for halt, wake in (
+            (fleet.server.freeze, fleet.server.thaw),
+            (partial(_each, fleet.broker.freeze), partial(_each, fleet.broker.thaw)),
+        ):
+            at_work(fleet)
+            halt()
+            try:
+                time.sleep(1)
+                took = [place.stop() for place in fleet.of("relay") + fleet.of("consume")]
+            finally:
+                wake()
+            print(f"ended after {', '.join(f'{each:.1f}' for each in took)} s")
+
+
+def _each(do: Callable[[int], None]) -> None:
+    for node in range(1, BROKERS + 1):
+        do(node)
