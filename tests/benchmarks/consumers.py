@@ -12,8 +12,9 @@ from pathlib import Path
 
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import connect
-from registry.relay import Carrier, producing
+from registry.relay import TRANSACTIONAL_ID, Carrier
 from registry.tails import Tail
+from registry.transactions import producing
 from tests.benchmarks import material
 from tests.benchmarks.candidates import environment, saying
 from tests.benchmarks.measure import Compared, Goal, take_turns
@@ -55,7 +56,7 @@ def measure(server: Server, folder: Path, kafka: KafkaSettings, log: str, rounds
 
 def _relay(url: str, kafka: KafkaSettings) -> None:
     connection = connect(url, "registry_project")
-    with closing(connection), connection.cursor() as cursor, producing(kafka) as producer:
+    with closing(connection), connection.cursor() as cursor, producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
         carrier = Carrier(cursor, producer, [Tail()] * PARTITIONS, 0)
         while carrier.carry():

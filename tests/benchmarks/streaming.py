@@ -19,9 +19,10 @@ from kafka import KafkaProducer
 from deploy.kafka.broker import Broker
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool, connect
-from registry.relay import Carrier, producing
+from registry.relay import TRANSACTIONAL_ID, Carrier
 from registry.stream_commands import projectors
 from registry.tails import Tail
+from registry.transactions import producing
 from tests.benchmarks import consumers, material, visible
 from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill
@@ -56,13 +57,13 @@ def _relaying(kafka: KafkaSettings, log: str, rounds: int) -> Compared:
 
     def ours() -> float:
         new_topics(log, kafka, 1)
-        with producing(kafka) as producer:
+        with producing(kafka, TRANSACTIONAL_ID) as producer:
             producer.init_transactions()
             return EVENTS / _timed(partial(_carry, log, producer))
 
     def peer() -> float:
         new_topics(log, kafka, 1)
-        with producing(kafka) as producer:
+        with producing(kafka, TRANSACTIONAL_ID) as producer:
             producer.init_transactions()
             return EVENTS / _timed(partial(_send, producer, pages))
 
@@ -92,8 +93,16 @@ class _Kept:
     def begin_transaction(self) -> None:
         self.pages.append([])
 
-    def send(self, *record: Any) -> None:
+    def send(self, *record: Any) -> _Kept:
         self.pages[-1].append(record)
+        return self
+
+    def succeeded(self) -> bool:
+        """Of what was sent: as the client's future says it."""
+        return True
+
+    def flush(self) -> None:
+        """Nothing was sent."""
 
     def commit_transaction(self) -> None:
         """Nothing was sent."""
@@ -110,7 +119,7 @@ def _send(producer: KafkaProducer, pages: Sequence[Sequence[tuple[Any, ...]]]) -
 def _projecting(server: Server, kafka: KafkaSettings, log: str, rounds: int) -> Compared:
     compared = Compared("projecting from Kafka", "events/s", "projecting from the store", Goal(0.6, 0.8))
     new_topics(log, kafka, 1)
-    with producing(kafka) as producer:
+    with producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
         _carry(log, producer)
     ours, peer = partial(_project, server, log, kafka), partial(_project, server, log, None)

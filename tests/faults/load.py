@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import cycle
 
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.servers import make_token
@@ -46,13 +47,20 @@ class Load:
         others: int = DEMO_AWARDS,
         clients: int = CLIENTS,
         bulk: int = 0,
+        also: Sequence[str] = (),
+        rest: float = 0.0,
     ) -> None:
-        """`others` are the awards that are there before it, `bulk` the clients that send batches."""
+        """`others` are the awards that are there before it, `bulk` the clients that send batches.
+
+        `also` are other services of the same registry, for some of the clients; `rest` are the seconds
+        that each takes between two requests, and a hundred times that between batches.
+        """
         self.oracle, self.tail = Oracle(), Tail()
         self.under_way: Batch | None = None
         self._clients, self._bulk, self._unfinished = clients, bulk, list[Batch]()
         self._others = others
         self._address, self._seed, self._rounds = address, seed, 0
+        self._addresses, self._rest = cycle([address, *also]), rest
         self.tokens = {brin: make_token(url, "institution", institution=brin) for brin in MODULES}
         self._auditor = make_token(url, "auditor")
         self._leaving = threading.Event()
@@ -124,8 +132,8 @@ class Load:
         rng = random.Random(f"{self._seed} {name}")
         brin = rng.choice(list(MODULES))
         mine: list[Intent] = []
-        with Client(self._address, self.tokens[brin]) as client:
-            while not self._leaving.is_set():
+        with Client(next(self._addresses), self.tokens[brin]) as client:
+            while not self._leaving.wait(self._rest):
                 draw = rng.random()
                 if mine and draw < 0.1:
                     self._try_award(client, rng.choice(mine))
@@ -144,7 +152,7 @@ class Load:
         rng = random.Random(f"{self._seed} {name}")
         brin = rng.choice(list(MODULES))
         number = 0
-        with Client(self._address, self.tokens[brin], 30) as client:
+        with Client(next(self._addresses), self.tokens[brin], 30) as client:
             while not self._leaving.is_set():
                 size, number = rng.choice(BATCHES), number + 1
                 awards = Batch(
@@ -153,7 +161,7 @@ class Load:
                 if self._until_complete(client, awards) and rng.random() < 0.4:
                     taken_back = Batch(brin, rng.sample(awards.intents, size // 10), revokes=True)
                     self._until_complete(client, taken_back)
-                self._leaving.wait(rng.uniform(0, BETWEEN_BATCHES_SECONDS))
+                self._leaving.wait(rng.uniform(0, BETWEEN_BATCHES_SECONDS) + 100 * self._rest)
 
     def _until_complete(self, client: Client, batch: Batch) -> bool:
         while not self._leaving.is_set():

@@ -363,6 +363,21 @@ def test_the_latest_status_of_each_badge_is_on_a_topic_of_its_own(
     }
 
 
+def test_a_topic_of_statuses_alone_is_not_made_anew_without_what_it_held(
+    streaming: Streaming, registry: Registry
+) -> None:
+    (badge,) = awards(registry, 1)
+    streaming.relay_all()
+    with KafkaAdminClient(bootstrap_servers=streaming.kafka.bootstrap_servers) as client:
+        client.delete_topics([STATUSES])
+        until(lambda: STATUSES not in client.list_topics())
+    with pytest.raises(TopicError, match="`registry topics --repartition` fills both anew"):
+        streaming.make_topics(1)
+    streaming.make_topics(1, repartition=True)
+    streaming.relay_all()
+    assert list(statuses(streaming)) == [badge]
+
+
 def test_a_refilled_topic_takes_no_status_back(streaming: Streaming, registry: Registry) -> None:
     (badge,) = awards(registry, 1)
     streaming.relay_all()
