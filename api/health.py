@@ -20,7 +20,7 @@ from api.problems import Forbidden
 from registry.feed import last_position
 from registry.postgres import Cursor, Pool, UnavailableError
 from registry.room import NoRoomError
-from registry.topics import RELAY_LOCK
+from registry.stream import RELAY_LOCK
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]

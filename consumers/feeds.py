@@ -17,6 +17,9 @@ class Feed(Protocol):
     def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
         """The next page of each; none when for a moment there was nothing. Raises `GapError`."""
 
+    def drop(self, model: ReadModel) -> None:
+        """Reads no more for this one."""
+
     def close(self) -> None: ...
 
 
@@ -56,6 +59,9 @@ class _StoreFeedOf:
     def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
         page = self._feed.read(limit)
         return [] if page is None else [(self._model, page)]
+
+    def drop(self, model: ReadModel) -> None:
+        """It is the only one: nobody reads on."""
 
     def close(self) -> None:
         """Nothing is held."""

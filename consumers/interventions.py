@@ -22,10 +22,11 @@ def intervene(connection: Connection, name: str, action: Action, position: int |
     Raises `NotStoppedError` when it has not stopped, or at another position; so that what is skipped is
     what the operator has seen.
     """
-    with connection.cursor() as cursor:
+    with connection, connection.cursor() as cursor:
+        # Held until it is recorded: a projector applies the event before, or knows of it.
         cursor.execute(
             "SELECT stopped_at, stopped_because FROM read_model_position"
-            " WHERE name = %s AND stopped_at IS NOT NULL ORDER BY stopped_at",
+            " WHERE name = %s AND stopped_at IS NOT NULL ORDER BY stopped_at FOR UPDATE",
             (name,),
         )
         stops = dict(cursor.fetchall())

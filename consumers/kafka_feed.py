@@ -21,13 +21,13 @@ from consumers.feeds import Feed, GapError, WaitError
 from consumers.interventions import GAP
 from projections.read_model import ReadModel
 from registry.feed import LoggedEvent, time_of
+from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
 from registry.positions import positions_of
 from registry.postgres import Cursor
-from registry.relay import RelayError, check_history
 from registry.store_feed import Page
 from registry.stream import EVENTS, PROGRESS, milliseconds, read_event
-from registry.tails import event_tails
+from registry.tails import HistoryError, check_history, event_tails
 from registry.topics import TopicError, check_topics, error_name
 
 GROUP = "registry.read-models"
@@ -62,10 +62,20 @@ class KafkaSource:
             partitions = check_topics(cursor, self._kafka)
             for tail in event_tails(self._kafka, partitions):
                 check_history(cursor, tail)
+            _check_positions(models, cursor, partitions)
             return KafkaFeed(self._kafka, models, cursor, partitions)
-        except (TopicError, RelayError, KafkaError) as error:
+        except (TopicError, HistoryError, KafkaError) as error:
             said = error_name(error) if isinstance(error, KafkaError) else str(error)
             raise WaitError(f"the read models wait for Kafka: {said}") from error
+
+
+def _check_positions(models: Sequence[ReadModel], cursor: Cursor, partitions: int) -> None:
+    for model in models:
+        if (count := len(positions_of(cursor, model.name))) != partitions:
+            raise WaitError(
+                f"{model.name} has positions on {count} partitions, and the log has {partitions};"
+                " run `registry topics --repartition`"
+            )
 
 
 class KafkaFeed:
@@ -74,11 +84,12 @@ class KafkaFeed:
     def __init__(
         self, kafka: KafkaSettings, models: Sequence[ReadModel], cursor: Cursor, partitions: int
     ) -> None:
-        self._models, self._cursor, self._partitions = models, cursor, partitions
+        self._models, self._cursor, self._partitions = list(models), cursor, partitions
         self._at: dict[int, dict[str, int]] = {}
         self._taken: set[TopicPartition] = set()
         self._gap: GapError | None = None
-        self._consumer = KafkaConsumer(
+        self._consumer = connected(
+            KafkaConsumer,
             **kafka.client(),
             group_id=GROUP,
             session_timeout_ms=SESSION_MS,
@@ -106,6 +117,8 @@ class KafkaFeed:
         for partition in left:
             self._taken.discard(partition)
             self._at.pop(partition.partition, None)
+            if self._gap is not None and self._gap.partition == partition.partition:
+                self._gap = None
 
     def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
         """What lies before a gap is given first."""
@@ -120,6 +133,9 @@ class KafkaFeed:
             self._seek()
         pages = [(model, self._page(model.name, found)) for model in self._models]
         return [(model, page) for model, page in pages if page.to]
+
+    def drop(self, model: ReadModel) -> None:
+        self._models.remove(model)
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=1_000)
@@ -180,13 +196,15 @@ def following(
     events: list[LoggedEvent] = []
     for record in records:
         headers = dict(record.headers)
-        position = int(headers["ce_position"])
-        if position <= at:
-            continue
-        if (previous := int(headers["ce_previous"])) > at:
+        try:
+            position, previous = int(headers["ce_position"]), int(headers["ce_previous"])
+            if position > at >= previous and headers["ce_type"] != _PROGRESS:
+                events.append(read_event(headers, record.value))
+        except (KeyError, ValueError):
+            said = f"{GAP}partition {partition} has at offset {record.offset} what is not the relay's"
+            return events, at, GapError(partition, at + 1, said)
+        if previous > at:
             said = f"{GAP}on partition {partition} it follows {previous}, and {at} is held"
             return events, at, GapError(partition, position, said)
-        if headers["ce_type"] != _PROGRESS:
-            events.append(read_event(headers, record.value))
-        at = position
+        at = max(at, position)
     return events, at, None

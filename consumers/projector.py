@@ -8,7 +8,6 @@ cannot be applied stops the read model at it, and is never skipped unless an ope
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -17,15 +16,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-import psycopg2
-
+from consumers.applying import ReplacedError, apply_page, check_version
 from consumers.feeds import Feed, GapError, PoisonError, Source, StoppedError, WaitError
-from consumers.interventions import last_intervention, skipped
-from projections.read_model import ReadModel, active_version
-from registry.events import FACTS, Event
-from registry.feed import LoggedEvent
-from registry.positions import OvertakenError, advance, source_of
-from registry.postgres import Cursor, connect, is_lost
+from consumers.interventions import last_intervention
+from projections.read_model import ReadModel
+from registry.positions import OvertakenError, source_of
+from registry.postgres import Cursor, connect
 from registry.store_feed import Page
 
 BATCH = 2_000
@@ -39,10 +35,6 @@ FROZEN_SECONDS = 10
 _LOCK_SPACE = 4203
 
 log = logging.getLogger("registry.projector")
-
-
-class ReplacedError(Exception):
-    """Another release has rebuilt the read model in another version: only that one goes on with it."""
 
 
 class Projector:
@@ -81,7 +73,7 @@ class Projector:
                 )
                 with closing(connection), connection.cursor() as cursor:
                     self._work(cursor)
-            except (OvertakenError, ReplacedError, WaitError) as error:
+            except (OvertakenError, WaitError) as error:
                 log.warning("%s", error)
             except Exception as error:
                 # Whatever it was, it begins again: a read model never stays behind unsaid.
@@ -89,20 +81,21 @@ class Projector:
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:
-        """Follows a feed, until a read model stops or one that had stopped is to be tried again."""
+        """Follows a feed, until no read model goes on or one that had stopped is to be tried again."""
         if self._source.alone and not _take_lock(cursor, self._models[0].name):
             return
         while not (going := self._going(cursor)):
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
-        passed_over = {model.name: skipped(cursor, model.name) for model in going}
         with closing(self._source.feed(going, cursor)) as feed:
             heard = looked = time.monotonic()
-            while not self._leaving.is_set() and len(going) == len(self._models) - len(self._stopped):
+            while going and not self._leaving.is_set():
                 began = time.monotonic()
                 pages = self._read(cursor, feed, going)
                 for model, page in pages:
-                    self._apply(cursor, model, page, passed_over[model.name])
+                    if not self._apply(cursor, model, page):
+                        going.remove(model)
+                        feed.drop(model)
                 if pages:
                     heard = time.monotonic()
                     # After a first event at once, what comes in quick succession makes batches.
@@ -112,37 +105,63 @@ class Projector:
                     heard = began
                 if self._stopped and began > looked + STAND_BY_SECONDS:
                     looked = began
-                    self._going(cursor)
+                    if self._to_try_again(cursor):
+                        return
 
-    def _read(
-        self, cursor: Cursor, feed: Feed, going: Sequence[ReadModel]
-    ) -> Sequence[tuple[ReadModel, Page]]:
+    def _read(self, cursor: Cursor, feed: Feed, going: list[ReadModel]) -> Sequence[tuple[ReadModel, Page]]:
         try:
             return feed.read(BATCH)
         except GapError as gap:
             for model in going:
                 self._stop(cursor, model, gap)
+            going.clear()
             return []
 
-    def _apply(self, cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
+    def _apply(self, cursor: Cursor, model: ReadModel, page: Page) -> bool:
+        """Whether the read model goes on."""
         try:
-            apply_page(cursor, model, page, passed_over)
+            apply_page(cursor, model, page)
         except PoisonError as poison:
             self._stop(cursor, model, poison)
+            return False
+        except ReplacedError as replaced:
+            self._leave_alone(cursor, model, replaced)
+            return False
+        return True
 
     def _stop(self, cursor: Cursor, model: ReadModel, stop: StoppedError) -> None:
         log.error("%s stops: %s", model.name, stop)
+        # What an operator says from here on is an answer to this stop.
+        said = last_intervention(cursor, model.name)
         _say_stopped(cursor, model.name, stop)
+        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, said)
+
+    def _leave_alone(self, cursor: Cursor, model: ReadModel, replaced: ReplacedError) -> None:
+        log.warning("%s", replaced)
         said = last_intervention(cursor, model.name)
         self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, said)
 
-    def _going(self, cursor: Cursor) -> list[ReadModel]:
-        """Those that have not stopped, and those that are to try again: after a time, or when told to."""
+    def _to_try_again(self, cursor: Cursor) -> list[str]:
+        """Those that had stopped and are to try again: after a time, or when an operator says so."""
         now = time.monotonic()
-        for name, stopped in list(self._stopped.items()):
-            if now > stopped.until or last_intervention(cursor, name) != stopped.said:
-                del self._stopped[name]
-        return [model for model in self._models if model.name not in self._stopped]
+        return [
+            name
+            for name, stopped in self._stopped.items()
+            if now > stopped.until or last_intervention(cursor, name) != stopped.said
+        ]
+
+    def _going(self, cursor: Cursor) -> list[ReadModel]:
+        """Those to read for: neither stopped nor of another release."""
+        for name in self._to_try_again(cursor):
+            del self._stopped[name]
+        going = [model for model in self._models if model.name not in self._stopped]
+        for model in list(going):
+            try:
+                check_version(cursor, model)
+            except ReplacedError as replaced:
+                self._leave_alone(cursor, model, replaced)
+                going.remove(model)
+        return going
 
 
 def projectors_of(url: str, source: Source, models: Sequence[ReadModel]) -> list[Projector]:
@@ -155,87 +174,6 @@ class _Stopped(NamedTuple):
 
     until: float
     said: int | None
-
-
-def apply_page(
-    cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int] = frozenset()
-) -> None:
-    """Applies a page in one transaction; a poison event leaves those before it applied.
-
-    `passed_over` are the positions that an operator told the read model to skip. Raises `PoisonError`
-    when the read model stands before an event that it cannot apply.
-    """
-    try:
-        _apply(cursor, model, page, passed_over)
-    except (OvertakenError, ReplacedError):
-        raise
-    except Exception as error:
-        if is_lost(cursor.connection, error):
-            raise
-        _apply_singly(cursor, model, page, passed_over)
-
-
-def _apply(cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
-    events = decoded(model, page.events, passed_over)
-    cursor.execute("BEGIN")
-    try:
-        # The positions first: who was overtaken finds out before it changes a row.
-        advance(cursor, model.name, page.at, page.to)
-        _check_version(cursor, model)
-        if events:
-            model.apply(cursor, events)
-        cursor.execute("COMMIT")
-    except Exception:
-        if not cursor.connection.closed:
-            cursor.execute("ROLLBACK")
-        raise
-
-
-def _check_version(cursor: Cursor, model: ReadModel) -> None:
-    active = active_version(cursor, model.name)
-    if active != model.version:
-        raise ReplacedError(f"{model.name} has version {active} now, and this release has {model.version}")
-
-
-def decoded(
-    model: ReadModel, page: Sequence[LoggedEvent], passed_over: frozenset[int] = frozenset()
-) -> list[Event]:
-    """The events of a page that the read model takes."""
-    return [
-        logged.event()
-        for logged in page
-        if _takes(model.takes, logged.type, logged.schema_version) and logged.position not in passed_over
-    ]
-
-
-@functools.cache
-def _takes(beginnings: tuple[str, ...], kind: str, schema_version: int) -> bool:
-    """Whether an event is one of the read model's: also one that this release does not know.
-
-    Nobody can say that an unknown event changes nothing here; decoding it stops the read model.
-    """
-    return f"{kind}/{schema_version}" not in FACTS or kind.startswith(beginnings)
-
-
-def _apply_singly(cursor: Cursor, model: ReadModel, page: Page, passed_over: frozenset[int]) -> None:
-    """Finds the event that cannot be applied, one transaction an event."""
-    for single in page.singly():
-        try:
-            _apply(cursor, model, single, passed_over)
-        except (OvertakenError, ReplacedError):
-            raise
-        except Exception as error:
-            if is_lost(cursor.connection, error):
-                raise
-            (logged,) = single.events
-            partition = logged.partition(page.partitions)
-            raise PoisonError(partition, logged.position, f"{logged.type}: {reason_of(error)}") from error
-
-
-def reason_of(error: Exception) -> str:
-    """What is said of an event that cannot be applied."""
-    # A database error's text can hold a row's values; its class cannot.
-    return type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
 
 
 def _take_lock(cursor: Cursor, name: str) -> bool:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import psycopg2.errors
 
+from consumers.applying import apply_page, decoded, reason_of
+from consumers.feeds import PoisonError
 from consumers.interventions import skipped
-from consumers.projector import apply_page, decoded, reason_of
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
 from registry.feed import LoggedEvent, read_log
 from registry.positions import OvertakenError, positions_of
@@ -79,7 +80,11 @@ def level(url: str, model: ReadModel) -> None:
                 page = StoreFeed(LogEnd(pool), at).read(PAGE)
                 with suppress(OvertakenError):
                     if page is not None:
-                        apply_page(cursor, model, page, skipped(cursor, model.name))
+                        apply_page(cursor, model, page)
+    except PoisonError as poison:
+        raise RebuildError(
+            f"{model.name} has stopped: {poison}; see docs/runbooks/poison-event.md"
+        ) from poison
     finally:
         connection.close()
         pool.close()

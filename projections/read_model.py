@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from registry.events import Event
-from registry.positions import positions_of, set_positions
+from registry.positions import positions_of, recorded_partitions, set_positions
 from registry.postgres import Connection, Cursor, Pool
 
 
@@ -38,6 +38,7 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
         for model in models:
             cursor.execute("BEGIN")
             cursor.execute("LOCK TABLE read_model IN EXCLUSIVE MODE")
+            cursor.execute("LOCK TABLE stream IN SHARE MODE")
             cursor.execute("SELECT FROM read_model WHERE name = %s", (model.name,))
             if cursor.fetchone() is None:
                 schema = f"install_{model.name}"
@@ -47,7 +48,7 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
                     "INSERT INTO read_model (name, version, relations) VALUES (%s, %s, %s)",
                     (model.name, model.version, relations),
                 )
-                set_positions(cursor, model.name, dict.fromkeys(range(partitions(cursor)), 0))
+                set_positions(cursor, model.name, dict.fromkeys(range(recorded_partitions(cursor) or 1), 0))
                 made.append(model.name)
             cursor.execute("COMMIT")
     return made
@@ -118,13 +119,6 @@ def active_version(cursor: Cursor, name: str) -> int | None:
 def position(cursor: Cursor, name: str) -> int:
     """How far the read model has come in the log: it holds every event through this one."""
     return min(positions_of(cursor, name).values(), default=0)
-
-
-def partitions(cursor: Cursor) -> int:
-    """Into how many partitions the log is divided."""
-    cursor.execute("SELECT partitions FROM stream")
-    found = cursor.fetchone()
-    return found[0] if found else 1
 
 
 Asker = str

@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import psycopg2
 
@@ -29,11 +28,21 @@ def main(words: Sequence[str] | None = None) -> int:
     status = _run(words)
     if words is None:
         # At once: as Python takes itself apart, the Kafka client waits for threads that run no more.
-        with suppress(OSError):
+        try:
             sys.stdout.flush()
+        except BrokenPipeError:
+            pass  # who reads has had enough
+        except OSError as error:
+            status = _unwritten(error)
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def _unwritten(error: OSError) -> int:
+    """What was to be printed, a token perhaps, is lost."""
+    print(f"registry: standard output: {error.strerror}", file=sys.stderr)
+    return 1
 
 
 def _run(words: Sequence[str] | None) -> int:

@@ -11,8 +11,8 @@ from registry.domain.errors import Refusal
 from registry.embedded import EmbeddedPostgresError
 from registry.keys import KeyFileError, Keys
 from registry.postgres import PrivilegedRoleError, UnavailableError, check_roles
-from registry.relay import RelayError
 from registry.settings import Settings, SettingsError
+from registry.tails import HistoryError
 from registry.topics import TopicError
 
 FAILURES = (
@@ -25,7 +25,7 @@ FAILURES = (
     NotRebuiltError,
     NotStoppedError,
     RebuildError,
-    RelayError,
+    HistoryError,
     TopicError,
     PrivilegedRoleError,
     UnavailableError,

@@ -46,19 +46,33 @@ def set_positions(cursor: Cursor, name: str, positions: Mapping[int, int]) -> No
         )
 
 
-def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, int]) -> None:
+def recorded_partitions(cursor: Cursor) -> int | None:
+    """Into how many partitions the log is divided; None while no topic carries it, and there is but one."""
+    cursor.execute("SELECT partitions FROM stream")
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, int], partitions: int) -> None:
     """Moves positions by compare-and-set, in the caller's transaction; what stopped them is over.
 
-    Raises `OvertakenError` when one of them is no longer what `at` says.
+    Raises `OvertakenError` when one of them is no longer what `at` says, or the log is no longer divided
+    into so many partitions.
     """
     cursor.execute(
         "UPDATE read_model_position p SET position = m.new, stopped_at = NULL, stopped_because = NULL"
         " FROM unnest(%s, %s, %s) AS m (source, old, new)"
-        " WHERE p.name = %s AND p.source = m.source AND p.position = m.old",
-        ([source_of(each) for each in to], [at[each] for each in to], list(to.values()), name),
+        " WHERE p.name = %s AND p.source = m.source AND p.position = m.old"
+        " AND (SELECT count(*) FROM read_model_position WHERE name = %s) = %s",
+        (
+            [source_of(each) for each in to],
+            [at[each] for each in to],
+            list(to.values()),
+            *(name, name, partitions),
+        ),
     )
     if cursor.rowcount != len(to):
-        raise OvertakenError(f"{name} is no longer at {dict(at)}")
+        raise OvertakenError(f"{name} is no longer at {dict(at)} of {partitions} partitions")
 
 
 class PositionRecorder(TrackingRecorder):

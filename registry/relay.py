@@ -20,17 +20,15 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from registry import stream
-from registry.domain.values import iso_time
-from registry.feed import LoggedEvent, last_position, partition_of, read_log
+from registry.feed import LoggedEvent, partition_of, read_log
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Cursor, UnavailableError, connect
 from registry.statuses import latest_statuses
-from registry.stream import EVENTS, STATUSES
-from registry.tails import Tail, event_tails, status_tail
-from registry.topics import RELAY_LOCK, KafkaAwayError, check_topics, error_name
+from registry.stream import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.tails import Tail, check_tails, event_tails, status_tail
+from registry.topics import KafkaAwayError, check_topics, error_name
 from registry.transactions import commit, producing
 
-TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
 PAGE = 2_000
 POLL_SECONDS = 0.02
 STAND_BY_SECONDS = 1.0
@@ -38,10 +36,6 @@ FROZEN_SECONDS = 10
 """PostgreSQL ends the session of a relay that has not been heard of for so long: another takes over."""
 
 log = logging.getLogger("registry.relay")
-
-
-class RelayError(Exception):
-    """The topic cannot be the continuation of this log; says why, and what to do."""
 
 
 class Relay:
@@ -56,11 +50,13 @@ class Relay:
         self._leaving.set()
 
     def run(self) -> None:
-        """Until it is told to leave. Raises `RelayError` and `TopicError`: nothing mends itself there."""
+        """Until it is told to leave. Raises `HistoryError` and `TopicError`: nothing mends itself there."""
         while not self._leaving.is_set():
             try:
                 self._work()
-            except (KafkaError, KafkaAwayError, UnavailableError, psycopg2.Error) as error:
+            except KafkaAwayError as error:
+                log.warning("the relay waits for Kafka: %s", error)
+            except (KafkaError, UnavailableError, psycopg2.Error) as error:
                 log.warning("the relay begins again after %s", error_name(error))
             self._leaving.wait(STAND_BY_SECONDS)
 
@@ -85,40 +81,6 @@ class Relay:
         tails = event_tails(self._kafka, partitions)
         check_tails(cursor, tails)
         return tails, status_tail(self._kafka, partitions)
-
-
-def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
-    """Refuses to go on from tails that are not all the same marker, of an event that the log has."""
-    described = stream.described([tail.position for tail in tails])
-    if any(tail.position and not tail.is_marker for tail in tails) or len({tail.mark for tail in tails}) > 1:
-        raise RelayError(
-            f"the tails of {EVENTS} disagree ({described}): records were lost or are not the relay's;"
-            " see docs/runbooks/topic-lost.md"
-        )
-    check_history(cursor, tails[0])
-
-
-def check_history(cursor: Cursor, tail: Tail) -> None:
-    """Refuses a tail that is no event of this log: the store was restored from a backup, say.
-
-    For a consumer too: what the log has lost, or has otherwise, must not come into a read model.
-    """
-    at, last = tail.position, last_position(cursor)
-    if at > last:
-        raise RelayError(
-            f"{EVENTS} holds events through position {at}, and the log ends at {last}: was the store restored"
-            " from a backup? See docs/runbooks/relay-ahead.md"
-        )
-    if tail.is_marker and (found := _mark(cursor, at)) != tail.mark:
-        raise RelayError(
-            f"{EVENTS} has another event at position {at} than the log ({tail.mark} and {found}): was the"
-            " store restored from a backup? See docs/runbooks/relay-ahead.md"
-        )
-
-
-def _mark(cursor: Cursor, position: int) -> str:
-    (event,) = read_log(cursor, position - 1, 1)
-    return f"{event.id} {iso_time(event.time)}"
 
 
 class Carrier:

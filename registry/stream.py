@@ -19,6 +19,9 @@ from registry.feed import SOURCE, LoggedEvent
 EVENTS = "registry.events.v1"
 STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"
+RELAY_LOCK = 4207
+"""The advisory lock in PostgreSQL that the session of the relay at work holds."""
+TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
 
 Headers = list[tuple[str, bytes]]
 _VERSION = ("ce_specversion", b"1.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,53 +11,108 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaTimeoutError
 
+from registry.domain.values import iso_time
+from registry.feed import last_position, read_log
+from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
-from registry.stream import EVENTS, PROGRESS, STATUSES
+from registry.postgres import Cursor
+from registry.stream import EVENTS, PROGRESS, STATUSES, described
 
 LOOK_BACK = 64
 PATIENCE_SECONDS = 20
+
+
+class HistoryError(Exception):
+    """The topic cannot be the continuation of this log, or of its beginning; says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Tail:
     """The last record of a partition: the log's position there, and the last event's on the partition.
 
-    `mark` names the event at the position: its id and time. An empty partition has position 0.
+    `mark` names the event at the position: its id and time. An empty partition has position 0. `begins` is
+    the offset of the first record that is still there.
     """
 
     position: int = 0
     previous: int = 0
     is_marker: bool = False
     mark: str = ""
+    begins: int = 0
 
 
 def event_tails(kafka: KafkaSettings, partitions: int) -> list[Tail]:
     """The tail of each partition, of what is committed."""
-    with closing(tail_consumer(kafka)) as consumer:
-        found = [last_record(consumer, TopicPartition(EVENTS, each)) for each in range(partitions)]
-    return [_tail(record) for record in found]
+    return [_tail(begins, record) for begins, record in _last_records(kafka, EVENTS, partitions)]
 
 
 def status_tail(kafka: KafkaSettings, partitions: int) -> int:
     """The position through which the topic of statuses holds each badge's latest."""
-    with closing(tail_consumer(kafka)) as consumer:
-        found = [last_record(consumer, TopicPartition(STATUSES, each)) for each in range(partitions)]
-    return max(int(dict(record.headers)["ce_position"]) if record else 0 for record in found)
+    found = [record for _, record in _last_records(kafka, STATUSES, partitions) if record]
+    return max((int(dict(record.headers)["ce_position"]) for record in found), default=0)
 
 
-def _tail(record: ConsumerRecord | None) -> Tail:
+def _last_records(
+    kafka: KafkaSettings, topic: str, partitions: int
+) -> list[tuple[int, ConsumerRecord | None]]:
+    """Of each partition the offset at which it begins, and its last committed record."""
+    with closing(_consumer(kafka)) as consumer:
+        return [_last_record(consumer, TopicPartition(topic, each)) for each in range(partitions)]
+
+
+def _tail(begins: int, record: ConsumerRecord | None) -> Tail:
     if record is None:
-        return Tail()
+        return Tail(begins=begins)
     headers = dict(record.headers)
     position = int(headers["ce_position"])
     if headers["ce_type"] != PROGRESS.encode():
-        return Tail(position, position)
+        return Tail(position, position, begins=begins)
     mark = f"{headers['ce_last'].decode()} {headers['ce_time'].decode()}"
-    return Tail(position, int(headers["ce_previous"]), True, mark)
+    return Tail(position, int(headers["ce_previous"]), True, mark, begins)
 
 
-def tail_consumer(kafka: KafkaSettings) -> KafkaConsumer:
-    return KafkaConsumer(
+def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
+    """Refuses to go on from tails that are not all the same marker, of an event that the log has."""
+    positions = described([tail.position for tail in tails])
+    if any(tail.position and not tail.is_marker for tail in tails) or len({tail.mark for tail in tails}) > 1:
+        raise HistoryError(
+            f"the tails of {EVENTS} disagree ({positions}): records were lost or are not the relay's;"
+            " see docs/runbooks/topic-lost.md"
+        )
+    if any(tail.begins for tail in tails):
+        raise HistoryError(
+            f"{EVENTS} has lost its beginning, which a reader who is new would miss;"
+            " see docs/runbooks/topic-lost.md"
+        )
+    check_history(cursor, tails[0])  # and so the others
+
+
+def check_history(cursor: Cursor, tail: Tail) -> None:
+    """Refuses a tail that is no event of this log: the store was restored from a backup, say.
+
+    For a consumer too: what the log has lost, or has otherwise, must not come into a read model.
+    """
+    at, last = tail.position, last_position(cursor)
+    if at > last:
+        raise HistoryError(
+            f"{EVENTS} holds events through position {at}, and the log ends at {last}: was the store restored"
+            " from a backup? See docs/runbooks/relay-ahead.md"
+        )
+    if tail.is_marker and (found := _mark(cursor, at)) != tail.mark:
+        raise HistoryError(
+            f"{EVENTS} has another event at position {at} than the log ({tail.mark} and {found}): was the"
+            " store restored from a backup? See docs/runbooks/relay-ahead.md"
+        )
+
+
+def _mark(cursor: Cursor, position: int) -> str:
+    (event,) = read_log(cursor, position - 1, 1)
+    return f"{event.id} {iso_time(event.time)}"
+
+
+def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
+    return connected(
+        KafkaConsumer,
         **kafka.client(),
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -66,8 +122,8 @@ def tail_consumer(kafka: KafkaSettings) -> KafkaConsumer:
     )
 
 
-def last_record(consumer: KafkaConsumer, partition: TopicPartition) -> ConsumerRecord | None:
-    """The last committed record; None where there is none.
+def _last_record(consumer: KafkaConsumer, partition: TopicPartition) -> tuple[int, ConsumerRecord | None]:
+    """The offset of the beginning, and the last committed record; None where there is none.
 
     The end of a partition is where a transaction was committed or aborted: what lies before may be any
     number of records that nobody is to read, so it is looked for further and further back.
@@ -79,9 +135,9 @@ def last_record(consumer: KafkaConsumer, partition: TopicPartition) -> ConsumerR
     while True:
         start = max(beginning, end - back)
         if found := _read(consumer, partition, start, end):
-            return found
+            return beginning, found
         if start == beginning:
-            return None
+            return beginning, None
         back *= 16
 
 

@@ -15,13 +15,13 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
-from registry.positions import positions_of, set_positions
+from registry.positions import positions_of, recorded_partitions, set_positions
 from registry.postgres import Connection, Cursor
-from registry.stream import EVENTS, STATUSES
+from registry.stream import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.transactions import producing
 
-RELAY_LOCK = 4207
-"""Held by the session of the relay that is at work."""
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
 """So long a broker may not know yet of a topic that another has made, or that was there before it started."""
@@ -47,18 +47,11 @@ class KafkaAwayError(TopicError):
     """No broker answers, or not in the way that it should: later it may."""
 
 
-def recorded_partitions(cursor: Cursor) -> int | None:
-    """Into how many partitions the log is divided; None while no topic carries it."""
-    cursor.execute("SELECT partitions FROM stream WHERE topic = %s", (EVENTS,))
-    found = cursor.fetchone()
-    return found[0] if found else None
-
-
 @contextmanager
 def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
     """A client for topics; brokers that do not answer are a `KafkaAwayError`."""
     try:
-        client = KafkaAdminClient(**kafka.client())
+        client = connected(KafkaAdminClient, **kafka.client())
     except KafkaError as error:
         raise KafkaAwayError(
             f"Kafka at {kafka.bootstrap_servers} cannot be reached ({error_name(error)})"
@@ -66,7 +59,8 @@ def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
     try:
         yield client
     except KafkaError as error:
-        raise KafkaAwayError(f"Kafka refused ({error_name(error)})") from error
+        kind = KafkaAwayError if error.retriable else TopicError
+        raise kind(f"Kafka refused ({error_name(error)})") from error
     finally:
         client.close()
 
@@ -92,7 +86,7 @@ def make_topics(
             recorded = recorded_partitions(cursor)
             count = partitions or recorded or 1
             _refuse_another(recorded, count, repartition)
-            if recorded != count:
+            if repartition or recorded != count:
                 _divide(cursor, count)
             if repartition or EVENTS not in client.list_topics():
                 # It would go on from where it is, into a topic that lacks all that lies before.
@@ -101,6 +95,7 @@ def make_topics(
                 _delete(client)
             if EVENTS in _make(client, count):
                 cursor.execute("UPDATE stream SET relayed = 0")
+                _fence(kafka)
             _check(client, count)
             cursor.execute("COMMIT")
         except BaseException:
@@ -143,6 +138,12 @@ def _refuse_while_relaying(cursor: Cursor) -> None:
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (RELAY_LOCK,))
     if cursor.fetchone() != (True,):
         raise TopicError("a relay is at work; stop every `registry relay` first")
+
+
+def _fence(kafka: KafkaSettings) -> None:
+    """A relay that was frozen since before may wake: it sends nothing any more."""
+    with producing(kafka, TRANSACTIONAL_ID) as producer:
+        producer.init_transactions()
 
 
 def _delete(client: KafkaAdminClient) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
+from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
 
 COMMIT_SECONDS = 10
@@ -25,7 +26,8 @@ CLOSE_SECONDS = 1
 @contextmanager
 def producing(kafka: KafkaSettings, transactional_id: str) -> Iterator[KafkaProducer]:
     """A producer of transactions; afterwards nothing of it is sent any more."""
-    producer = KafkaProducer(
+    producer = connected(
+        KafkaProducer,
         **kafka.client(),
         transactional_id=transactional_id,
         enable_idempotence=True,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import connect
-from registry.relay import TRANSACTIONAL_ID, Carrier
+from registry.relay import Carrier
+from registry.stream import TRANSACTIONAL_ID
 from registry.tails import Tail
 from registry.transactions import producing
 from tests.benchmarks import material

@@ -19,7 +19,8 @@ from kafka import KafkaProducer
 from deploy.kafka.broker import Broker
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool, connect
-from registry.relay import TRANSACTIONAL_ID, Carrier
+from registry.relay import Carrier
+from registry.stream import TRANSACTIONAL_ID
 from registry.stream_commands import projectors
 from registry.tails import Tail
 from registry.transactions import producing

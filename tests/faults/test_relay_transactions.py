@@ -12,10 +12,10 @@ from kafka.errors import KafkaError
 from kafka.protocol.metadata import CoordinatorType
 
 from deploy.kafka.broker import Broker
-from registry import relay, transactions
+from registry import transactions
 from registry.application import Registry
 from registry.relay import Carrier
-from registry.stream import EVENTS, STATUSES
+from registry.stream import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.tails import event_tails
 from registry.topics import SETTINGS
 from tests.faults.fleet import PARTITIONS, mend_brokers
@@ -66,7 +66,7 @@ def test_a_page_of_which_one_broker_takes_nothing_is_not_committed_without_it(
     with (
         connection(spread.url) as opened,
         opened.cursor() as cursor,
-        transactions.producing(spread.kafka, relay.TRANSACTIONAL_ID) as producer,
+        transactions.producing(spread.kafka, TRANSACTIONAL_ID) as producer,
     ):
         producer.init_transactions()
         carrier = Carrier(cursor, producer, event_tails(spread.kafka, PARTITIONS), 0)

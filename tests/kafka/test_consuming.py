@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from api.app import read_models
+from consumers.applying import apply_page
 from consumers.interventions import NotStoppedError, intervene
-from consumers.projector import apply_page
 from consumers.rebuild import level, rebuild
 from projections.badges import Badges
 from registry import stream
@@ -214,7 +214,59 @@ def restored(url: str, last: int) -> None:
             pool.close()
 
 
+def test_read_models_go_on_when_the_log_is_divided_while_they_are_at_work(
+    streaming: Streaming, registry: Registry
+) -> None:
+    """First while they follow the store, then while they are fed from Kafka."""
+    fill(registry, 5)
+    with projectors(streaming.url, read_models()):
+        streaming.projected()
+        streaming.make_topics(8)
+        fill(registry, 5, "b")
+        streaming.projected()
+    assert positions_by_partition(streaming.url) == {model.name: 8 for model in read_models()}
+    with streaming.consuming():
+        with streaming.relaying():
+            fill(registry, 5, "c")
+            streaming.projected()
+        streaming.make_topics(3, repartition=True)
+        with streaming.relaying():
+            fill(registry, 5, "d")
+            streaming.projected()
+    assert positions_by_partition(streaming.url) == {model.name: 3 for model in read_models()}
+    assert held(streaming.url) == folded(streaming.url)
+    rebuilt(streaming.url)
+
+
+def positions_by_partition(url: str) -> dict[str, int]:
+    """On how many partitions each read model has a position."""
+    return dict(query(url, "SELECT name, count(*) FROM read_model_position GROUP BY name"))
+
+
 # What stops a read model, and what an operator does then.
+
+
+def test_a_record_that_is_not_the_relays_stops_the_read_models(
+    streaming: Streaming, registry: Registry
+) -> None:
+    streaming.relay_all()
+    with streaming.consuming():
+        streaming.projected()
+        streaming.topics.send(EVENTS, b"what somebody else had to say")
+        until(lambda: set(stopped(streaming.url)) == {"badges", "catalogue"})
+    for _, because in stopped(streaming.url).values():
+        assert because.startswith("gap: partition 0 has at offset")
+
+
+def test_a_word_to_skip_is_heard_by_every_consumer(streaming: Streaming, registry: Registry) -> None:
+    streaming.make_topics(8)
+    poison = insert(streaming.url, "badge.revoked", 1, REVOKED)
+    fill(registry, 20)
+    with streaming.relaying(), streaming.consuming(), streaming.consuming():
+        until(lambda: "badges" in stopped(streaming.url))
+        with connection(streaming.url) as owner:
+            intervene(owner, "badges", "skip", poison, "recorded by a fault, see #12")
+        streaming.projected("badges", "catalogue")
 
 
 def test_a_record_that_is_withheld_stops_the_read_model_and_the_store_mends_it(

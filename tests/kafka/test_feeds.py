@@ -13,7 +13,7 @@ from projections.badges import Badges
 from projections.read_model import ReadModel
 from registry.application import Registry
 from registry.feed import LoggedEvent
-from registry.positions import positions_of
+from registry.positions import positions_of, set_positions
 from registry.postgres import Cursor, Pool
 from registry.store_feed import Page
 from tests.kafka.streaming import Streaming
@@ -32,6 +32,9 @@ def registry(url: str) -> Iterator[Registry]:
 def carried(request: pytest.FixtureRequest, url: str) -> Iterator[Carried]:
     with ExitStack() as stack:
         if request.param == "the store":
+            with connection(url) as owner, owner.cursor() as cursor:
+                for name in ("badges", "catalogue", "statistics"):
+                    set_positions(cursor, name, dict.fromkeys(range(8), 0))
             pool = Pool(url, "registry_project", 2)
             stack.callback(pool.close)
             yield Carried(url, StoreSource(pool), lambda: None)

@@ -11,15 +11,14 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import ProducerFencedError
 
-from registry import relay as relays
 from registry import stream
 from registry.application import Registry
 from registry.domain.values import iso_time
 from registry.feed import SOURCE, LoggedEvent
-from registry.relay import Relay, RelayError
-from registry.stream import EVENTS, PROGRESS, STATUSES
-from registry.tails import event_tails
-from registry.topics import RELAY_LOCK, TopicError, check_topics
+from registry.relay import Relay
+from registry.stream import EVENTS, PROGRESS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.tails import HistoryError, event_tails
+from registry.topics import TopicError, check_topics
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log
@@ -146,7 +145,7 @@ def test_of_two_relays_one_works_and_the_other_takes_over(streaming: Streaming, 
     check_topic(streaming, 1)
 
 
-def begun(streaming: Streaming, transactional_id: str = relays.TRANSACTIONAL_ID) -> KafkaProducer:
+def begun(streaming: Streaming, transactional_id: str = TRANSACTIONAL_ID) -> KafkaProducer:
     """A producer as the relay's, in the middle of a transaction."""
     producer = KafkaProducer(
         bootstrap_servers=streaming.kafka.bootstrap_servers,
@@ -209,7 +208,7 @@ def test_the_end_is_found_behind_many_records_that_nobody_is_to_read(
 
 def refused(streaming: Streaming) -> str:
     before = streaming.topics.records(EVENTS, range(1))
-    with pytest.raises(RelayError) as refusal:
+    with pytest.raises(HistoryError) as refusal:
         Relay(streaming.url, streaming.kafka, streaming.said.append).run()
     assert len(streaming.topics.records(EVENTS, range(1))) == len(before)
     return str(refusal.value)

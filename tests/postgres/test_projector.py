@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.app import read_models
-from consumers.projector import apply_page
+from consumers.applying import apply_page
 from projections.badges import Badges
 from projections.read_model import position
 from registry.application import Registry

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.projector import apply_page
+from consumers.applying import apply_page
 from projections import statistics
 from projections.statistics import Figures, Period, Statistics
 from registry.application import Registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import threading
@@ -15,7 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
 
+from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
 from registry.settings import SettingsError, read_settings
 from registry.topics import TopicError, administering
@@ -92,6 +96,20 @@ def test_what_cannot_work_is_refused_by_its_name(given: dict[str, str], said: st
 def test_security_without_a_broker_is_refused() -> None:
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is not"):
         read_settings({"REGISTRY_KAFKA_SECURITY_PROTOCOL": "SSL"})
+
+
+def test_a_broker_that_is_away_costs_no_thread_and_no_file() -> None:
+    """However often it is tried."""
+    away = KafkaSettings("127.0.0.1:1")
+    for attempt in range(3):
+        for kind in (KafkaAdminClient, KafkaConsumer, KafkaProducer):
+            with pytest.raises(KafkaError):
+                connected(kind, **(away.client() | {"bootstrap_timeout_ms": 200}))
+        gc.collect()
+        found = (threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
+        if attempt == 0:
+            before = found
+    assert found == before
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
