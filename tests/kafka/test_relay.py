@@ -207,6 +207,8 @@ def test_the_end_is_found_behind_many_records_that_nobody_is_to_read(
 
 
 def refused(streaming: Streaming) -> str:
+    # A transaction that was just committed may not be seen yet.
+    until(lambda: bool(streaming.topics.records(EVENTS)))
     before = streaming.topics.records(EVENTS, range(1))
     with pytest.raises(HistoryError) as refusal:
         Relay(streaming.url, streaming.kafka, streaming.said.append).run()
