@@ -37,7 +37,7 @@ STAGING = (
 )
 
 
-class Unit(msgspec.Struct, frozen=True, gc=False):
+class Unit(msgspec.Struct, frozen=True):
     """What is recorded together or not at all.
 
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'

@@ -20,7 +20,7 @@ from typing import Literal
 
 NAMES = ("id", "alias", "vault")
 SIZE = 32
-DRAWN = 16 * 1024
+FIRST_DRAWN, MOST_DRAWN = 128, 16_384
 
 
 class KeyFileError(Exception):
@@ -78,7 +78,9 @@ class Chance:
 
     def take(self, size: int) -> bytes:
         if self._at + size > len(self._drawn):
-            self._drawn, self._at = os.urandom(DRAWN), 0
+            # A single award takes little, a page much.
+            more = max(FIRST_DRAWN, size, min(2 * len(self._drawn), MOST_DRAWN))
+            self._drawn, self._at = os.urandom(more), 0
         self._at += size
         return self._drawn[self._at - size : self._at]
 

@@ -30,7 +30,7 @@ Settled = BadgeOutcome | Exception
 """The outcome of a command; or its refusal, or what kept it from being decided."""
 
 
-class Together(msgspec.Struct, gc=False):
+class Together(msgspec.Struct):
     """Commands that are recorded together: mostly one; all of a page that have the same new learner."""
 
     alias: bytes | None = None

@@ -43,7 +43,7 @@ class MaybeRecordedError(UnavailableError):
     """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
 
 
-class Waiting(msgspec.Struct, gc=False):
+class Waiting(msgspec.Struct):  # seen by the collector: an error that it is given holds it in turn
     """A unit on its way; `settled` is called when it has its positions, or the error that kept it out."""
 
     unit: Unit

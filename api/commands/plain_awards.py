@@ -21,7 +21,7 @@ from registry.domain.badge import Award
 from registry.domain.institution import Origin
 from registry.vault import Evidence, Recipient
 
-# Within every limit of `api.fields`, so that none of them is stated twice.
+# At or within every limit of `api.fields` and `AwardBody`: what is longer is theirs to judge.
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Long = Annotated[str, Meta(min_length=1, max_length=2_000)]
 Email = Annotated[str, Meta(min_length=1, max_length=100, pattern=EMAIL)]

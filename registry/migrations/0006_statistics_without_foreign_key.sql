@@ -2,3 +2,4 @@
 -- by row, took a third of the time of a batch.
 
 ALTER TABLE IF EXISTS statistics_change DROP CONSTRAINT IF EXISTS statistics_change_cell_fkey;
+ALTER TABLE IF EXISTS statistics_sum DROP CONSTRAINT IF EXISTS statistics_sum_cell_fkey;

@@ -21,7 +21,7 @@ from tests.faults.load import Load
 from tests.faults.observer import Observer
 from tests.faults.turmoil import Account, draw
 
-SECONDS = float(os.environ.get("FAULT_FLEET_SECONDS", "75"))
+SECONDS = float(os.environ.get("FAULT_FLEET_SECONDS", "45"))
 FAULTS = int(os.environ.get("FAULT_FLEET_FAULTS", "1000"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
 GO_ON_SECONDS = 60

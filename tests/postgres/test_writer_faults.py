@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -139,3 +141,17 @@ def test_closing_settles_every_unit_that_was_handed_over(url: str) -> None:
         writer.close()
         assert sum(worker.result(20) for worker in workers) == len(whole_log(url, after))
     check_order(whole_log(url))
+
+
+def test_what_failed_is_kept_by_nobody() -> None:
+    """A disk that is full for hours, or a server that is away: the units of each attempt are let go."""
+    writer = Writer("host=/nowhere dbname=nothing")
+    errors = []
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as failed:
+            writer.append(unit())
+        errors.append(weakref.ref(failed.value))
+        del failed
+    writer.close()
+    gc.collect()
+    assert sum(error() is not None for error in errors) <= 1
