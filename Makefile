@@ -34,7 +34,7 @@ bench-large: $(VENV)/development ## measure at a million badges: some twenty min
 
 faults: $(VENV)/development $(VENV)/kafka ## kill and freeze everyone by chance, 300 times or for an hour, and judge what is left
 	@FAULT_FLEET_FAULTS=$${FAULT_FLEET_FAULTS:-300} FAULT_FLEET_SECONDS=$${FAULT_FLEET_SECONDS:-3600} \
-		$(BIN)/python -m pytest --capture=no -m '' tests/faults/test_one_fault_at_a_time.py tests/faults/test_fleet_in_turmoil.py
+		$(BIN)/python -m pytest --capture=no -m 'long or slow' tests/kafka/test_broker.py tests/faults/test_one_fault_at_a_time.py tests/faults/test_fleet_in_turmoil.py
 
 kafka-up: $(VENV)/kafka ## start a real Kafka broker in the background, or three with NODES=3
 	@$(BIN)/python -m deploy.kafka up $(if $(NODES),--nodes $(NODES))

@@ -117,7 +117,8 @@ def test_what_postgresql_refuses_for_want_of_room_is_recorded_later(
     workshop: Workshop, disk: SmallDisk
 ) -> None:
     """It is elsewhere: nobody here sees its disk."""
-    server = workshop.watched_server(OtherPostgres(disk.folder / "server"))
+    # Files of the write-ahead log that last until the service has noticed: a full one would end the server.
+    server = workshop.watched_server(OtherPostgres(disk.folder / "server", "--wal-segsize=32"))
 
     def fill() -> None:
         # The write-ahead log has a file to fill still: without that it would end, and reads with it.

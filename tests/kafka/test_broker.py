@@ -29,7 +29,7 @@ def kafka(*words: str, **settings: object) -> Done:
         text=True,
         timeout=120,
         cwd=PROJECT,
-        env=environment(**settings) | {"LC_ALL": "C"},
+        env=environment(**settings),
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -112,6 +112,7 @@ def test_a_broker_that_was_killed_goes_on_with_its_data_at_its_address(own_broke
     assert Topics(address).values(topic) == [b"kept"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_port_that_another_process_took_meanwhile_is_given_up(own_broker: Broker) -> None:
     own_broker.start()
@@ -195,6 +196,7 @@ def test_the_number_of_another_process_is_not_taken_for_the_broker(tmp_path: Pat
         stranger.kill()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_three_nodes_go_on_while_one_is_killed_and_another_time_all_are_stopped(own_broker: Broker) -> None:
     own_broker.start(nodes=3)
