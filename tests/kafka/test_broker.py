@@ -16,12 +16,13 @@ from deploy.kafka.broker import Broker
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import PROJECT, Done, environment
 from tests.kafka.topics import Topics
+from tests.postgres.log import until
 
 NAME = "REGISTRY_KAFKA_BOOTSTRAP_SERVERS"
 
 
 def kafka(*words: str, **settings: object) -> Done:
-    """What `make` calls, from a shell without a language."""
+    """What `make` calls."""
     done = subprocess.run(
         [sys.executable, "-m", "deploy.kafka", *words],
         check=False,
@@ -109,7 +110,8 @@ def test_a_broker_that_was_killed_goes_on_with_its_data_at_its_address(own_broke
     own_broker.start()
 
     assert own_broker.bootstrap_servers == address
-    assert Topics(address).values(topic) == [b"kept"]
+    # What was committed is seen once the coordinator, which is there again, has marked it so.
+    until(lambda: Topics(address).values(topic) == [b"kept"])
 
 
 @pytest.mark.long
