@@ -16,7 +16,6 @@ from deploy.kafka.broker import Broker
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import PROJECT, Done, environment
 from tests.kafka.topics import Topics
-from tests.postgres.log import until
 
 NAME = "REGISTRY_KAFKA_BOOTSTRAP_SERVERS"
 
@@ -111,7 +110,7 @@ def test_a_broker_that_was_killed_goes_on_with_its_data_at_its_address(own_broke
 
     assert own_broker.bootstrap_servers == address
     # What was committed is seen once the coordinator, which is there again, has marked it so.
-    until(lambda: Topics(address).values(topic) == [b"kept"])
+    until(lambda: Topics(address).values(topic) == [b"kept"], 30, "what was committed")
 
 
 @pytest.mark.long
