@@ -167,7 +167,7 @@ def says_that_there_is_no_room(serving: Serving) -> bool:
 
 
 def refuses_and_reads(serving: Serving, load: Load) -> None:
-    not_ready([serving])
+    """What is small may still fit in a page that is there, and be recorded; a batch does not."""
     assert load.oracle.unclear["503"] > 0
     intent = next(intent for intent in load.oracle.intents if intent.acknowledged)
     with serving.client(load.tokens[intent.institution]) as client:
