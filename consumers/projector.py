@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from consumers.applying import ReplacedError, apply_page, check_version
@@ -167,6 +167,20 @@ class Projector:
 def projectors_of(url: str, source: Source, models: Sequence[ReadModel]) -> list[Projector]:
     """One for all read models that are read for at once; not started yet."""
     return [Projector(url, each, source) for each in source.together(models)]
+
+
+@contextmanager
+def at_work(projectors: Sequence[Projector], seconds: float | None = None) -> Iterator[None]:
+    """They work until the block ends; each is then waited for, at most so long."""
+    for projector in projectors:
+        projector.start()
+    try:
+        yield
+    finally:
+        for projector in projectors:
+            projector.leave()
+        for projector in projectors:
+            projector.stop(seconds)
 
 
 class _Stopped(NamedTuple):

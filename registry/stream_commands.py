@@ -7,12 +7,13 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from api.app import read_models
 from consumers.feeds import StoreSource
 from consumers.interventions import Action, intervene
 from consumers.kafka_feed import KafkaSource
-from consumers.projector import Projector, projectors_of
+from consumers.projector import Projector, at_work, projectors_of
 from consumers.rebuild import level, rebuild
 from projections.read_model import ReadModel
 from registry import serve, setup
@@ -76,19 +77,12 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
     with setup.database(settings) as url:
         opened(url, settings)
         pool = Pool(url, "registry_project", 4)
-        started = projectors(url, pool, settings.kafka)
         told = threading.Event()
         _when_told(told.set)
-        for projector in started:
-            projector.start()
-        names = ", ".join(model.name for model in read_models())
-        say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
-        told.wait()
-        for projector in started:
-            projector.leave()
-        for projector in started:
-            projector.stop(BATCH_SECONDS)
-        pool.close()
+        with closing(pool), at_work(projectors(url, pool, settings.kafka), BATCH_SECONDS):
+            names = ", ".join(model.name for model in read_models())
+            say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
+            told.wait()
     return 0
 
 

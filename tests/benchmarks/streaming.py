@@ -16,6 +16,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
+from consumers.projector import at_work
 from deploy.kafka.broker import Broker
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool, connect
@@ -132,18 +133,9 @@ def _project(server: Server, log: str, kafka: KafkaSettings | None) -> float:
     url = server.copy(log)
     last = material.size_of_log(url)
     pool = Pool(url, "registry_project", 4)
-    started = projectors(url, pool, kafka)
-    for projector in started:
-        projector.start()
-    try:
+    with closing(pool), at_work(projectors(url, pool, kafka)):
         began = _when(url, lambda positions: max(positions) > 0)
         ended = _when(url, lambda positions: min(positions) == last)
-    finally:
-        for projector in started:
-            projector.leave()
-        for projector in started:
-            projector.stop()
-        pool.close()
     return last / (ended - began)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from kafka import KafkaAdminClient
 
 from consumers.kafka_feed import KafkaSource
-from consumers.projector import Projector, projectors_of
+from consumers.projector import Projector, at_work, projectors_of
 from projections.read_model import ReadModel
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool
@@ -62,16 +62,8 @@ class Streaming:
             started = projectors(self.url, pool, self.kafka)
         else:
             started = projectors_of(self.url, KafkaSource(self.kafka), models)
-        for projector in started:
-            projector.start()
-        try:
+        with closing(pool), at_work(started):
             yield started
-        finally:
-            for projector in started:
-                projector.leave()
-            for projector in started:
-                projector.stop()
-            pool.close()
 
     def relay_all(self) -> None:
         """Carries what the log holds now."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from consumers.feeds import StoreSource
-from consumers.projector import Projector, projectors_of
+from consumers.projector import Projector, at_work, projectors_of
 from projections.read_model import ReadModel
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
@@ -107,14 +107,8 @@ def projectors(url: str, models: Sequence[ReadModel]) -> Iterator[list[Projector
     """Each in a thread of its own, until the block ends."""
     pool = Pool(url, "registry_project", 4)
     started = projectors_of(url, StoreSource(pool), models)
-    for projector in started:
-        projector.start()
-    try:
+    with closing(pool), at_work(started):
         yield started
-    finally:
-        for projector in started:
-            projector.stop()
-        pool.close()
 
 
 def settled(url: str, *names: str) -> None:
