@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from registry.awards import AwardCommand, settle_awards
+from registry.awards import AwardCommand, Preparation, PreparedAward, settle_awards
 from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain import institution as institutions
@@ -119,7 +119,15 @@ class Registry(RecordingApplication):
 
     def award_badges(self, commands: Sequence[AwardCommand]) -> list[Settled]:
         """Awards a page, as `registry.awards.settle_awards`."""
-        return settle_awards(self, commands)
+        prepare = self.preparation().prepare
+        return self.award_prepared([prepare(command) for command in commands])
+
+    def preparation(self) -> Preparation:
+        """For the awards of one caller: what is prepared is then awarded with `award_prepared`."""
+        return Preparation(self)
+
+    def award_prepared(self, prepared: Sequence[PreparedAward[AwardCommand]]) -> list[Settled]:
+        return settle_awards(self, prepared)
 
     def award_badge(self, command: AwardCommand) -> BadgeOutcome:
         """Awards; the same award again answers as it stands, another under its reference is refused."""

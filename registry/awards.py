@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hmac
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,13 +15,29 @@ from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.events import BadgeAwarded, Commitments, canonical
-from registry.keys import Keys, random_id
+from registry.keys import Chance, random_id
 from registry.pages import Page, Settled, Together
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome, RecordingApplication, found
-from registry.vault import Evidence, PrivateParts, Recipient, commit_award
+from registry.vault import Evidence, PrivateParts, PrivateRow, Recipient, commit_award
 
 EDUID_SCOPE = "eduid.nl"
+
+
+class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
+    """What makes two statements of one award the same (contract section 2): name and e-mail do not.
+
+    Its canonical JSON stands behind what is recorded: it may never change for what could be stated before.
+    """
+
+    module_id: str
+    learner: Recipient
+    awarded_on: dt.date
+    module_version: int | None = None
+    valid_until: dt.date | None = None
+    grade: str | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    supersedes: str | None = None
 
 
 class AwardCommand(msgspec.Struct, frozen=True, gc=False):
@@ -37,46 +53,100 @@ class AwardCommand(msgspec.Struct, frozen=True, gc=False):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
 
-    def compared(self) -> dict[str, object]:
-        """What is compared when the reference comes again, beside module, learner and day."""
-        return {
-            "moduleVersion": self.award.module_version,
-            "validUntil": self.award.valid_until,
-            "grade": self.grade,
-            "evidence": self.evidence,
-            "supersedes": self.award.supersedes,
-        }
+    def statement(self, module_id: str) -> Statement:
+        """What is compared when the reference comes again."""
+        recipient = self.recipient
+        return Statement(
+            module_id,
+            Recipient(
+                edu_id=recipient.edu_id and recipient.edu_id.lower(),
+                eppn=recipient.eppn and recipient.eppn.lower(),
+                edubadges=recipient.edubadges and recipient.edubadges.lower(),
+            ),
+            self.award.awarded_on,
+            self.award.module_version,
+            self.award.valid_until,
+            self.grade,
+            self.evidence,
+            self.award.supersedes,
+        )
 
 
 CommandT = TypeVar("CommandT", bound=AwardCommand)
 
 
-def settle_awards(recording: RecordingApplication, commands: Sequence[AwardCommand]) -> list[Settled]:
-    """Awards; per command, in order, its outcome (`created` where it is new) or why it has none.
+class PreparedAward(msgspec.Struct, Generic[CommandT], frozen=True, gc=False):
+    """What follows from an award alone: its ids, its learner's alias, what is compared on a repeat, and
+    its private parts, committed and sealed."""
 
-    The same award again answers as it stands; another under its reference is refused.
-    """
-    return Awards(recording, commands).settle()
-
-
-class _Identified(NamedTuple):
-    """What follows from an award alone: its ids, its learner's alias, and what is compared on a repeat."""
-
+    command: CommandT
     badge_id: str
     module_id: str
     alias: bytes | None
     sameness: bytes
+    commitments: Commitments
+    sealed: bytes
 
 
-class Awards(Page[CommandT]):
+class Preparation:
+    """Prepares awards, one after the other: all of their work that needs nothing of what is recorded."""
+
+    def __init__(self, recording: RecordingApplication) -> None:
+        self._keys, self._vault, self._chance = recording.keys, recording.vault, Chance()
+        self._module_ids: dict[tuple[str, str | None], str] = {}
+
+    def prepare(self, command: CommandT) -> PreparedAward[CommandT]:
+        keys, chance = self._keys, self._chance
+        badge_id = keys.made_id("badge", command.brin, command.reference)
+        module_id = command.module_id or self._module_id(command.brin, command.module_reference or "")
+        sameness = keys.sameness(canonical(command.statement(module_id)))
+        commitments, private = commit_award(
+            command.recipient, command.reference, command.grade, command.evidence, sameness, chance
+        )
+        sealed = self._vault.seal(f"{badge_id}/1", private, chance)
+        return PreparedAward(
+            command, badge_id, module_id, self._alias(command), sameness, commitments, sealed
+        )
+
+    def _module_id(self, brin: str, reference: str) -> str:
+        """Most awards of a batch are for few modules."""
+        found = self._module_ids.get((brin, reference))
+        if found is None:
+            found = self._module_ids[brin, reference] = self._keys.made_id("module", brin, reference)
+        return found
+
+    def _alias(self, command: AwardCommand) -> bytes | None:
+        recipient = command.recipient
+        if recipient.edu_id is not None:
+            return self._keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
+        if recipient.eppn is not None:
+            return self._keys.alias_key("eppn", command.brin, recipient.eppn)
+        return None
+
+
+def settle_awards(
+    recording: RecordingApplication, prepared: Sequence[PreparedAward[AwardCommand]]
+) -> list[Settled]:
+    """Awards; per award, in order, its outcome (`created` where it is new) or why it has none.
+
+    The same award again answers as it stands; another under its reference is refused.
+    """
+    return Awards(recording, prepared).settle()
+
+
+class _Basis(NamedTuple):
+    """What awards for one module to new learners are decided on."""
+
+    institution: Institution
+    module: Module
+    reads: Reads
+
+
+class Awards(Page[PreparedAward[CommandT]]):
     """Awards on their way; `fact` is what a kind of them decides."""
 
-    def __init__(self, recording: RecordingApplication, commands: Sequence[CommandT]) -> None:
-        super().__init__(recording, commands)
-        self._made = [_identify(recording.keys, command) for command in commands]
-
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
-        made = {line: self._made[line] for line in waiting}
+        made = {line: self.commands[line] for line in waiting}
         known, learners, read_at = self.recording.event_recorder.look_up(
             [each.badge_id for each in made.values()],
             [each.alias for each in made.values() if each.alias is not None],
@@ -84,8 +154,7 @@ class Awards(Page[CommandT]):
         self._settle_known([line for line, each in made.items() if each.badge_id in known])
         superseded = self._superseded(waiting)
         decided: dict[bytes | str, Together] = {}
-        # Awards for one module to new learners rely on the same.
-        shared: defaultdict[tuple[str, str], Reads] = defaultdict(lambda: Reads(loaded))
+        bases: dict[tuple[str, str], _Basis] = {}
         for line, each in made.items():
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
@@ -93,14 +162,13 @@ class Awards(Page[CommandT]):
             learner_id = None if each.alias is None else learners.get(each.alias)
             key = each.badge_id if learner_id or each.alias is None else each.alias
             together = decided.get(key) or Together(alias=None if learner_id else each.alias)
-            reads = shared[self.commands[line].brin, each.module_id]
-            if learner_id:
-                reads = Reads(loaded)
-                reads.relies_on(learner_id, read_at)
-            elif together.outcomes:
-                learner_id = together.outcomes[0].learner_id
             try:
-                self._award(together, line, reads, superseded, learner_id or random_id(self.chance))
+                basis = self._basis(bases, loaded, each)
+                if learner_id:
+                    basis = basis._replace(reads=basis.reads.and_on(learner_id, read_at))
+                elif together.outcomes:
+                    learner_id = together.outcomes[0].learner_id
+                self._award(together, line, each, basis, superseded, learner_id or random_id(self.chance))
             except Exception as error:
                 self.fail(line, error, final=final)
             else:
@@ -109,28 +177,34 @@ class Awards(Page[CommandT]):
                 known.add(each.badge_id)  # who has the same reference waits for what becomes of this one
         return list(decided.values())
 
+    def _basis(
+        self, bases: dict[tuple[str, str], _Basis], loaded: Loaded, each: PreparedAward[CommandT]
+    ) -> _Basis:
+        key = each.command.brin, each.module_id
+        if key not in bases:
+            reads = Reads(loaded)
+            institution = self.recording.admitted(reads, each.command.brin)
+            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads)
+        return bases[key]
+
     def _award(
-        self, together: Together, line: int, reads: Reads, superseded: dict[str, Badge], learner_id: str
+        self,
+        together: Together,
+        line: int,
+        made: PreparedAward[CommandT],
+        basis: _Basis,
+        superseded: dict[str, Badge],
+        learner_id: str,
     ) -> None:
         """Decides one award that is not there yet."""
-        command, made, recording = self.commands[line], self._made[line], self.recording
-        institution = recording.admitted(reads, command.brin)
-        module = found(reads.module(made.module_id), ModuleUnknown)
-        commitments, private = commit_award(
-            command.recipient,
-            command.reference,
-            command.grade,
-            command.evidence,
-            made.sameness,
-            self.chance,
-        )
+        command = made.command
         fact = self.fact(
             command,
-            institution,
-            module,
+            basis.institution,
+            basis.module,
             superseded.get(command.award.supersedes or ""),
             learner_id,
-            commitments,
+            made.commitments,
         )
         status, _ = badges.status(
             self.now,
@@ -142,7 +216,8 @@ class Awards(Page[CommandT]):
         outcome = BadgeOutcome(
             made.badge_id, learner_id, made.module_id, fact.module_version, status, 0, created=True
         )
-        self.add(together, line, 1, fact, private, command.brin, outcome, reads)
+        private = PrivateRow(command.brin, learner_id, made.sealed)
+        self.add(together, line, 1, fact, private, outcome, basis.reads)
 
     def fact(
         self,
@@ -166,52 +241,23 @@ class Awards(Page[CommandT]):
 
     def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:
         """The badges that awards of this page name as superseded, those that are recorded."""
-        wanted = {self.commands[line].award.supersedes for line in waiting} - {None}
+        wanted = {self.commands[line].command.award.supersedes for line in waiting} - {None}
         return self.recording.badges_by_id([each for each in wanted if each])
 
     def _settle_known(self, lines: Sequence[int]) -> None:
-        badge_ids = [self._made[line].badge_id for line in lines]
+        badge_ids = [self.commands[line].badge_id for line in lines]
         states = self.recording.badges_by_id(badge_ids)
         private = self.recording.private_parts(badge_ids)
         for line in lines:
-            made = self._made[line]
-            self.settled[line] = self._known(states[made.badge_id], made, private.get(made.badge_id))
+            made = self.commands[line]
+            self.settled[line] = self._known(states[made.badge_id], made.sameness, private.get(made.badge_id))
 
-    def _known(self, state: Badge, made: _Identified, private: PrivateParts | None) -> Settled:
+    def _known(self, state: Badge, sameness: bytes, private: PrivateParts | None) -> Settled:
         """The award as it stands. After the learner's erasure there is nothing left to compare."""
-        if private is not None and not hmac.compare_digest(private.sameness or "", made.sameness.hex()):
+        if private is not None and not hmac.compare_digest(private.sameness or "", sameness.hex()):
             return ReferenceTaken("badge")
         status, _ = badges.status_of(state, self.now)
         award = state.award
         return BadgeOutcome(
             state.id, award.learner_id, award.module_id, award.module_version, status, state.award_position
         )
-
-
-def _identify(keys: Keys, command: AwardCommand) -> _Identified:
-    module_id = command.module_id or keys.made_id("module", command.brin, command.module_reference or "")
-    recipient = command.recipient
-    alias = None
-    if recipient.edu_id is not None:
-        alias = keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
-    elif recipient.eppn is not None:
-        alias = keys.alias_key("eppn", command.brin, recipient.eppn)
-    return _Identified(
-        keys.made_id("badge", command.brin, command.reference),
-        module_id,
-        alias,
-        keys.sameness(_statement(command, module_id)),
-    )
-
-
-def _statement(command: AwardCommand, module_id: str) -> bytes:
-    """What is compared when a reference comes again (contract section 2); name and e-mail are not."""
-    recipient = command.recipient
-    identifiers = {"eduId": recipient.edu_id, "eppn": recipient.eppn, "edubadges": recipient.edubadges}
-    stated = {
-        "moduleId": module_id,
-        "learner": {kind: value.lower() for kind, value in identifiers.items() if value is not None},
-        "awardedOn": command.award.awarded_on,
-        **command.compared(),
-    }
-    return canonical({name: value for name, value in stated.items() if value is not None})

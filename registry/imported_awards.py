@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.awards import AwardCommand, Awards
+from registry.awards import AwardCommand, Awards, Preparation, Statement
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.imports import ImportedModule
@@ -25,13 +25,17 @@ class ImportedAward(AwardCommand, frozen=True):
     """Whether it is an assertion at its address. What its learner shows there of grade and evidence may
     change from day to day, and makes no other award of it."""
 
-    def compared(self) -> dict[str, object]:
-        return {"validUntil": self.award.valid_until} if self.hosted else super().compared()
+    def statement(self, module_id: str) -> Statement:
+        stated = super().statement(module_id)
+        if not self.hosted:
+            return stated
+        return Statement(stated.module_id, stated.learner, stated.awarded_on, valid_until=stated.valid_until)
 
 
 def settle_imported(recording: RecordingApplication, commands: Sequence[ImportedAward]) -> list[Settled]:
     """Records; per command, in order, its outcome (`created` where it is new) or why it has none."""
-    return _ImportedAwards(recording, commands).settle()
+    prepare = Preparation(recording).prepare
+    return _ImportedAwards(recording, [prepare(command) for command in commands]).settle()
 
 
 class _ImportedAwards(Awards[ImportedAward]):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import os
 import secrets
@@ -17,6 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 NAMES = ("id", "alias", "vault")
 SIZE = 32
@@ -37,7 +39,7 @@ class Keys:
 
     def fingerprints(self) -> dict[str, str]:
         """Name and fingerprint (32 hex digits) of each secret; a fingerprint tells nothing of it."""
-        return {name: hmac.digest(getattr(self, name), b"fingerprint", "sha256")[:16].hex() for name in NAMES}
+        return {name: _digest(_keyed(getattr(self, name)), b"fingerprint")[:16].hex() for name in NAMES}
 
     def made_id(self, kind: Literal["module", "badge"], brin: str, reference: str) -> str:
         """The id that follows from an institution's reference: HMAC-SHA-256 as a UUID of version 8.
@@ -55,19 +57,23 @@ class Keys:
         return _digest(self._by_id, b"award\n" + statement)
 
     @cached_property
-    def _by_id(self) -> hmac.HMAC:
-        return hmac.new(self.id, digestmod="sha256")
+    def _by_id(self) -> HMAC:
+        return _keyed(self.id)
 
     @cached_property
-    def _by_alias(self) -> hmac.HMAC:
-        return hmac.new(self.alias, digestmod="sha256")
+    def _by_alias(self) -> HMAC:
+        return _keyed(self.alias)
 
 
-def _digest(keyed: hmac.HMAC, message: bytes) -> bytes:
+def _keyed(key: bytes) -> HMAC:
+    return HMAC(key, SHA256())
+
+
+def _digest(keyed: HMAC, message: bytes) -> bytes:
     """HMAC of a message; the key was taken in once, which takes as long as a short message."""
     keyed = keyed.copy()
     keyed.update(message)
-    return keyed.digest()
+    return keyed.finalize()
 
 
 class Chance:

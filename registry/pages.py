@@ -7,6 +7,7 @@ states, the command is decided again in the next round, on what is recorded by t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -21,7 +22,7 @@ from registry.keys import Chance
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
-from registry.vault import PrivateParts, PrivateRow
+from registry.vault import PrivateRow
 from registry.writer import ConflictError, MaybeRecordedError
 
 Command = TypeVar("Command")
@@ -44,6 +45,22 @@ class Together(msgspec.Struct):
         relied_on = since([reads.relied_on for reads in self.reads])
         aliases = {} if self.alias is None else {0: self.alias}
         return Unit(self.events, self.private, aliases, relied_on)
+
+
+def _joined(decided: Sequence[Together]) -> Unit:
+    """All of them as one unit."""
+    events: list[StoredEvent] = []
+    private: dict[int, PrivateRow] = {}
+    aliases: dict[int, bytes] = {}
+    for together in decided:
+        first = len(events)
+        events += together.events
+        if together.alias is not None:
+            aliases[first] = together.alias
+        for place, row in together.private.items():
+            private[first + place] = row
+    relied_on = since([reads.relied_on for together in decided for reads in together.reads])
+    return Unit(events, private, aliases, relied_on)
 
 
 class Page(Generic[Command]):
@@ -95,18 +112,14 @@ class Page(Generic[Command]):
         line: int,
         version: int,
         fact: Fact,
-        private: PrivateParts | None,
-        brin: str,
+        private: PrivateRow | None,
         outcome: BadgeOutcome,
         reads: Reads,
     ) -> None:
         """Adds an event, with its private parts, to what is recorded together."""
         event = self.recording.stored(outcome.id, version, fact)
         if private is not None:
-            place = len(together.events)
-            together.private[place] = self.recording.private_row(
-                outcome.id, version, brin, outcome.learner_id, private, self.chance
-            )
+            together.private[len(together.events)] = private
         together.lines.append(line)
         together.events.append(event)
         together.reads.append(reads)
@@ -116,8 +129,19 @@ class Page(Generic[Command]):
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
+    def _append(self, decided: Sequence[Together]) -> list[list[int] | Exception]:
+        """Records all as one, which costs the least; each by itself where that cannot be."""
+        if len(decided) > 1:
+            (result,) = self.recording.append_each([_joined(decided)])
+            if isinstance(result, UnavailableError):
+                return [result] * len(decided)
+            if not isinstance(result, Exception):
+                positions = iter(result)
+                return [list(itertools.islice(positions, len(together.events))) for together in decided]
+        return self.recording.append_each([together.unit() for together in decided])
+
     def _record(self, decided: Sequence[Together]) -> None:
-        results = self.recording.append_each([together.unit() for together in decided])
+        results = self._append(decided)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):

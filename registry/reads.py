@@ -130,6 +130,12 @@ class Reads:
         self._others[subject] = read_at
         self._relied_on = None
 
+    def and_on(self, subject: str, read_at: int) -> Reads:
+        """The same, and a stream that was read in another way, as it was at position `read_at`."""
+        more = Reads(self._loaded)
+        more._used, more._others = self._used, {**self._others, subject: read_at}
+        return more
+
     @property
     def relied_on(self) -> Mapping[str, int]:
         """The streams that were read, each with the position at which it was."""

@@ -30,7 +30,7 @@ from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.values import day_in_amsterdam
 from registry.events import BadgeAwarded, Event, Fact
-from registry.keys import Chance, Keys
+from registry.keys import Keys
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
 from registry.store import EventMapper, EventRecorder
@@ -177,9 +177,8 @@ class RecordingApplication(Application[str]):
         institution: str,
         learner_id: str | None,
         private: PrivateParts,
-        chance: Chance | None = None,
     ) -> PrivateRow:
-        return PrivateRow(institution, learner_id, self.vault.seal(f"{subject}/{version}", private, chance))
+        return PrivateRow(institution, learner_id, self.vault.seal(f"{subject}/{version}", private))
 
     def append_each(self, units: Sequence[Unit]) -> list[list[int] | Exception]:
         """Records each unit by itself: its positions, or why it was not recorded."""

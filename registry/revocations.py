@@ -87,4 +87,7 @@ class _Revocations(Page[RevocationCommand]):
         if fact is None:
             self.settled[line] = outcome
         else:
-            self.add(together, line, state.version + 1, fact, private, command.brin, outcome, reads)
+            version, row = state.version + 1, None
+            if private is not None:
+                row = self.recording.private_row(state.id, version, command.brin, award.learner_id, private)
+            self.add(together, line, version, fact, row, outcome, reads)

@@ -89,7 +89,9 @@ def commit_award(
     chance: Chance,
 ) -> tuple[Commitments, PrivateParts]:
     """The commitments for the log, and the private parts with their salts for the vault."""
-    first, second, third, fourth = (chance.take(SALT) for _ in range(4))
+    drawn = chance.take(4 * SALT)
+    first, second = drawn[:SALT], drawn[SALT : 2 * SALT]
+    third, fourth = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
     salts = Salts(
         recipient=first.hex(),
         reference=second.hex(),

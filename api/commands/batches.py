@@ -28,7 +28,7 @@ from api.lines import LONGEST_LINE, Line, Lines
 from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
-from registry.awards import AwardCommand
+from registry.awards import AwardCommand, PreparedAward
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
@@ -57,7 +57,7 @@ class BadgeRevocationBody(Body):
         return []
 
 
-Command = AwardCommand | RevocationCommand
+Command = PreparedAward[AwardCommand] | RevocationCommand
 Understand = Callable[[bytes], tuple[str | None, Command]]
 """The reference in a line, if it has one, and what the line states; raises a `Refusal`."""
 Settle = Callable[[Sequence[Any]], Sequence[Settled]]
@@ -154,11 +154,14 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, settl
 async def award_badges(request: Request, principal: Institution) -> Response:
     batch = _Batch(request, principal, "awarded")
 
-    def understand(line: bytes) -> tuple[str, AwardCommand]:
-        command = award_command(line, batch.today, batch.brin, batch.origin)
-        return command.reference, command
+    # Prepared here: that is done while the page before is recorded.
+    preparation = batch.registry.preparation()
 
-    return await _answer(request, batch, understand, batch.registry.award_badges)
+    def understand(line: bytes) -> tuple[str, PreparedAward[AwardCommand]]:
+        command = award_command(line, batch.today, batch.brin, batch.origin)
+        return command.reference, preparation.prepare(command)
+
+    return await _answer(request, batch, understand, batch.registry.award_prepared)
 
 
 @router.post(

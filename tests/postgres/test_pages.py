@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from registry.application import Registry
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
+from registry.events import BadgeAwarded, Fact
 from registry.pages import Settled
 from registry.postgres import UnavailableError
 from registry.recording import BadgeOutcome
@@ -85,6 +88,47 @@ def test_what_is_recorded_stays_so_when_a_later_round_fails(
     assert isinstance(good, BadgeOutcome)
     assert good.created
     assert isinstance(refused, UnavailableError)
+
+
+def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
+    url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up, others = registry.event_recorder.look_up, iter([("same", "a"), ("other", "b")])
+
+    def then_another_writes(*asked: list[str] | list[bytes]) -> object:
+        found = look_up(*asked)  # type: ignore[arg-type]
+        with registry_on(url) as another:
+            for reference, edu_id in others:
+                award(another, "27UM", reference, edu_id)
+        return found
+
+    monkeypatch.setattr(registry.event_recorder, "look_up", then_another_writes)
+    page = [
+        command("27UM", reference, edu_id) for reference, edu_id in (("same", "a"), ("1", "b"), ("2", "c"))
+    ]
+    same, known_learner, new = made(registry.award_badges(page))
+    assert (same.created, known_learner.created, new.created) == (False, True, True)
+    assert len(query(url, "SELECT FROM alias")) == len(
+        {same.learner_id, known_learner.learner_id, new.learner_id}
+    )
+    assert [event.position for event in whole_log(url)] == list(range(1, 9))
+
+
+def test_an_award_that_the_database_refuses_is_refused_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = registry.stored
+
+    def without_text(subject: str, version: int, fact: Fact) -> StoredEvent:
+        event = stored(subject, version, fact)
+        spoilt = isinstance(fact, BadgeAwarded) and fact.valid_until is not None
+        return StoredEvent("\0" + subject, version, event.topic, event.state) if spoilt else event
+
+    monkeypatch.setattr(registry, "stored", without_text)
+    page = [command("27UM", "1", "a"), command("27UM", "2", "b", valid_until=dt.date(2040, 1, 1))]
+    good, refused = registry.award_badges([*page, command("27UM", "3", "c")])[:2]
+    assert isinstance(good, BadgeOutcome)
+    assert isinstance(refused, ValueError)
 
 
 def test_the_databases_own_default_isolation_does_not_matter(url: str) -> None:
