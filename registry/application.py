@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from registry.awards import AwardCommand, Preparation, PreparedAward, settle_awards
+from registry.awards import AwardCommand, Awards, Preparation, PreparedAward
 from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain import institution as institutions
@@ -24,7 +24,7 @@ from registry.imported_awards import ImportedAward, settle_imported
 from registry.pages import Settled
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
-from registry.revocations import RevocationCommand, settle_revocations
+from registry.revocations import RevocationCommand, Revocations
 from registry.vault import commit_correction, commit_note, new_salt
 
 
@@ -118,16 +118,17 @@ class Registry(RecordingApplication):
     # Badges: an institution's commands.
 
     def award_badges(self, commands: Sequence[AwardCommand]) -> list[Settled]:
-        """Awards a page, as `registry.awards.settle_awards`."""
+        """Awards; per command, in order, its outcome (`created` where it is new) or why it has none."""
         prepare = self.preparation().prepare
-        return self.award_prepared([prepare(command) for command in commands])
+        return self.awards([prepare(command) for command in commands]).settle()
 
     def preparation(self) -> Preparation:
-        """For the awards of one caller: what is prepared is then awarded with `award_prepared`."""
+        """For the awards of one caller."""
         return Preparation(self)
 
-    def award_prepared(self, prepared: Sequence[PreparedAward[AwardCommand]]) -> list[Settled]:
-        return settle_awards(self, prepared)
+    def awards(self, prepared: Sequence[PreparedAward[AwardCommand]]) -> Awards[AwardCommand]:
+        """A page of awards, to be settled."""
+        return Awards(self, prepared)
 
     def award_badge(self, command: AwardCommand) -> BadgeOutcome:
         """Awards; the same award again answers as it stands, another under its reference is refused."""
@@ -153,9 +154,9 @@ class Registry(RecordingApplication):
 
         return self._decide(decide)
 
-    def revoke_badges(self, commands: Sequence[RevocationCommand]) -> list[Settled]:
-        """Revokes a page, as `registry.revocations.settle_revocations`."""
-        return settle_revocations(self, commands)
+    def revocations(self, commands: Sequence[RevocationCommand]) -> Revocations:
+        """A page of revocations, to be settled."""
+        return Revocations(self, commands)
 
     def import_awards(self, commands: Sequence[ImportedAward]) -> list[Settled]:
         """Records a page of awards of the past, as `registry.imported_awards.settle_imported`."""

@@ -124,16 +124,6 @@ class Preparation:
         return None
 
 
-def settle_awards(
-    recording: RecordingApplication, prepared: Sequence[PreparedAward[AwardCommand]]
-) -> list[Settled]:
-    """Awards; per award, in order, its outcome (`created` where it is new) or why it has none.
-
-    The same award again answers as it stands; another under its reference is refused.
-    """
-    return Awards(recording, prepared).settle()
-
-
 class _Basis(NamedTuple):
     """What awards for one module to new learners are decided on."""
 
@@ -142,20 +132,49 @@ class _Basis(NamedTuple):
     reads: Reads
 
 
+class _Recorded(NamedTuple):
+    """What is recorded of a page as of a position: badges, learners by alias, and what it supersedes."""
+
+    badges: set[str]
+    learners: dict[bytes, str]
+    read_at: int
+    superseded: dict[str, Badge]
+
+
 class Awards(Page[PreparedAward[CommandT]]):
-    """Awards on their way; `fact` is what a kind of them decides."""
+    """Awards on their way; `fact` is what a kind of them decides.
+
+    The same award again answers as it stands; another under its reference is refused.
+    """
 
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
-        made = {line: self.commands[line] for line in waiting}
+        made = [self.commands[line] for line in waiting]
         known, learners, read_at = self.recording.event_recorder.look_up(
-            [each.badge_id for each in made.values()],
-            [each.alias for each in made.values() if each.alias is not None],
+            [each.badge_id for each in made], [each.alias for each in made if each.alias is not None]
         )
-        self._settle_known([line for line, each in made.items() if each.badge_id in known])
-        superseded = self._superseded(waiting)
+        self.all_new = not known and not learners
+        self._settle_known([line for line in waiting if self.commands[line].badge_id in known])
+        recorded = _Recorded(known, learners, read_at, self._superseded(waiting))
+        return self._decide(waiting, loaded, recorded, final=final)
+
+    def expect_new(self) -> None:
+        """Decides now already, as if none of it were recorded and none of its learners known.
+
+        Where that is not so the append says it, and the page is decided again.
+        """
+        if not any(each.command.award.supersedes for each in self.commands):
+            everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
+            self.ahead = self._decide(everything, loaded, _Recorded(set(), {}, 0, {}), final=False)
+            self.all_new = True
+
+    def _decide(
+        self, waiting: Sequence[int], loaded: Loaded, recorded: _Recorded, *, final: bool
+    ) -> Sequence[Together]:
+        known, learners, read_at, superseded = recorded
         decided: dict[bytes | str, Together] = {}
         bases: dict[tuple[str, str], _Basis] = {}
-        for line, each in made.items():
+        for line in waiting:
+            each = self.commands[line]
             if each.badge_id in known:
                 continue  # settled; or the same reference earlier in the page: known in the next round
             # Without an alias nobody knows the learner: each such award has one of its own.

@@ -115,7 +115,7 @@ class _Hosted:
             for revoked, state in zip(page, chosen, strict=True)
             if isinstance(state, Badge)
         ]
-        settled = iter(self._registry.revoke_badges(commands) if commands else ())
+        settled = iter(self._registry.revocations(commands).settle() if commands else ())
         for revoked, state in zip(page, chosen, strict=True):
             if isinstance(state, str):
                 yield Line(revoked.place, "refused", state)

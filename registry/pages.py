@@ -69,6 +69,10 @@ class Page(Generic[Command]):
     def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
         self.recording, self.commands = recording, commands
         self.settled: dict[int, Settled] = {}
+        self.all_new = False
+        """Whether nothing was met that is recorded already."""
+        self.ahead: Sequence[Together] = ()
+        """What was decided before anything was looked up, as if nothing of it were recorded."""
         self.chance = Chance()
         # The moment and the day on which a round is decided.
         self.now = recording.clock()
@@ -87,9 +91,13 @@ class Page(Generic[Command]):
 
     def _round(self, waiting: Sequence[int], *, final: bool) -> None:
         """Decides and records; what fails a page is found by trying each command alone."""
-        self.now = self.recording.clock()
-        self.today = day_in_amsterdam(self.now)
         try:
+            if self.ahead:
+                ahead, self.ahead = self.ahead, ()
+                self._record(ahead, ahead=True)
+                return
+            self.now = self.recording.clock()
+            self.today = day_in_amsterdam(self.now)
             self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
             left = self._unsettled(waiting)
@@ -129,19 +137,19 @@ class Page(Generic[Command]):
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
-    def _append(self, decided: Sequence[Together]) -> list[list[int] | Exception]:
+    def _append(self, decided: Sequence[Together], *, ahead: bool) -> list[list[int] | Exception]:
         """Records all as one, which costs the least; each by itself where that cannot be."""
         if len(decided) > 1:
             (result,) = self.recording.append_each([_joined(decided)])
-            if isinstance(result, UnavailableError):
+            if isinstance(result, UnavailableError) or (ahead and isinstance(result, ConflictError)):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
                 positions = iter(result)
                 return [list(itertools.islice(positions, len(together.events))) for together in decided]
         return self.recording.append_each([together.unit() for together in decided])
 
-    def _record(self, decided: Sequence[Together]) -> None:
-        results = self._append(decided)
+    def _record(self, decided: Sequence[Together], *, ahead: bool = False) -> None:
+        results = self._append(decided, ahead=ahead)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):

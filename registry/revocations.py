@@ -12,9 +12,9 @@ from registry.domain.badge import Badge
 from registry.domain.errors import BadgeUnknown
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
-from registry.pages import Page, Settled, Together
+from registry.pages import Page, Together
 from registry.reads import Loaded, Reads
-from registry.recording import BadgeOutcome, RecordingApplication
+from registry.recording import BadgeOutcome
 from registry.vault import commit_note, new_salt
 
 
@@ -32,17 +32,12 @@ class RevocationCommand:
     """Seen in an import: it was made elsewhere, on a day that is not known."""
 
 
-def settle_revocations(
-    recording: RecordingApplication, commands: Sequence[RevocationCommand]
-) -> list[Settled]:
-    """Revokes; per command, in order, its outcome (`created` where it is new) or why it has none.
+class Revocations(Page[RevocationCommand]):
+    """Revocations on their way.
 
     A badge that is revoked for the same reason answers as it stands; for another it is refused.
     """
-    return _Revocations(recording, commands).settle()
 
-
-class _Revocations(Page[RevocationCommand]):
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
         read_at = self.recording.last_position()
         states = self.recording.badges_by_id([self.commands[line].badge_id for line in waiting])

@@ -28,11 +28,11 @@ from api.lines import LONGEST_LINE, Line, Lines
 from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
-from registry.awards import AwardCommand, PreparedAward
+from registry.awards import AwardCommand, Awards, PreparedAward
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
-from registry.pages import Settled
+from registry.pages import Page, Settled
 from registry.revocations import RevocationCommand
 from registry.tokens import Principal
 
@@ -60,7 +60,7 @@ class BadgeRevocationBody(Body):
 Command = PreparedAward[AwardCommand] | RevocationCommand
 Understand = Callable[[bytes], tuple[str | None, Command]]
 """The reference in a line, if it has one, and what the line states; raises a `Refusal`."""
-Settle = Callable[[Sequence[Any]], Sequence[Settled]]
+PageOf = Callable[[Sequence[Any]], Page[Any]]
 Read = tuple[int, str | None, Command | Refusal]
 """A line by its number and its reference, as what it states or as what is wrong with it."""
 _reference = TypeAdapter(Reference)
@@ -74,10 +74,15 @@ class _Batch:
         self.brin, self.done = brin(principal), done
         self.origin = Origin("batch", principal.token_id)
         self.today: dt.date = request.app.state.today()
+        self.all_new = False
+        """Whether the last page that was settled met nothing that was recorded already."""
 
-    def read(self, lines: Sequence[Line], understand: Understand) -> list[Read]:
-        """Each line of a page as what it states, or its refusal."""
-        return [(number, *self._read(text, understand)) for number, text in lines]
+    def read(
+        self, lines: Sequence[Line], understand: Understand, page_of: PageOf
+    ) -> tuple[list[Read], Page[Any]]:
+        """Each line of a page as what it states, or its refusal; and those that state something."""
+        read = [(number, *self._read(text, understand)) for number, text in lines]
+        return read, page_of([stated for _, _, stated in read if not isinstance(stated, Refusal)])
 
     def _read(self, text: bytes | None, understand: Understand) -> tuple[str | None, Command | Refusal]:
         if text is None:
@@ -87,13 +92,13 @@ class _Batch:
         except Refusal as refusal:
             return _reference_in(text), refusal
 
-    def outcomes(self, page: Sequence[Read], settle: Settle) -> bytes:
+    def outcomes(self, read: Sequence[Read], page: Page[Any]) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
-        commands = [stated for _, _, stated in page if not isinstance(stated, Refusal)]
-        settled = iter(settle(commands) if commands else ())
+        settled = iter(page.settle() if page.commands else ())
+        self.all_new = page.all_new
         outcomes = (
             self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(settled))
-            for number, reference, stated in page
+            for number, reference, stated in read
         )
         return zlib.compress(b"".join(outcomes), 1)
 
@@ -118,7 +123,7 @@ def _reference_in(text: bytes) -> str | None:
         return None
 
 
-async def _answer(request: Request, batch: _Batch, understand: Understand, settle: Settle) -> Response:
+async def _answer(request: Request, batch: _Batch, understand: Understand, page_of: PageOf) -> Response:
     """Reads to the end before it answers: clients that send first and read later do not hang."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
@@ -127,12 +132,12 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, settl
     spooled: list[bytes] = []
     settling: asyncio.Task[bytes] | None = None
     try:
-        async for page in lines.pages():
+        async for some in lines.pages():
             # One page is read while the one before it is recorded.
-            read = await run_in_threadpool(batch.read, page, understand)
+            read, page = await run_in_threadpool(batch.read, some, understand, page_of)
             if settling is not None:
                 spooled.append(await settling)
-            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, settle))
+            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, page))
     finally:
         if settling is not None:
             spooled.append(await settling)
@@ -161,7 +166,13 @@ async def award_badges(request: Request, principal: Institution) -> Response:
         command = award_command(line, batch.today, batch.brin, batch.origin)
         return command.reference, preparation.prepare(command)
 
-    return await _answer(request, batch, understand, batch.registry.award_prepared)
+    def page_of(prepared: Sequence[PreparedAward[AwardCommand]]) -> Awards[AwardCommand]:
+        page = batch.registry.awards(prepared)
+        if batch.all_new:
+            page.expect_new()
+        return page
+
+    return await _answer(request, batch, understand, page_of)
 
 
 @router.post(
@@ -182,4 +193,4 @@ async def revoke_badges(request: Request, principal: Institution) -> Response:
             batch.brin, badge_id, stated.reason, batch.origin, stated.effective_on, stated.note
         )
 
-    return await _answer(request, batch, understand, batch.registry.revoke_badges)
+    return await _answer(request, batch, understand, batch.registry.revocations)
