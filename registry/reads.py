@@ -55,6 +55,12 @@ class StreamCache:
             self._institutions.pop(subject, None)
             self._modules.pop(subject, None)
 
+    def clear(self) -> None:
+        """After PostgreSQL was lost: a server that took over may lack what was kept."""
+        with self._lock:
+            self._institutions.clear()
+            self._modules.clear()
+
     def last_position(self) -> int:
         return self._recorder.max_notification_id() or 0
 

@@ -81,6 +81,7 @@ class RecordingApplication(Application[str]):
         self.keys, self.clock, self._on_recorded = keys, clock, on_recorded
         self.vault = Vault(keys)
         self._cache = StreamCache(self.event_recorder, self._load)
+        self.event_recorder.on_connected(self._cache.clear)
 
     @property
     def event_recorder(self) -> EventRecorder:

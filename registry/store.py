@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -82,6 +82,10 @@ class EventRecorder(ApplicationRecorder):
 
     def has_room(self) -> bool:
         return self._writer.has_room()
+
+    def on_connected(self, call: Callable[[], None]) -> None:
+        """What to call when the writer has a new connection."""
+        self._writer.on_connected = call
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any

@@ -60,6 +60,8 @@ class Writer:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.on_connected: Callable[[], None] = lambda: None
+        """Called when it has a new connection: the server may be one that lacks what another had recorded."""
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._taken = self._together = 0
         self._connection: Connection | None = None
@@ -232,6 +234,7 @@ class Writer:
                 self._reset()
                 self._tell_room(error)
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
+            self.on_connected()
         return self._connection
 
     def _reset(self) -> None:

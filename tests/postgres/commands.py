@@ -55,7 +55,9 @@ def award(registry: Registry, brin: str, reference: str, edu_id: str, **stated: 
     return registry.award_badge(command(brin, reference, edu_id, **stated))
 
 
-def command(brin: str, reference: str, edu_id: str, module: str = REFERENCE, **stated: Any) -> AwardCommand:
+def command(
+    brin: str, reference: str, edu_id: str, module: str = REFERENCE, version: int | None = None, **stated: Any
+) -> AwardCommand:
     recipient = Recipient(edu_id=edu_id, name=LEARNER_NAME, email="jansen@example.org")
     evidence = (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),)
     return AwardCommand(
@@ -64,7 +66,7 @@ def command(brin: str, reference: str, edu_id: str, module: str = REFERENCE, **s
         None,
         module,
         recipient,
-        Award(None, AWARDED_ON, **stated),
+        Award(version, AWARDED_ON, **stated),
         ORIGIN,
         "grade-8",
         evidence,

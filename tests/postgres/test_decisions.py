@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import msgspec
 import pytest
 
 from registry.application import Registry
@@ -18,11 +19,22 @@ from registry.domain.errors import (
     ModuleIsWithdrawn,
     ModuleNotFound,
     ModuleOfAnother,
+    ModuleVersionUnknown,
     ReferenceTaken,
     Refusal,
 )
+from registry.postgres import UnavailableError
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
-from tests.postgres.log import fresh, holding_the_lock, later, query, until, waiting_writers, whole_log
+from tests.postgres.log import (
+    execute,
+    fresh,
+    holding_the_lock,
+    later,
+    query,
+    until,
+    waiting_writers,
+    whole_log,
+)
 from tests.support import KEYS, Databases
 
 MODULE = KEYS.made_id("module", "27UM", REFERENCE)
@@ -176,3 +188,32 @@ def test_another_institutions_badge_is_as_unknown_as_one_that_is_not_there(regis
     badge = award(registry, "27UM", "1", "a")
     with pytest.raises(BadgeUnknown):
         registry.revoke_badge("22OJ", badge.id, "fraud", None, None, ORIGIN)
+
+
+def test_after_postgresql_was_lost_nothing_is_decided_on_what_was_kept(url: str, registry: Registry) -> None:
+    module = KEYS.made_id("module", "22OJ", REFERENCE)
+    revised = msgspec.structs.replace(CONTENT, name="Klinisch redeneren II")
+    registry.revise_module("22OJ", module, REFERENCE, revised, ORIGIN)
+    kept = award(registry, "22OJ", "1", "a1b2")
+    assert kept.module_version == 2
+    # As a server that takes over, and that the last events had not reached.
+    for statement in (
+        "ALTER TABLE event DISABLE TRIGGER event_is_append_only",
+        "DELETE FROM event WHERE position > 4",
+        "DELETE FROM vault",
+        "DELETE FROM alias",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'registry_write'",
+    ):
+        execute(url, statement)
+    until(lambda: awarded_again(registry))
+    with pytest.raises(ModuleVersionUnknown):
+        award(registry, "22OJ", "1", "a1b2", version=2)
+    assert award(registry, "22OJ", "1", "a1b2").module_version == 1
+
+
+def awarded_again(registry: Registry) -> bool:
+    try:
+        return award(registry, "27UM", "2", "c3d4").created
+    except UnavailableError:
+        return False

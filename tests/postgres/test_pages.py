@@ -15,7 +15,7 @@ from registry.events import BadgeAwarded, Fact
 from registry.pages import Settled
 from registry.postgres import UnavailableError
 from registry.recording import BadgeOutcome
-from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, command, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import execute, query, whole_log
 
 
@@ -59,7 +59,7 @@ def test_a_new_learner_who_stands_in_a_page_twice_is_one_learner(url: str, regis
 
 
 def test_one_that_is_refused_is_refused_alone(registry: Registry) -> None:
-    page = [command("27UM", str(n), "a", *(["NOPE"] if n == 5 else [])) for n in range(10)]
+    page = [command("27UM", str(n), "a", "NOPE" if n == 5 else REFERENCE) for n in range(10)]
     settled = registry.award_badges(page)
     assert isinstance(settled[5], ModuleUnknown)
     assert all(each.created for each in made(settled[:5] + settled[6:]))
