@@ -60,15 +60,18 @@ def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, i
     into so many partitions.
     """
     cursor.execute(
-        "UPDATE read_model_position p SET position = m.new, stopped_at = NULL, stopped_because = NULL"
-        " FROM unnest(%s, %s, %s) AS m (source, old, new)"
-        " WHERE p.name = %s AND p.source = m.source AND p.position = m.old"
+        "UPDATE read_model_position p SET position = held.new, stopped_at = NULL, stopped_because = NULL"
+        # In the order in which everyone locks them, so that nobody waits for who waits for them.
+        " FROM (SELECT r.source, m.new FROM read_model_position r"
+        " JOIN unnest(%s, %s, %s) AS m (source, old, new) USING (source)"
+        " WHERE r.name = %s AND r.position = m.old ORDER BY r.source FOR UPDATE OF r) AS held"
+        " WHERE p.name = %s AND p.source = held.source"
         " AND (SELECT count(*) FROM read_model_position WHERE name = %s) = %s",
         (
             [source_of(each) for each in to],
             [at[each] for each in to],
             list(to.values()),
-            *(name, name, partitions),
+            *(name, name, name, partitions),
         ),
     )
     if cursor.rowcount != len(to):
