@@ -27,12 +27,12 @@ PARTITIONS = (1, 8)
 class Streaming:
     """One registry, and the topics that it has for itself on the shared broker."""
 
-    def __init__(self, url: str, servers: str) -> None:
-        self.url, self.kafka, self.topics = url, KafkaSettings(servers), Topics(servers)
+    def __init__(self, url: str, servers: str, kafka: KafkaSettings | None = None) -> None:
+        self.url, self.kafka, self.topics = url, kafka or KafkaSettings(servers), Topics(servers)
         self.said: list[str] = []
 
     def delete_topics(self) -> None:
-        with KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap_servers) as client:
+        with KafkaAdminClient(**self.kafka.client()) as client:
             if there := set(client.list_topics()) & {EVENTS, STATUSES}:
                 client.delete_topics(sorted(there))
             until(lambda: not set(client.list_topics()) & {EVENTS, STATUSES})

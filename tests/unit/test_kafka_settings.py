@@ -8,19 +8,15 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from registry.kafka_settings import KafkaSettings
 from registry.settings import SettingsError, read_settings
 from registry.topics import TopicError, administering
+from tests.certificates import certificate
 
 SERVERS = {"REGISTRY_KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092,kafka-2:9092"}
 
@@ -122,33 +118,6 @@ def test_a_broker_that_is_away_costs_no_thread_and_no_file_however_often_it_is_t
     counts = done.stdout.splitlines()
     assert len(counts) == 4
     assert set(counts) == {counts[0]}
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of the loopback that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate_file, key_file
 
 
 def test_the_client_shows_its_certificate_and_wants_that_of_the_broker(tmp_path: Path) -> None:
