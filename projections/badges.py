@@ -115,6 +115,11 @@ class _Change:
     row: dict[str, Any] | None = None
     later: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def new(self) -> dict[str, Any] | None:
+        """The whole row of a badge that was awarded in the batch."""
+        return self.row | self.later if self.row and self.later else self.row
+
 
 class Badges:
     name = "badges"
@@ -126,7 +131,7 @@ class Badges:
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
         changes = _fold_all(events)
-        new = [(change.row | change.later).values() for change in changes.values() if change.row is not None]
+        new = [row.values() for change in changes.values() if (row := change.new) is not None]
         if new:
             # COPY goes not into a table with row-level security: through a table of the session.
             cursor.execute(
@@ -273,9 +278,7 @@ def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
     """The rows that these events make, by badge id: the whole streams of some badges, as of a position."""
     changes = _fold_all(events)
     return {
-        badge_id: BadgeRow(**change.row | change.later)
-        for badge_id, change in changes.items()
-        if change.row is not None
+        badge_id: BadgeRow(**row) for badge_id, change in changes.items() if (row := change.new) is not None
     }
 
 
