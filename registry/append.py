@@ -42,13 +42,15 @@ class Unit(msgspec.Struct, frozen=True):
 
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
     keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
-    decision read, each with the position at which it was read.
+    decision read, each with the position at which it was read; `epoch` is the writer's, when the decision
+    was begun, or None where it relied on nothing.
     """
 
     events: Sequence[StoredEvent]
     private: dict[int, PrivateRow] = {}
     aliases: dict[int, bytes] = {}
     relied_on: Mapping[str, int] = {}
+    epoch: int | None = None
 
 
 class Appended(msgspec.Struct, frozen=True):

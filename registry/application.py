@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from registry.awards import AwardCommand, Awards, Preparation, PreparedAward
+from registry.awards import Awards
 from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain import institution as institutions
@@ -22,6 +22,7 @@ from registry.events import (
 )
 from registry.imported_awards import ImportedAward, settle_imported
 from registry.pages import Settled
+from registry.prepared_awards import AwardCommand, Preparation, PreparedAward
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
 from registry.revocations import RevocationCommand, Revocations

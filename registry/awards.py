@@ -2,130 +2,28 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hmac
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
-
-import msgspec
+from collections.abc import Sequence, Set
+from contextlib import suppress
+from typing import NamedTuple
 
 from registry.domain import badge as badges
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
-from registry.domain.institution import Institution, Origin
+from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Commitments, canonical
-from registry.keys import Chance, random_id
+from registry.events import BadgeAwarded, Commitments
+from registry.keys import random_id
 from registry.pages import Page, Settled, Together
+from registry.postgres import UnavailableError
+from registry.prepared_awards import CommandT, PreparedAward
 from registry.reads import Loaded, Reads
-from registry.recording import BadgeOutcome, RecordingApplication, found
-from registry.vault import Evidence, PrivateParts, PrivateRow, Recipient, commit_award
-
-EDUID_SCOPE = "eduid.nl"
-
-
-class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """What makes two statements of one award the same (contract section 2): name and e-mail do not.
-
-    Its canonical JSON stands behind what is recorded: it may never change for what could be stated before.
-    """
-
-    module_id: str
-    learner: Recipient
-    awarded_on: dt.date
-    module_version: int | None = None
-    valid_until: dt.date | None = None
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
-    supersedes: str | None = None
-
-
-class AwardCommand(msgspec.Struct, frozen=True, gc=False):
-    """An award as an institution states it. `reference`, recipient, grade and evidence are private."""
-
-    brin: str
-    reference: str
-    module_id: str | None
-    module_reference: str | None
-    recipient: Recipient
-    award: Award
-    origin: Origin
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
-
-    def statement(self, module_id: str) -> Statement:
-        """What is compared when the reference comes again."""
-        recipient = self.recipient
-        return Statement(
-            module_id,
-            Recipient(
-                edu_id=recipient.edu_id and recipient.edu_id.lower(),
-                eppn=recipient.eppn and recipient.eppn.lower(),
-                edubadges=recipient.edubadges and recipient.edubadges.lower(),
-            ),
-            self.award.awarded_on,
-            self.award.module_version,
-            self.award.valid_until,
-            self.grade,
-            self.evidence,
-            self.award.supersedes,
-        )
-
-
-CommandT = TypeVar("CommandT", bound=AwardCommand)
-
-
-class PreparedAward(msgspec.Struct, Generic[CommandT], frozen=True, gc=False):
-    """What follows from an award alone: its ids, its learner's alias, what is compared on a repeat, and
-    its private parts, committed and sealed."""
-
-    command: CommandT
-    badge_id: str
-    module_id: str
-    alias: bytes | None
-    sameness: bytes
-    commitments: Commitments
-    sealed: bytes
-
-
-class Preparation:
-    """Prepares awards, one after the other: all of their work that needs nothing of what is recorded."""
-
-    def __init__(self, recording: RecordingApplication) -> None:
-        self._keys, self._vault, self._chance = recording.keys, recording.vault, Chance()
-        self._module_ids: dict[tuple[str, str | None], str] = {}
-
-    def prepare(self, command: CommandT) -> PreparedAward[CommandT]:
-        keys, chance = self._keys, self._chance
-        badge_id = keys.made_id("badge", command.brin, command.reference)
-        module_id = command.module_id or self._module_id(command.brin, command.module_reference or "")
-        sameness = keys.sameness(canonical(command.statement(module_id)))
-        commitments, private = commit_award(
-            command.recipient, command.reference, command.grade, command.evidence, sameness, chance
-        )
-        sealed = self._vault.seal(f"{badge_id}/1", private, chance)
-        return PreparedAward(
-            command, badge_id, module_id, self._alias(command), sameness, commitments, sealed
-        )
-
-    def _module_id(self, brin: str, reference: str) -> str:
-        """Most awards of a batch are for few modules."""
-        found = self._module_ids.get((brin, reference))
-        if found is None:
-            found = self._module_ids[brin, reference] = self._keys.made_id("module", brin, reference)
-        return found
-
-    def _alias(self, command: AwardCommand) -> bytes | None:
-        recipient = command.recipient
-        if recipient.edu_id is not None:
-            return self._keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
-        if recipient.eppn is not None:
-            return self._keys.alias_key("eppn", command.brin, recipient.eppn)
-        return None
+from registry.recording import BadgeOutcome, found
+from registry.vault import PrivateParts, PrivateRow
 
 
 class _Basis(NamedTuple):
-    """What awards for one module to new learners are decided on."""
+    """What awards for one module are decided on."""
 
     institution: Institution
     module: Module
@@ -135,10 +33,13 @@ class _Basis(NamedTuple):
 class _Recorded(NamedTuple):
     """What is recorded of a page as of a position: badges, learners by alias, and what it supersedes."""
 
-    badges: set[str]
+    badges: Set[str]
     learners: dict[bytes, str]
     read_at: int
     superseded: dict[str, Badge]
+
+
+NOTHING_RECORDED = _Recorded(frozenset(), {}, 0, {})
 
 
 class Awards(Page[PreparedAward[CommandT]]):
@@ -152,7 +53,8 @@ class Awards(Page[PreparedAward[CommandT]]):
         known, learners, read_at = self.recording.event_recorder.look_up(
             [each.badge_id for each in made], [each.alias for each in made if each.alias is not None]
         )
-        self.all_new = not known and not learners
+        if len(waiting) == len(self.commands):  # a later round meets what this page has recorded itself
+            self.all_new = not known and not learners
         self._settle_known([line for line in waiting if self.commands[line].badge_id in known])
         recorded = _Recorded(known, learners, read_at, self._superseded(waiting))
         return self._decide(waiting, loaded, recorded, final=final)
@@ -160,22 +62,26 @@ class Awards(Page[PreparedAward[CommandT]]):
     def expect_new(self) -> None:
         """Decides now already, as if none of it were recorded and none of its learners known.
 
-        Where that is not so the append says it, and the page is decided again.
+        Where that is not so the append says it, and the page is decided again. A page that supersedes
+        something is left to be decided in its turn: that has to be looked up.
         """
-        if not any(each.command.award.supersedes for each in self.commands):
-            everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
-            self.ahead = self._decide(everything, loaded, _Recorded(set(), {}, 0, {}), final=False)
+        if any(each.command.award.supersedes for each in self.commands):
+            return
+        everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
+        with suppress(UnavailableError):  # in its turn it may be there again
+            self.ahead = self._decide(everything, loaded, NOTHING_RECORDED, final=False)
             self.all_new = True
 
     def _decide(
         self, waiting: Sequence[int], loaded: Loaded, recorded: _Recorded, *, final: bool
     ) -> Sequence[Together]:
         known, learners, read_at, superseded = recorded
+        taken: set[str] = set()
         decided: dict[bytes | str, Together] = {}
         bases: dict[tuple[str, str], _Basis] = {}
         for line in waiting:
             each = self.commands[line]
-            if each.badge_id in known:
+            if each.badge_id in known or each.badge_id in taken:
                 continue  # settled; or the same reference earlier in the page: known in the next round
             # Without an alias nobody knows the learner: each such award has one of its own.
             learner_id = None if each.alias is None else learners.get(each.alias)
@@ -188,12 +94,14 @@ class Awards(Page[PreparedAward[CommandT]]):
                 elif together.outcomes:
                     learner_id = together.outcomes[0].learner_id
                 self._award(together, line, each, basis, superseded, learner_id or random_id(self.chance))
+            except UnavailableError:
+                raise  # PostgreSQL is away: that would be waited for line by line
             except Exception as error:
                 self.fail(line, error, final=final)
             else:
                 decided[key] = together
             if line not in self.settled:
-                known.add(each.badge_id)  # who has the same reference waits for what becomes of this one
+                taken.add(each.badge_id)  # who has the same reference waits for what becomes of this one
         return list(decided.values())
 
     def _basis(

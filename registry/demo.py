@@ -11,10 +11,10 @@ import datetime as dt
 from dataclasses import dataclass
 
 from registry.application import Registry
-from registry.awards import AwardCommand
 from registry.domain.badge import Award
 from registry.domain.institution import Origin, Particulars
 from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.prepared_awards import AwardCommand
 from registry.vault import Recipient
 
 ORIGIN = Origin("demo", "cli")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registry.awards import AwardCommand, Awards, Preparation, Statement
+from registry.awards import Awards
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.imports import ImportedModule
@@ -12,6 +12,7 @@ from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.events import BadgeAwarded, Commitments
 from registry.pages import Settled
+from registry.prepared_awards import AwardCommand, Preparation, Statement
 from registry.recording import RecordingApplication
 
 

@@ -44,11 +44,11 @@ class Together(msgspec.Struct):
     def unit(self) -> Unit:
         relied_on = since([reads.relied_on for reads in self.reads])
         aliases = {} if self.alias is None else {0: self.alias}
-        return Unit(self.events, self.private, aliases, relied_on)
+        return Unit(self.events, self.private, aliases, relied_on, self.reads[0].epoch)
 
 
 def _joined(decided: Sequence[Together]) -> Unit:
-    """All of them as one unit."""
+    """All of them, decided in one round, as one unit."""
     events: list[StoredEvent] = []
     private: dict[int, PrivateRow] = {}
     aliases: dict[int, bytes] = {}
@@ -60,7 +60,7 @@ def _joined(decided: Sequence[Together]) -> Unit:
         for place, row in together.private.items():
             private[first + place] = row
     relied_on = since([reads.relied_on for together in decided for reads in together.reads])
-    return Unit(events, private, aliases, relied_on)
+    return Unit(events, private, aliases, relied_on, decided[0].reads[0].epoch)
 
 
 class Page(Generic[Command]):
@@ -70,7 +70,7 @@ class Page(Generic[Command]):
         self.recording, self.commands = recording, commands
         self.settled: dict[int, Settled] = {}
         self.all_new = False
-        """Whether nothing was met that is recorded already."""
+        """Whether the page, at its first look, met nothing and nobody that was recorded already."""
         self.ahead: Sequence[Together] = ()
         """What was decided before anything was looked up, as if nothing of it were recorded."""
         self.chance = Chance()
@@ -80,7 +80,7 @@ class Page(Generic[Command]):
 
     def settle(self) -> list[Settled]:
         """Per command, in order, its outcome or why it has none."""
-        waiting = list(range(len(self.commands)))
+        waiting = self._unsettled(range(len(self.commands)))
         for attempt in range(ATTEMPTS):
             self._round(waiting, final=attempt > 0)
             waiting = self._unsettled(waiting)
@@ -91,14 +91,14 @@ class Page(Generic[Command]):
 
     def _round(self, waiting: Sequence[int], *, final: bool) -> None:
         """Decides and records; what fails a page is found by trying each command alone."""
+        ahead, self.ahead, day = self.ahead, (), self.today
+        self.now = self.recording.clock()
+        self.today = day_in_amsterdam(self.now)
         try:
-            if self.ahead:
-                ahead, self.ahead = self.ahead, ()
-                self._record(ahead, ahead=True)
-                return
-            self.now = self.recording.clock()
-            self.today = day_in_amsterdam(self.now)
-            self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
+            if ahead and day == self.today:
+                self._record(ahead, whole=True)
+            else:
+                self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
             left = self._unsettled(waiting)
             if isinstance(error, UnavailableError) or len(waiting) == 1:
@@ -137,19 +137,20 @@ class Page(Generic[Command]):
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
-    def _append(self, decided: Sequence[Together], *, ahead: bool) -> list[list[int] | Exception]:
-        """Records all as one, which costs the least; each by itself where that cannot be."""
+    def _append(self, decided: Sequence[Together], *, whole: bool) -> list[list[int] | Exception]:
+        """Records all as one, which costs the least; each by itself where that cannot be, or if `whole`
+        then none where another writer was first."""
         if len(decided) > 1:
             (result,) = self.recording.append_each([_joined(decided)])
-            if isinstance(result, UnavailableError) or (ahead and isinstance(result, ConflictError)):
+            if isinstance(result, UnavailableError) or (whole and isinstance(result, ConflictError)):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
                 positions = iter(result)
                 return [list(itertools.islice(positions, len(together.events))) for together in decided]
         return self.recording.append_each([together.unit() for together in decided])
 
-    def _record(self, decided: Sequence[Together], *, ahead: bool = False) -> None:
-        results = self._append(decided, ahead=ahead)
+    def _record(self, decided: Sequence[Together], *, whole: bool = False) -> None:
+        results = self._append(decided, whole=whole)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):

@@ -2,7 +2,8 @@
 
 A kept state may be stale, and that does no harm: the append refuses a unit whose relied-on streams have
 changed since the position at which they were read, and a refusal that was decided on a kept state is
-decided again on a fresh one (see `registry.pages`).
+decided again on a fresh one (see `registry.pages`). When PostgreSQL was lost, nothing is kept: positions
+say nothing of a server that lacks what another had acknowledged (see `Writer.epoch`).
 """
 
 from __future__ import annotations
@@ -56,10 +57,14 @@ class StreamCache:
             self._modules.pop(subject, None)
 
     def clear(self) -> None:
-        """After PostgreSQL was lost: a server that took over may lack what was kept."""
+        """After PostgreSQL was lost and found."""
         with self._lock:
             self._institutions.clear()
             self._modules.clear()
+
+    @property
+    def epoch(self) -> int:
+        return self._recorder.epoch
 
     def last_position(self) -> int:
         return self._recorder.max_notification_id() or 0
@@ -76,17 +81,20 @@ class StreamCache:
         found = None if fresh else kept.get(subject)
         if found is not None and now - found.seen < KEPT_SECONDS:
             return found
+        epoch = self.epoch
         # The position first: what the stream holds beyond it is found again by the append's check.
         read_at = self.last_position()
         events = list(self._load(subject))
         if not events or not isinstance(events[0].data, first):
             return None  # not there, or the id of something else
         state = fold(events)
+        loaded = Kept(state, read_at, now)
         with self._lock:
             if len(kept) >= MOST_KEPT:
                 kept.clear()
-            kept[subject] = Kept(state, read_at, now)
-            return kept[subject]
+            if epoch == self.epoch:
+                kept[subject] = loaded
+        return loaded
 
 
 class Loaded:
@@ -94,6 +102,7 @@ class Loaded:
 
     def __init__(self, cache: StreamCache, *, fresh: bool) -> None:
         self._cache, self._fresh = cache, fresh
+        self.epoch = cache.epoch
         self._institutions: dict[str, Kept[Institution] | None] = {}
         self._modules: dict[str, Kept[Module] | None] = {}
 
@@ -139,8 +148,14 @@ class Reads:
     def and_on(self, subject: str, read_at: int) -> Reads:
         """The same, and a stream that was read in another way, as it was at position `read_at`."""
         more = Reads(self._loaded)
+        # Shared: what one append has found unchanged is so for all who read it.
         more._used, more._others = self._used, {**self._others, subject: read_at}
         return more
+
+    @property
+    def epoch(self) -> int:
+        """The writer's, when the decision was begun."""
+        return self._loaded.epoch
 
     @property
     def relied_on(self) -> Mapping[str, int]:

@@ -81,7 +81,7 @@ class RecordingApplication(Application[str]):
         self.keys, self.clock, self._on_recorded = keys, clock, on_recorded
         self.vault = Vault(keys)
         self._cache = StreamCache(self.event_recorder, self._load)
-        self.event_recorder.on_connected(self._cache.clear)
+        self.event_recorder.on_found(self._cache.clear)
 
     @property
     def event_recorder(self) -> EventRecorder:
@@ -159,6 +159,7 @@ class RecordingApplication(Application[str]):
             events=(),
             private=rows,
             relied_on={each: read_at for each, read_at in reads.relied_on.items() if each != subject},
+            epoch=reads.epoch,
         )
         event = cast(DomainEventProtocol[str], Event(subject, version, fact))
         position = self.save(event, unit=unit)[0].notification.id

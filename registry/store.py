@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -83,9 +84,14 @@ class EventRecorder(ApplicationRecorder):
     def has_room(self) -> bool:
         return self._writer.has_room()
 
-    def on_connected(self, call: Callable[[], None]) -> None:
-        """What to call when the writer has a new connection."""
-        self._writer.on_connected = call
+    @property
+    def epoch(self) -> int:
+        """How often PostgreSQL was lost and found; as `Writer.epoch`."""
+        return self._writer.epoch
+
+    def on_found(self, call: Callable[[], None]) -> None:
+        """What to call when it was lost and found again."""
+        self._writer.on_found = call
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any
@@ -93,8 +99,7 @@ class EventRecorder(ApplicationRecorder):
         """Records the events with the rest of their `unit`; raises as `Writer.append`."""
         if not stored_events:
             return []
-        rest = unit or Unit(())
-        return self._writer.append(Unit(stored_events, rest.private, rest.aliases, rest.relied_on))
+        return self._writer.append(msgspec.structs.replace(unit or Unit(()), events=stored_events))
 
     def select_events(
         self,

@@ -60,8 +60,11 @@ class Writer:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.on_connected: Callable[[], None] = lambda: None
-        """Called when it has a new connection: the server may be one that lacks what another had recorded."""
+        self.epoch, self._lost = 0, False
+        """How often PostgreSQL was lost and found: another server may have taken over, that lacks what the
+        one before it had acknowledged. What was decided in another epoch is decided again."""
+        self.on_found: Callable[[], None] = lambda: None
+        """Called when a new epoch has begun."""
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._taken = self._together = 0
         self._connection: Connection | None = None
@@ -152,7 +155,11 @@ class Writer:
     def _record(self, batch: list[Waiting]) -> None:
         """Appends the batch and settles each unit."""
         try:
-            answer = self._call([each.unit for each in batch])
+            self._room.check()
+            connection = self._connected()
+            if not (batch := self._of_this_epoch(batch)):
+                return
+            answer = self._call(connection, [each.unit for each in batch])
             self._together = self._taken + self._queue.qsize()
         except UnavailableError as error:
             _fail(batch, error)
@@ -183,9 +190,15 @@ class Writer:
             first, position = position + 1, position + len(each.unit.events)
             each.settle(list(range(first, position + 1)))
 
-    def _call(self, units: list[Unit]) -> Appended:
-        self._room.check()
-        connection = self._connected()
+    def _of_this_epoch(self, batch: list[Waiting]) -> list[Waiting]:
+        """The batch without what was decided before PostgreSQL was lost."""
+        outlived = [each for each in batch if each.unit.epoch not in (None, self.epoch)]
+        if not outlived:
+            return batch
+        _fail(outlived, ConflictError("PostgreSQL was lost since it was decided"))
+        return [each for each in batch if each.unit.epoch in (None, self.epoch)]
+
+    def _call(self, connection: Connection, units: list[Unit]) -> Appended:
         try:
             with connection.cursor() as cursor:
                 answer = append(cursor, units)
@@ -193,6 +206,7 @@ class Writer:
             # Whatever it was, the connection may stand in a transaction: what came next would be
             # acknowledged, and never committed.
             lost = is_lost(connection, error)
+            self._lost |= bool(connection.closed)
             self._reset()
             self._tell_room(error)
             if isinstance(error, TRY_AGAIN):
@@ -210,6 +224,7 @@ class Writer:
 
     def _connected(self) -> Connection:
         if self._connection is None:
+            lost, self._lost = self._lost, True  # until it is connected
             self._connection = connect(
                 self._url,
                 "registry_write",
@@ -234,7 +249,10 @@ class Writer:
                 self._reset()
                 self._tell_room(error)
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
-            self.on_connected()
+            self._lost = False
+            if lost:
+                self.epoch += 1
+                self.on_found()
         return self._connection
 
     def _reset(self) -> None:

@@ -23,9 +23,9 @@ from api.fields import (
     Uuid,
     Version,
 )
-from registry.awards import AwardCommand
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
+from registry.prepared_awards import AwardCommand
 from registry.vault import Evidence, Recipient
 
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Sequence
 
 from registry.application import Registry
-from registry.awards import AwardCommand
 from registry.pages import Settled
 from registry.postgres import UnavailableError
+from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
 
 MOST_TOGETHER = 200

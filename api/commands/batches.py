@@ -28,11 +28,12 @@ from api.lines import LONGEST_LINE, Line, Lines
 from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
-from registry.awards import AwardCommand, Awards, PreparedAward
+from registry.awards import Awards
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
 from registry.pages import Page, Settled
+from registry.prepared_awards import AwardCommand, PreparedAward
 from registry.revocations import RevocationCommand
 from registry.tokens import Principal
 

@@ -15,10 +15,10 @@ import msgspec
 from msgspec import Meta
 
 from api.fields import EMAIL, URL
-from registry.awards import AwardCommand
 from registry.domain import values
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
+from registry.prepared_awards import AwardCommand
 from registry.vault import Evidence, Recipient
 
 # At or within every limit of `api.fields` and `AwardBody`: what is longer is theirs to judge.

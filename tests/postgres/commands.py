@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from registry.application import Registry
-from registry.awards import AwardCommand
 from registry.domain.badge import Award
 from registry.domain.institution import Origin, Particulars
 from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
 from registry.vault import Evidence, Recipient
 from tests.support import KEYS

@@ -24,7 +24,8 @@ from registry.domain.errors import (
     Refusal,
 )
 from registry.postgres import UnavailableError
-from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
+from registry.recording import BadgeOutcome
+from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import (
     execute,
     fresh,
@@ -196,20 +197,46 @@ def test_after_postgresql_was_lost_nothing_is_decided_on_what_was_kept(url: str,
     registry.revise_module("22OJ", module, REFERENCE, revised, ORIGIN)
     kept = award(registry, "22OJ", "1", "a1b2")
     assert kept.module_version == 2
-    # As a server that takes over, and that the last events had not reached.
-    for statement in (
-        "ALTER TABLE event DISABLE TRIGGER event_is_append_only",
-        "DELETE FROM event WHERE position > 4",
-        "DELETE FROM vault",
-        "DELETE FROM alias",
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'registry_write'",
-    ):
-        execute(url, statement)
+    lose_the_last(url, 4)
     until(lambda: awarded_again(registry))
     with pytest.raises(ModuleVersionUnknown):
         award(registry, "22OJ", "1", "a1b2", version=2)
     assert award(registry, "22OJ", "1", "a1b2").module_version == 1
+
+
+def test_what_waited_while_postgresql_was_lost_is_decided_again(url: str, registry: Registry) -> None:
+    module = KEYS.made_id("module", "22OJ", REFERENCE)
+    revised = msgspec.structs.replace(CONTENT, name="Klinisch redeneren II")
+    registry.revise_module("22OJ", module, REFERENCE, revised, ORIGIN)
+    assert award(registry, "22OJ", "1", "a1b2").module_version == 2
+    prepare = registry.preparation().prepare
+    ahead = registry.awards([prepare(command("22OJ", reference, reference)) for reference in "xy"])
+    ahead.expect_new()
+    with holding_the_lock(url):
+        first = later(partial(award, registry, "27UM", "2", "c3d4"))
+        until(lambda: waiting_writers(url) == 1)
+        behind = later(partial(award, registry, "22OJ", "3", "e5f6"))
+        until(lambda: registry.event_recorder._writer._queue.qsize() == 1)
+        lose_the_last(url, 4, waiting=True)
+    assert first.result(20).created
+    assert behind.result(20).module_version == 1
+    versions = [each.module_version for each in ahead.settle() if isinstance(each, BadgeOutcome)]
+    assert versions == [1, 1]
+
+
+def lose_the_last(url: str, position: int, *, waiting: bool = False) -> None:
+    """As a server that takes over, and that what came after a position had not reached."""
+    for statement in (
+        "ALTER TABLE event DISABLE TRIGGER event_is_append_only",
+        f"DELETE FROM event WHERE position > {position}",
+        "DELETE FROM vault",
+        "DELETE FROM alias",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'registry_write'"
+        + " AND wait_event_type = 'Lock'"
+        * waiting,
+    ):
+        execute(url, statement)
 
 
 def awarded_again(registry: Registry) -> bool:

@@ -9,13 +9,12 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from registry.application import Registry
-from registry.awards import AwardCommand
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.events import BadgeAwarded, Fact
 from registry.pages import Settled
 from registry.postgres import UnavailableError
 from registry.recording import BadgeOutcome
-from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
+from tests.postgres.commands import REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import execute, query, whole_log
 
 
@@ -113,55 +112,6 @@ def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
         {same.learner_id, known_learner.learner_id, new.learner_id}
     )
     assert [event.position for event in whole_log(url)] == list(range(1, 9))
-
-
-def expecting_new(registry: Registry, page: list[AwardCommand]) -> list[Settled]:
-    prepare = registry.preparation().prepare
-    awards = registry.awards([prepare(each) for each in page])
-    awards.expect_new()
-    return awards.settle()
-
-
-def test_a_page_that_is_expected_to_be_new_is_recorded_without_looking_up(
-    url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(registry.event_recorder.__class__, "look_up")
-    page = [command("27UM", "1", "a"), command("22OJ", "2", "b"), command("27UM", "3", "a")]
-    first, other, second = made(expecting_new(registry, page))
-    assert first.learner_id == second.learner_id != other.learner_id
-    assert [first.position, second.position, other.position] == [5, 6, 7]
-    assert len(query(url, "SELECT FROM alias")) == 2
-
-
-def test_what_was_wrongly_expected_to_be_new_is_answered_as_it_stands(url: str, registry: Registry) -> None:
-    known = award(registry, "27UM", "1", "a")
-    page = [command("27UM", "1", "a"), command("27UM", "2", "b"), command("27UM", "2", "b")]
-    same, new, again = made(expecting_new(registry, page))
-    assert (same.created, same.id, same.position) == (False, known.id, known.position)
-    assert (new.created, again.created) == (True, False)
-    assert len(whole_log(url)) == 4 + 2
-
-
-def test_a_known_learner_of_an_award_that_was_expected_to_be_new_stays_one(registry: Registry) -> None:
-    known = award(registry, "27UM", "1", "a")
-    prepare = registry.preparation().prepare
-    awards = registry.awards([prepare(command("27UM", n, edu_id)) for n, edu_id in (("2", "a"), ("3", "b"))])
-    awards.expect_new()
-    first, second = made(awards.settle())
-    assert first.learner_id == known.learner_id != second.learner_id
-    assert first.created
-    assert not awards.all_new
-
-
-def test_a_refusal_of_a_page_that_is_expected_to_be_new_is_decided_on_what_is_recorded(
-    url: str, registry: Registry
-) -> None:
-    page = [command("27UM", "1", "a"), command("27UM", "2", "b", "LATER")]
-    assert isinstance(expecting_new(registry, page)[1], ModuleUnknown)
-    with registry_on(url) as another:
-        another.register_module("27UM", "LATER", CONTENT, ORIGIN)
-    awarded = expecting_new(registry, [command("27UM", "3", "c"), command("27UM", "2", "b", "LATER")])
-    assert all(each.created for each in made(awarded))
 
 
 def test_an_award_that_the_database_refuses_is_refused_alone(

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from api.bodies import parse
 from api.commands.award_bodies import AwardBody, award_command
 from api.commands.plain_awards import plain_award
-from registry.awards import AwardCommand
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
+from registry.prepared_awards import AwardCommand
 from tests.support import award
 
 TODAY = dt.date(2024, 6, 3)
