@@ -18,7 +18,7 @@ run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0
 	@exec $(BIN)/registry serve --demo
 
 test: $(VENV)/development $(VENV)/kafka ## run the whole suite, on a real PostgreSQL and a real Kafka
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/development ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

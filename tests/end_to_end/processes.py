@@ -25,7 +25,7 @@ from tests.end_to_end.servers import OtherPostgres, children, embedded_url, end_
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGISTRY = str(Path(sys.executable).with_name("registry"))
-STOP_SECONDS = 10
+STOP_SECONDS = 20
 """So long a process may take to end after SIGTERM."""
 
 Started = TypeVar("Started", bound="Running")

@@ -56,7 +56,7 @@ def end_server(cluster: Path) -> None:
                 os.kill(each, signal.SIGCONT)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGQUIT)
-        until(lambda: _server(cluster) is None, 30, "an end of PostgreSQL")
+        until(lambda: _server(cluster) is None, 60, "an end of PostgreSQL")
 
 
 def embedded_url(data: Path) -> str:

@@ -21,7 +21,7 @@ from tests.postgres.log import execute, query
 from tests.postgres.projecting import folded, held, positions
 
 pytestmark = pytest.mark.slow
-SECONDS = 20
+SECONDS = 60
 SAID = re.compile(
     r"badges: building version (\d+) beside version \1, which answers\n"
     r"badges: compared \d+ rows with those that answer: the same\n"

@@ -20,7 +20,7 @@ from tests.end_to_end.servers import embedded_url, make_token, postmaster
 from tests.faults.load import Load
 from tests.faults.oracle import award_body
 
-TAKE_OVER_SECONDS = 10
+TAKE_OVER_SECONDS = 60
 PILOT_EVENTS = 33
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def test_sigterm_while_it_starts_leaves_no_postgresql_behind(workshop: Workshop)
     data = workshop.data()
     for words in (["serve"], ["migrate"]):
         starting = workshop.run([REGISTRY, *words], environment(data_dir=data, port=0), workshop.folder)
-        until(lambda: postmaster(data), 30, "an embedded PostgreSQL that starts")
+        until(lambda: postmaster(data), 60, "an embedded PostgreSQL that starts")
         starting.stop()
         assert postmaster(data) is None, f"{words} left PostgreSQL behind"
 
@@ -138,7 +138,7 @@ def test_two_processes_share_the_embedded_postgresql_and_the_other_takes_over(wo
     print(f"the other took over within {took:.1f} s")
     assert server is not None
     os.kill(server, signal.SIGKILL)
-    until(second.ready, 20, "an answer")
+    until(second.ready, 60, "an answer")
     read_own_write(second, [second], token, "after PostgreSQL was killed")
 
     third = workshop.serve(data)

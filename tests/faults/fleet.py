@@ -127,7 +127,7 @@ class Fleet:
         for pid in [server, *(children(server) if everyone else [])]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until(lambda: not self.server.runs(), 10, "an end of PostgreSQL")
+        until(lambda: not self.server.runs(), 60, "an end of PostgreSQL")
 
     def start_postgres(self) -> None:
         """Processes of the one that was killed may hold its memory for a moment."""

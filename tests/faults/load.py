@@ -234,4 +234,4 @@ def _wait_for(client: Client, position: int) -> None:
         models = client.ask("GET", "/health/ready").json["readModels"]
         return all(model["position"] == position for model in models)
 
-    until(reached, 20, "read models that hold the whole log")
+    until(reached, 60, "read models that hold the whole log")

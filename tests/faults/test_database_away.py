@@ -23,7 +23,7 @@ from tests.faults.load import DEMO_AWARDS, Load
 from tests.faults.oracle import award_body, check_rows
 
 pytestmark = pytest.mark.slow
-BACK_SECONDS = 10
+BACK_SECONDS = 60
 """So long the service may take to answer again once PostgreSQL is back."""
 READS = (
     "/v1/institutions",
@@ -152,7 +152,7 @@ def test_bulk_goes_on_by_itself_when_postgresql_is_restarted(mode: str, away: Aw
     load.start()
     for _ in range(3):
         load.more(500, seconds=30)
-        until(lambda: load.under_way, 10, "a batch under way")
+        until(lambda: load.under_way, 60, "a batch under way")
         away.server.stop(mode)
         away.server.start()
     load.more(1_000, seconds=30)

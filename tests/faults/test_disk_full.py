@@ -17,7 +17,7 @@ from tests.faults.load import DEMO_AWARDS, Load
 from tests.faults.oracle import award_body, check_rows
 
 pytestmark = pytest.mark.slow
-BACK_SECONDS = 10
+BACK_SECONDS = 60
 """So long it may take to go on once there is room."""
 READS = (
     "/v1/institutions",
@@ -145,7 +145,7 @@ def goes_on_by_itself(
     load.start()
     load.more(100, seconds=20)
     fill()
-    until(lambda: says_that_there_is_no_room(serving), 30, "a service that is not ready")
+    until(lambda: says_that_there_is_no_room(serving), 60, "a service that is not ready")
     load.stop()
     refuses_and_reads(serving, load)
     clear()

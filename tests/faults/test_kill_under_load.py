@@ -19,7 +19,7 @@ from tests.faults.oracle import REVOCATION, award_body
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "5"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
-READY_SECONDS = 20
+READY_SECONDS = 60
 """So long the service may be away after a kill; most of it is PostgreSQL's own start."""
 
 VICTIMS = ("service", "postgres", "both", "backend")

@@ -21,7 +21,7 @@ from tests.end_to_end.processes import REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token, postmaster
 
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
-START_SECONDS = 30
+START_SECONDS = 60
 
 pytestmark = pytest.mark.slow
 

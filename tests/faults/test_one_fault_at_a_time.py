@@ -194,7 +194,7 @@ def test_a_relay_on_a_store_that_was_restored_from_an_older_backup_refuses_and_s
 def test_a_broker_of_three_is_killed_in_the_middle_of_transactions(fleet: Fleet) -> None:
     with under_load(fleet) as load:
         for node in range(1, BROKERS + 1):
-            until(lambda: load.under_way, 20, "a batch under way")
+            until(lambda: load.under_way, 60, "a batch under way")
             fleet.broker.kill(node)
             began = time.monotonic()
             load.more(20, seconds=60)

@@ -91,6 +91,7 @@ def test_a_producer_that_was_given_up_sends_nothing_after_it(
     with transactions.producing(spread.kafka, "somebody") as producer:
         producer.init_transactions()
         producer.begin_transaction()
+        producer.partitions_for(EVENTS)  # else the frozen one may be asked for them
         brokers.freeze(3)
         for partition in range(PARTITIONS):
             producer.send(EVENTS, b"half a page", partition=partition)

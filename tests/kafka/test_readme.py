@@ -46,7 +46,7 @@ def test_the_roles_run_apart_as_the_readme_says(workshop: Workshop, broker: Brok
             health = client.ask("GET", "/health/ready").json
             return {model["position"] for model in health["readModels"]} == {health["position"]}
 
-        until(level, 40, "read models that hold the log")
+        until(level, 60, "read models that hold the log")
         assert client.ask("GET", "/health/ready").json["position"] > 30
         metrics = client.ask("GET", "/metrics").body.decode()
     assert "registry_relay_active 1.0" in metrics
