@@ -11,7 +11,7 @@ from api.problems import TooLarge
 LONGEST_LINE = 64 * 1024
 MOST_LINES = 100_000
 LARGEST_BATCH = 256 * 1024 * 1024
-PAGE = 1_000
+PAGE = 2_000
 PAGE_BYTES = 4 * 1024 * 1024
 
 

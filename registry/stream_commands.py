@@ -67,6 +67,7 @@ def relay(settings: Settings, _: argparse.Namespace) -> int:
         relaying = Relay(url, kafka, say)
         _when_told(relaying.leave)
         say("standing by")
+        serve.collect_seldom()
         # In another thread: this one hears that it is to stop also while PostgreSQL stands still.
         with ThreadPoolExecutor(1, "relay") as pool:
             pool.submit(relaying.run).result()
@@ -82,6 +83,7 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
         with closing(pool), at_work(projectors(url, pool, settings.kafka), BATCH_SECONDS):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
+            serve.collect_seldom()
             told.wait()
     return 0
 

@@ -18,7 +18,7 @@ from tests.benchmarks.processes import memory_mb
 from tests.benchmarks.servers import Server
 
 LINES = 100_000
-ROUNDS = 2
+ROUNDS = 5
 TABLES = ("event", "vault", "alias")
 
 
