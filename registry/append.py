@@ -42,8 +42,8 @@ class Unit(msgspec.Struct, frozen=True):
 
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
     keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
-    decision read, each with the position at which it was read; `epoch` is the writer's, when the decision
-    was begun, or None where it relied on nothing.
+    decision read, each with the position at which it was read; `epoch` is the writer's from before the
+    decision read anything, None where it relied on nothing.
     """
 
     events: Sequence[StoredEvent]

@@ -57,7 +57,7 @@ class Awards(Page[PreparedAward[CommandT]]):
             self.all_new = not known and not learners
         self._settle_known([line for line in waiting if self.commands[line].badge_id in known])
         recorded = _Recorded(known, learners, read_at, self._superseded(waiting))
-        return self._decide(waiting, loaded, recorded, final=final)
+        return self._decide_on(waiting, loaded, recorded, final=final)
 
     def expect_new(self) -> None:
         """Decides now already, as if none of it were recorded and none of its learners known.
@@ -69,10 +69,10 @@ class Awards(Page[PreparedAward[CommandT]]):
             return
         everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
         with suppress(UnavailableError):  # in its turn it may be there again
-            self.ahead = self._decide(everything, loaded, NOTHING_RECORDED, final=False)
+            self.ahead = self._decide_on(everything, loaded, NOTHING_RECORDED, final=False)
             self.all_new = True
 
-    def _decide(
+    def _decide_on(
         self, waiting: Sequence[int], loaded: Loaded, recorded: _Recorded, *, final: bool
     ) -> Sequence[Together]:
         known, learners, read_at, superseded = recorded

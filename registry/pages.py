@@ -138,8 +138,10 @@ class Page(Generic[Command]):
             self.settled[line] = error
 
     def _append(self, decided: Sequence[Together], *, whole: bool) -> list[list[int] | Exception]:
-        """Records all as one, which costs the least; each by itself where that cannot be, or if `whole`
-        then none where another writer was first."""
+        """Records all as one, which costs the least; where that is refused, each by itself.
+
+        `whole`: not after a conflict; all of it is then decided again.
+        """
         if len(decided) > 1:
             (result,) = self.recording.append_each([_joined(decided)])
             if isinstance(result, UnavailableError) or (whole and isinstance(result, ConflictError)):

@@ -2,8 +2,8 @@
 
 A kept state may be stale, and that does no harm: the append refuses a unit whose relied-on streams have
 changed since the position at which they were read, and a refusal that was decided on a kept state is
-decided again on a fresh one (see `registry.pages`). When PostgreSQL was lost, nothing is kept: positions
-say nothing of a server that lacks what another had acknowledged (see `Writer.epoch`).
+decided again on a fresh one (see `registry.pages`). Positions say nothing of a server that lacks what
+another had acknowledged: what was read in one epoch of the writer stands for nothing in the next.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ State = TypeVar("State")
 
 @dataclass
 class Kept(Generic[State]):
-    """A state as it was at position `read_at`, when it was last seen to be so."""
+    """A state as it was at position `read_at`, when it was last seen to be so, and in which epoch."""
 
     state: State
     read_at: int
     seen: float
+    epoch: int
 
 
 class StreamCache:
@@ -56,14 +57,9 @@ class StreamCache:
             self._institutions.pop(subject, None)
             self._modules.pop(subject, None)
 
-    def clear(self) -> None:
-        """After PostgreSQL was lost and found."""
-        with self._lock:
-            self._institutions.clear()
-            self._modules.clear()
-
     @property
     def epoch(self) -> int:
+        """The writer's."""
         return self._recorder.epoch
 
     def last_position(self) -> int:
@@ -77,23 +73,20 @@ class StreamCache:
         fold: Callable[[Iterable[Event]], State],
         fresh: bool,
     ) -> Kept[State] | None:
-        now = time.monotonic()
+        now, epoch = time.monotonic(), self.epoch
         found = None if fresh else kept.get(subject)
-        if found is not None and now - found.seen < KEPT_SECONDS:
+        if found is not None and found.epoch == epoch and now - found.seen < KEPT_SECONDS:
             return found
-        epoch = self.epoch
         # The position first: what the stream holds beyond it is found again by the append's check.
         read_at = self.last_position()
         events = list(self._load(subject))
         if not events or not isinstance(events[0].data, first):
             return None  # not there, or the id of something else
         state = fold(events)
-        loaded = Kept(state, read_at, now)
         with self._lock:
             if len(kept) >= MOST_KEPT:
                 kept.clear()
-            if epoch == self.epoch:
-                kept[subject] = loaded
+            kept[subject] = loaded = Kept(state, read_at, now, epoch)
         return loaded
 
 
@@ -103,6 +96,7 @@ class Loaded:
     def __init__(self, cache: StreamCache, *, fresh: bool) -> None:
         self._cache, self._fresh = cache, fresh
         self.epoch = cache.epoch
+        """The writer's, from before anything is read."""
         self._institutions: dict[str, Kept[Institution] | None] = {}
         self._modules: dict[str, Kept[Module] | None] = {}
 
@@ -154,7 +148,7 @@ class Reads:
 
     @property
     def epoch(self) -> int:
-        """The writer's, when the decision was begun."""
+        """The writer's, from before anything was read."""
         return self._loaded.epoch
 
     @property

@@ -1,7 +1,8 @@
 """How a command comes to its answer: load, decide, one save; and once more when that is needed.
 
 A decision is made again, on what is then recorded, when the append finds that another writer was first,
-and after a connection was lost at commit (the fact may be recorded). Awards come in `registry.pages`.
+and after PostgreSQL was lost: at commit (the fact may be recorded), or since it was made. What comes in
+pages, awards and revocations in bulk, is in `registry.pages`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,6 @@ class RecordingApplication(Application[str]):
         self.keys, self.clock, self._on_recorded = keys, clock, on_recorded
         self.vault = Vault(keys)
         self._cache = StreamCache(self.event_recorder, self._load)
-        self.event_recorder.on_found(self._cache.clear)
 
     @property
     def event_recorder(self) -> EventRecorder:

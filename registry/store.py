@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -86,12 +86,8 @@ class EventRecorder(ApplicationRecorder):
 
     @property
     def epoch(self) -> int:
-        """How often PostgreSQL was lost and found; as `Writer.epoch`."""
+        """As `Writer.epoch`."""
         return self._writer.epoch
-
-    def on_found(self, call: Callable[[], None]) -> None:
-        """What to call when it was lost and found again."""
-        self._writer.on_found = call
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any

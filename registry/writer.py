@@ -33,7 +33,8 @@ TRY_AGAIN = (
 
 
 class ConflictError(IntegrityError):
-    """Another writer was first with a stream or an alias, or what the decision relied on has changed.
+    """Another writer was first with a stream or an alias, what the decision relied on has changed, or
+    PostgreSQL was lost since it was made.
 
     Nothing of the unit was recorded: load and decide again.
     """
@@ -60,11 +61,9 @@ class Writer:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.epoch, self._lost = 0, False
-        """How often PostgreSQL was lost and found: another server may have taken over, that lacks what the
-        one before it had acknowledged. What was decided in another epoch is decided again."""
-        self.on_found: Callable[[], None] = lambda: None
-        """Called when a new epoch has begun."""
+        self.epoch = 0
+        """How often it was connected: another server may have taken over, that lacks what the one before it
+        had acknowledged. What was decided in another epoch is decided again."""
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._taken = self._together = 0
         self._connection: Connection | None = None
@@ -192,22 +191,21 @@ class Writer:
 
     def _of_this_epoch(self, batch: list[Waiting]) -> list[Waiting]:
         """The batch without what was decided before PostgreSQL was lost."""
-        outlived = [each for each in batch if each.unit.epoch not in (None, self.epoch)]
-        if not outlived:
-            return batch
+        of_this: list[Waiting] = []
+        outlived: list[Waiting] = []
+        for each in batch:
+            (of_this if each.unit.epoch in (None, self.epoch) else outlived).append(each)
         _fail(outlived, ConflictError("PostgreSQL was lost since it was decided"))
-        return [each for each in batch if each.unit.epoch in (None, self.epoch)]
+        return of_this
 
     def _call(self, connection: Connection, units: list[Unit]) -> Appended:
         try:
             with connection.cursor() as cursor:
                 answer = append(cursor, units)
         except Exception as error:
-            # Whatever it was, the connection may stand in a transaction: what came next would be
-            # acknowledged, and never committed.
             lost = is_lost(connection, error)
-            self._lost |= bool(connection.closed)
-            self._reset()
+            if not _rolled_back(connection):
+                self._reset()
             self._tell_room(error)
             if isinstance(error, TRY_AGAIN):
                 raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
@@ -224,7 +222,6 @@ class Writer:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            lost, self._lost = self._lost, True  # until it is connected
             self._connection = connect(
                 self._url,
                 "registry_write",
@@ -249,10 +246,7 @@ class Writer:
                 self._reset()
                 self._tell_room(error)
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
-            self._lost = False
-            if lost:
-                self.epoch += 1
-                self.on_found()
+            self.epoch += 1
         return self._connection
 
     def _reset(self) -> None:
@@ -260,6 +254,17 @@ class Writer:
             with suppress(psycopg2.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _rolled_back(connection: Connection) -> bool:
+    """Whether the session lives on, in no transaction: what came next in one that has failed, or was never
+    ended, would be acknowledged and never committed."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+    except psycopg2.Error:
+        return False
+    return not connection.closed
 
 
 def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:

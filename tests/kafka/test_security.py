@@ -47,21 +47,21 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, K
     certificate_file, key_file = certificate(place)
     (place / "broker.pem").write_bytes(key_file.read_bytes() + certificate_file.read_bytes())
     plain = "listeners=PLAINTEXT://{host}:{port}"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            cluster,
-            "PROPERTIES",
-            cluster.PROPERTIES.replace(plain, f"{plain},SECURE://localhost:{port}") + SECURE,
-        )
-        broker.start()
-    with KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers) as client:
-        for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-            # One at a time: Kafka alters a user once in a request.
-            stated = [UserScramCredentialUpsertion("registry", kind, PASSWORD)]
-            assert client.alter_user_scram_credentials(stated) == {"registry": None}
     files = (str(certificate_file), str(certificate_file), str(key_file))
     settings = KafkaSettings(f"localhost:{port}", "SASL_SSL", *files, None, "registry", PASSWORD)
     for _ in ended(broker):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(
+                cluster,
+                "PROPERTIES",
+                cluster.PROPERTIES.replace(plain, f"{plain},SECURE://localhost:{port}") + SECURE,
+            )
+            broker.start()
+        with KafkaAdminClient(bootstrap_servers=broker.bootstrap_servers) as client:
+            for kind in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+                # One at a time: Kafka alters a user once in a request.
+                stated = [UserScramCredentialUpsertion("registry", kind, PASSWORD)]
+                assert client.alter_user_scram_credentials(stated) == {"registry": None}
         yield broker, settings
 
 

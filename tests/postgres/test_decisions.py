@@ -226,15 +226,15 @@ def test_what_waited_while_postgresql_was_lost_is_decided_again(url: str, regist
 
 def lose_the_last(url: str, position: int, *, waiting: bool = False) -> None:
     """As a server that takes over, and that what came after a position had not reached."""
+    sessions = "datname = current_database() AND application_name = 'registry_write'"
+    if waiting:
+        sessions += " AND wait_event_type = 'Lock'"
     for statement in (
         "ALTER TABLE event DISABLE TRIGGER event_is_append_only",
         f"DELETE FROM event WHERE position > {position}",
         "DELETE FROM vault",
         "DELETE FROM alias",
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = 'registry_write'"
-        + " AND wait_event_type = 'Lock'"
-        * waiting,
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {sessions}",
     ):
         execute(url, statement)
 

@@ -169,15 +169,7 @@ def _award_at_random(
     registry: Registry, rng: random.Random, found: list[tuple[AwardCommand, Settled]]
 ) -> None:
     for _ in range(12):
-        page = [
-            command(
-                "27UM",
-                f"r{rng.randrange(60)}",
-                f"l{rng.randrange(25)}",
-                rng.choice([REFERENCE] * 9 + ["NOPE"]),
-            )
-            for _ in range(rng.randrange(1, 25))
-        ]
+        page = [at_random(rng, 60, 25) for _ in range(rng.randrange(1, 25))]
         found += zip(page, page_of(registry, page, ahead=rng.random() < 0.6).settle(), strict=True)
 
 
@@ -186,18 +178,9 @@ def test_pages_of_one_after_the_other_are_settled_as_if_line_by_line(registry: R
     known: dict[str, tuple[str | None, str | None]] = {}
     learners: dict[str | None, str] = {}
     for _ in range(60):
-        page = [
-            command(
-                "27UM",
-                f"r{rng.randrange(200)}",
-                f"l{rng.randrange(60)}",
-                rng.choice([REFERENCE] * 6 + ["NOPE"]),
-            )
-            for _ in range(rng.randrange(1, 20))
-        ]
-        for stated, settled in zip(
-            page, page_of(registry, page, ahead=rng.random() < 0.7).settle(), strict=True
-        ):
+        page = [at_random(rng, 200, 60) for _ in range(rng.randrange(1, 20))]
+        settled_page = page_of(registry, page, ahead=rng.random() < 0.7).settle()
+        for stated, settled in zip(page, settled_page, strict=True):
             same = (stated.recipient.edu_id, stated.module_reference)
             if stated.reference in known and known[stated.reference] != same:
                 assert isinstance(settled, ReferenceTaken)

@@ -8,11 +8,12 @@ import weakref
 from collections.abc import Iterator
 from functools import partial
 
+import psycopg2
 import pytest
 
 from registry.append import COPY_FROM_ROWS, Unit
 from registry.postgres import UnavailableError
-from registry.writer import MaybeRecordedError, Writer
+from registry.writer import ConflictError, MaybeRecordedError, Writer
 from tests.postgres.log import (
     check_order,
     execute,
@@ -155,3 +156,24 @@ def test_what_failed_is_kept_by_nobody() -> None:
     writer.close()
     gc.collect()
     assert sum(error() is not None for error in errors) <= 1
+
+
+def test_only_a_lost_session_begins_an_epoch(url: str, writer: Writer) -> None:
+    """What was decided before stands after an ordinary error: it is the same server that goes on."""
+    writer.append(unit())
+    began, session = writer.epoch, writer._connected().info.backend_pid
+    for bad in ("bad \0", "bad \ud800"):
+        with pytest.raises((ValueError, psycopg2.Error)):
+            writer.append(Unit([stored(bad)]))
+    with pytest.raises(ConflictError):
+        writer.append(Unit([stored("same"), stored("same")]))
+    writer.append(Unit(stream(COPY_FROM_ROWS), epoch=began))
+    assert (writer.epoch, writer._connected().info.backend_pid) == (began, session)
+    execute(url, "SELECT pg_terminate_backend(%s, 5000)", (session,))
+    with pytest.raises(MaybeRecordedError):
+        writer.append(Unit([stored("lost")], epoch=began))
+    with pytest.raises(ConflictError):
+        writer.append(Unit([stored("outlived")], epoch=began))
+    assert writer.epoch == began + 1
+    writer.append(Unit([stored("decided again")], epoch=writer.epoch))
+    assert [event.subject for event in whole_log(url)][-1:] == ["decided again"]
