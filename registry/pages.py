@@ -41,11 +41,6 @@ class Together(msgspec.Struct):
     reads: list[Reads] = []
     outcomes: list[BadgeOutcome] = []
 
-    def unit(self) -> Unit:
-        relied_on = since([reads.relied_on for reads in self.reads])
-        aliases = {} if self.alias is None else {0: self.alias}
-        return Unit(self.events, self.private, aliases, relied_on, self.reads[0].epoch)
-
 
 def _joined(decided: Sequence[Together]) -> Unit:
     """All of them, decided in one round, as one unit."""
@@ -149,7 +144,7 @@ class Page(Generic[Command]):
             if not isinstance(result, Exception):
                 positions = iter(result)
                 return [list(itertools.islice(positions, len(together.events))) for together in decided]
-        return self.recording.append_each([together.unit() for together in decided])
+        return self.recording.append_each([_joined([together]) for together in decided])
 
     def _record(self, decided: Sequence[Together], *, whole: bool = False) -> None:
         results = self._append(decided, whole=whole)
