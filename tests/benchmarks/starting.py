@@ -74,6 +74,6 @@ def _files() -> list[str]:
 
 def _end_server_of(copy: Path) -> None:
     """The embedded PostgreSQL ends with `registry serve`; this is for a run that failed."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):
         pid = int((copy / "var/postgres/data/postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, 3)

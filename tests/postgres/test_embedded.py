@@ -56,7 +56,7 @@ def server(home: Path) -> int | None:
     try:
         pid = int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, 0)
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, IndexError):  # it makes the file, and then writes it
         return None
     return pid
 
