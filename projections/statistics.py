@@ -9,10 +9,10 @@ that begins or ends inside a month is counted as exactly.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
-from operator import add
 from typing import Any, Literal
 
 import msgspec
@@ -63,36 +63,39 @@ CREATE TABLE statistics_change (
     position bigint NOT NULL,
     cell integer NOT NULL,
     day date NOT NULL,
-    awarded bigint NOT NULL,
-    revoked bigint NOT NULL,
-    superseded bigint NOT NULL,
-    suspended bigint NOT NULL,
-    half_credits bigint NOT NULL,
-    sbu bigint NOT NULL,
-    learner uuid
-);
-COMMENT ON COLUMN statistics_change.learner IS 'of an award';
-CREATE INDEX statistics_change_by_position ON statistics_change (position);
-CREATE INDEX statistics_change_by_cell ON statistics_change (cell, position);
-CREATE TABLE statistics_badge (
-    id uuid PRIMARY KEY,
-    cell integer NOT NULL,
-    day date NOT NULL,
+    awarded smallint NOT NULL,
+    revoked smallint NOT NULL,
+    superseded smallint NOT NULL,
+    suspended smallint NOT NULL,
     half_credits integer NOT NULL,
     sbu integer NOT NULL,
-    suspended boolean NOT NULL,
-    revoked boolean NOT NULL,
-    superseded boolean NOT NULL
+    learner uuid,
+    of_award bigint
 );
+COMMENT ON COLUMN statistics_change.learner IS 'of an award';
+COMMENT ON COLUMN statistics_change.of_award IS 'of what came after an award: its position';
+CREATE INDEX statistics_change_by_position ON statistics_change (position);
+CREATE INDEX statistics_change_by_cell ON statistics_change (cell, position);
+CREATE INDEX statistics_change_by_award ON statistics_change (of_award) WHERE of_award IS NOT NULL;
 GRANT SELECT, INSERT ON statistics_cell, statistics_change TO registry_project;
-GRANT SELECT, INSERT, UPDATE ON statistics_sum, statistics_badge TO registry_project;
+GRANT SELECT, INSERT, UPDATE ON statistics_sum TO registry_project;
 GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_read;
 """
 
 _SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
-_CHANGE_COLUMNS = (
-    {"position": "int8", "cell": "int4", "day": "date"} | dict.fromkeys(_SUMS, "int8") | {"learner": "uuid"}
-)
+_CHANGE_COLUMNS = {
+    "position": "int8",
+    "cell": "int4",
+    "day": "date",
+    "awarded": "int2",
+    "revoked": "int2",
+    "superseded": "int2",
+    "suspended": "int2",
+    "half_credits": "int4",
+    "sbu": "int4",
+    "learner": "uuid",
+    "of_award": "int8",
+}
 _CELL_COLUMNS = {
     "id": "int4",
     "key": "bytea",
@@ -104,9 +107,6 @@ _CELL_COLUMNS = {
     "isced": "text",
     "programme": "text",
 }
-_BADGE_COLUMNS = {"id": "uuid", "cell": "int4", "day": "date", "half_credits": "int4", "sbu": "int4"} | (
-    dict.fromkeys(("suspended", "revoked", "superseded"), "bool")
-)
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -129,25 +129,13 @@ class Cell(msgspec.Struct, frozen=True):
 class _Badge:
     """What is needed of a badge to count what becomes of it."""
 
+    award_position: int
     cell: int
     day: dt.date
     half_credits: int
     sbu: int
     suspended: bool = False
-    revoked: bool = False
     superseded: bool = False
-
-    def columns(self) -> tuple[Any, ...]:
-        """In their order; `astuple` would copy each value, at a third of the cost of a batch."""
-        return (
-            self.cell,
-            self.day,
-            self.half_credits,
-            self.sbu,
-            self.suspended,
-            self.revoked,
-            self.superseded,
-        )
 
 
 @dataclass
@@ -156,9 +144,10 @@ class _Batch:
 
     cells: Iterator[int]
     """The cell of each award, in their order."""
+    later: Set[str]
+    """The badges of which more is told than their award."""
     badges: dict[str, _Badge]
-    new: dict[str, _Badge] = field(default_factory=dict)
-    touched: set[str] = field(default_factory=set)
+    """Of these, those that were awarded."""
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
     def take(self, event: Event, fact: BadgeFact) -> None:
@@ -168,7 +157,7 @@ class _Batch:
         badge = self._known(event.originator_id)
         match fact:
             case BadgeCorrected():
-                return
+                pass
             case BadgeSuspended():
                 badge.suspended = True
                 self._change(event, badge, suspended=1)
@@ -184,23 +173,22 @@ class _Batch:
                     half_credits=-badge.half_credits,
                     sbu=-badge.sbu,
                 )
-                badge.revoked, badge.suspended = True, False
+                badge.suspended = False
             case _:
                 raise AssertionError(f"{fact.TYPE} changes no badge")
-        self.touched.add(event.originator_id)
 
     def _award(self, event: Event, fact: BadgeAwarded) -> None:
-        load = fact.study_load
+        load, position = fact.study_load, event.position
         half_credits = round((load.ects or 0) * 2) if load else 0
         sbu = (load.sbu or 0) if load else 0
-        badge = _Badge(next(self.cells), fact.awarded_on, half_credits, sbu)
-        self.badges[event.originator_id] = self.new[event.originator_id] = badge
-        self._change(event, badge, awarded=1, half_credits=half_credits, sbu=sbu, learner=fact.learner_id)
+        cell, day = next(self.cells), fact.awarded_on
+        self.changes.append((position, cell, day, 1, 0, 0, 0, half_credits, sbu, fact.learner_id, None))
+        if event.originator_id in self.later:
+            self.badges[event.originator_id] = _Badge(position, cell, day, half_credits, sbu)
         if fact.supersedes is not None:
             old = self._known(fact.supersedes)
             if not old.superseded:
                 old.superseded = True
-                self.touched.add(fact.supersedes)
                 self._change(event, old, superseded=1)
 
     def _known(self, badge_id: str) -> _Badge:
@@ -214,33 +202,41 @@ class _Batch:
         event: Event,
         badge: _Badge,
         *,
-        learner: str | None = None,
-        awarded: int = 0,
         revoked: int = 0,
         superseded: int = 0,
         suspended: int = 0,
         half_credits: int = 0,
         sbu: int = 0,
     ) -> None:
-        counted = (awarded, revoked, superseded, suspended, half_credits, sbu)
-        self.changes.append((event.position, badge.cell, badge.day, *counted, learner))
+        """What comes after an award."""
+        counted = (0, revoked, superseded, suspended, half_credits, sbu)
+        self.changes.append((event.position, badge.cell, badge.day, *counted, None, badge.award_position))
 
 
-def _cell(fact: BadgeAwarded) -> Cell:
-    return Cell(
-        institution=fact.institution,
-        module=fact.module_id,
-        month=fact.awarded_on.replace(day=1),
-        sector=fact.sector,
-        nlqf=fact.level.nlqf if fact.level else None,
-        isced=fact.isced,
-        programme=fact.programme,
+Dimensions = tuple[str, str, dt.date, str, str | None, str | None, str | None]
+"""Those of a cell, in their order, with the day for its month."""
+
+
+def _dimensions(fact: BadgeAwarded) -> Dimensions:
+    return (
+        fact.institution,
+        fact.module_id,
+        fact.awarded_on,
+        fact.sector,
+        fact.level.nlqf if fact.level else None,
+        fact.isced,
+        fact.programme,
     )
+
+
+def _cell(dimensions: Dimensions) -> Cell:
+    institution, module, day, sector, nlqf, isced, programme = dimensions
+    return Cell(institution, module, day.replace(day=1), sector, nlqf, isced, programme)
 
 
 class Statistics:
     name = "statistics"
-    version = 1
+    version = 2
     order: Literal["by key", "total"] = "total"
     takes: tuple[str, ...] = ("badge.",)
     tables = TABLES
@@ -248,24 +244,21 @@ class Statistics:
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         facts = [(event, event.data) for event in events if isinstance(event.data, BadgeFact)]
         awards = [fact for _, fact in facts if isinstance(fact, BadgeAwarded)]
-        asked = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
-        asked |= {fact.supersedes for fact in awards if fact.supersedes is not None}
-        batch = _Batch(_cells(cursor, [_cell(fact) for fact in awards]), _badges(cursor, asked))
+        later = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
+        later |= {fact.supersedes for fact in awards if fact.supersedes is not None}
+        cells = _cells(cursor, [_dimensions(fact) for fact in awards])
+        batch = _Batch(cells, later, _badges(cursor, later) if later else {})
         for event, fact in facts:
             batch.take(event, fact)
         if batch.changes:
             copy_rows(cursor, "statistics_change", _CHANGE_COLUMNS, batch.changes)
             _add_sums(cursor, batch.changes)
-        if batch.new:
-            new = [(badge_id, *badge.columns()) for badge_id, badge in batch.new.items()]
-            copy_rows(cursor, "statistics_badge", _BADGE_COLUMNS, new)
-        if touched := batch.touched - set(batch.new):
-            _update_badges(cursor, {badge_id: batch.badges[badge_id] for badge_id in sorted(touched)})
 
 
-def _cells(cursor: Cursor, cells: Sequence[Cell]) -> Iterator[int]:
-    """The ids of these cells, made where they are new, in the order in which they come."""
-    by_key = {cell.key: cell for cell in dict.fromkeys(cells)}
+def _cells(cursor: Cursor, awards: Sequence[Dimensions]) -> Iterator[int]:
+    """The ids of the cells of these awards, made where they are new, in the order in which they come."""
+    cells = {each: _cell(each) for each in dict.fromkeys(awards)}
+    by_key = {cell.key: cell for cell in dict.fromkeys(cells.values())}
     found = _cell_ids(cursor, by_key)
     new = [key for key in by_key if key not in found]
     if new:
@@ -274,8 +267,8 @@ def _cells(cursor: Cursor, cells: Sequence[Cell]) -> Iterator[int]:
         found |= {key: last + number for number, key in enumerate(new, 1)}
         rows = [(found[key], key, *msgspec.structs.astuple(by_key[key])) for key in new]
         copy_rows(cursor, "statistics_cell", _CELL_COLUMNS, rows)
-    ids = {cell: found[key] for key, cell in by_key.items()}
-    return map(ids.__getitem__, cells)
+    ids = {each: found[cell.key] for each, cell in cells.items()}
+    return map(ids.__getitem__, awards)
 
 
 def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
@@ -286,35 +279,39 @@ def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
     return {bytes(key): number for key, number in cursor.fetchall()}
 
 
+# A subquery that stays one by its OFFSET is looked up badge by badge, whatever is known of the tables: right
+# after many awards too little is known of them, and the planner would read the whole.
+OF_BADGES = """
+SELECT e.subject, e.position, a.cell, a.day, a.half_credits, a.sbu, l.suspended > 0, l.superseded > 0
+FROM event e
+CROSS JOIN LATERAL (
+    SELECT cell, day, half_credits, sbu
+    FROM statistics_change WHERE position = e.position AND awarded = 1 OFFSET 0
+) a
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(suspended), 0) AS suspended, coalesce(sum(superseded), 0) AS superseded
+    FROM statistics_change WHERE of_award = e.position
+) l
+WHERE e.subject = ANY(%s) AND e.version = 1
+"""
+
+
 def _badges(cursor: Cursor, badge_ids: Iterable[str]) -> dict[str, _Badge]:
-    cursor.execute(
-        "SELECT id::text, cell, day, half_credits, sbu, suspended, revoked, superseded"
-        " FROM statistics_badge WHERE id = ANY(%s::uuid[])",
-        (list(badge_ids),),
-    )
+    """Badges as they were counted: a badge has its award in the log, and no row of its own here."""
+    cursor.execute(OF_BADGES, (list(badge_ids),))
     return {badge_id: _Badge(*rest) for badge_id, *rest in cursor.fetchall()}
 
 
-def _update_badges(cursor: Cursor, badges: dict[str, _Badge]) -> None:
-    states = [(badge.suspended, badge.revoked, badge.superseded) for badge in badges.values()]
-    cursor.execute(
-        "UPDATE statistics_badge b"
-        " SET suspended = n.suspended, revoked = n.revoked, superseded = n.superseded"
-        " FROM unnest(%s::uuid[], %s::boolean[], %s::boolean[], %s::boolean[])"
-        " AS n(id, suspended, revoked, superseded) WHERE b.id = n.id",
-        (list(badges), *([state[place] for state in states] for place in range(3))),
-    )
-
-
 def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
-    sums: dict[tuple[int, int], list[int]] = {}
-    for position, cell, _, *counted, _ in changes:
-        key = ((position - 1) // BLOCK, cell)
-        held = sums.get(key)
-        sums[key] = [*map(add, held, counted)] if held else counted
-    for (_, cell), counted in list(sums.items()):
-        held = sums.get((NOW, cell))
-        sums[NOW, cell] = [*map(add, held, counted)] if held else counted
+    # Most changes of a page count the same in the same cell.
+    alike = Counter(
+        ((position - 1) // BLOCK, cell, *counted) for position, cell, _, *counted, _, _ in changes
+    )
+    sums: dict[tuple[int, int], tuple[int, ...]] = {}
+    for (block, cell, *counted), times in alike.items():
+        for key in ((block, cell), (NOW, cell)):
+            held = sums.get(key, (0,) * len(_SUMS))
+            sums[key] = tuple(sum_ + times * each for sum_, each in zip(held, counted, strict=True))
     # In the order of the key, as every upsert.
     rows = sorted((*key, *held) for key, held in sums.items())
     cursor.execute(

@@ -87,7 +87,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         "read_model_position": {"SELECT", "INSERT", "UPDATE", "DELETE"},
         **{table: {"SELECT", "INSERT", "UPDATE", "DELETE"} for table in CATALOGUE},
         **{table: {"SELECT", "INSERT"} for table in ("statistics_cell", "statistics_change")},
-        **{table: {"SELECT", "INSERT", "UPDATE"} for table in ("statistics_sum", "statistics_badge")},
+        "statistics_sum": {"SELECT", "INSERT", "UPDATE"},
     },
 }
 

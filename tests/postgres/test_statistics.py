@@ -33,7 +33,7 @@ from registry.positions import positions_of
 from registry.postgres import Pool
 from registry.store_feed import LogEnd, StoreFeed
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
-from tests.postgres.log import connection, fresh, whole_log
+from tests.postgres.log import connection, execute, fresh, whole_log
 from tests.support import Databases
 
 Group = tuple[str | None, ...]
@@ -155,6 +155,27 @@ def test_the_figures_agree_with_a_recount_of_the_log(
         _project(url, batch)
         for group_by, days, open_end, share in questions:
             _agrees(url, log, group_by, _period(sorted(days), open_end), round(share * len(log)))
+
+
+def test_what_becomes_of_badges_is_looked_up_and_not_searched_for(databases: Databases) -> None:
+    """Also right after many awards, when PostgreSQL knows little of the tables."""
+    with fresh(databases) as url:
+        execute(
+            url,
+            "INSERT INTO event SELECT n, 'badge-' || n, 1, 'badge.awarded', 1, now(), ''"
+            " FROM generate_series(1, 30000) n",
+        )
+        execute(
+            url,
+            "INSERT INTO statistics_change SELECT n, 1, now(), 1, 0, 0, 0, 10, 0, gen_random_uuid(), NULL"
+            " FROM generate_series(1, 30000) n",
+        )
+        badges = [f"badge-{number}" for number in range(1, 501)]
+        with connection(url, "registry_project") as opened, opened.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {statistics.OF_BADGES}", (badges,))
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Seq Scan" not in plan, plan
+    assert "Join" not in plan, plan
 
 
 def check_figures(url: str) -> None:
