@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -108,17 +108,14 @@ class ModuleOnAward(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     level: Any
 
 
-@dataclass
-class _Change:
-    """What a batch makes of one badge: `row` when it was awarded in it, `later` what came after."""
+Row = dict[str, Any]
 
-    row: dict[str, Any] | None = None
-    later: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def new(self) -> dict[str, Any] | None:
-        """The whole row of a badge that was awarded in the batch."""
-        return self.row | self.later if self.row and self.later else self.row
+class _Batch(NamedTuple):
+    """What a batch makes of badges, by id: the rows of those awarded in it, what changes in others."""
+
+    new: dict[str, Row]
+    later: dict[str, Row]
 
 
 class Badges:
@@ -130,54 +127,53 @@ class Badges:
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
-        changes = _fold_all(events)
-        new = [row.values() for change in changes.values() if (row := change.new) is not None]
-        if new:
+        batch = _fold(events)
+        if batch.new:
             # COPY goes not into a table with row-level security: through a table of the session.
             cursor.execute(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
             )
-            copy_rows(cursor, "new_badge", _COLUMNS, new)
+            copy_rows(cursor, "new_badge", _COLUMNS, [row.values() for row in batch.new.values()])
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
-        for badge_id in sorted(changes):
-            if changes[badge_id].row is None:
-                _update(cursor, badge_id, changes[badge_id].later)
+        for badge_id in sorted(batch.later):
+            _update(cursor, badge_id, batch.later[badge_id])
 
 
-def _fold_all(events: Sequence[Event]) -> dict[str, _Change]:
-    changes: dict[str, _Change] = {}
+def _fold(events: Sequence[Event]) -> _Batch:
+    batch = _Batch({}, {})
     for event in events:
-        if isinstance(event.data, BadgeFact):
-            _fold(changes.setdefault(event.originator_id, _Change()), event, event.data)
-    return changes
+        fact = event.data
+        if isinstance(fact, BadgeAwarded):
+            batch.new[event.originator_id] = _row(event, fact)
+        elif isinstance(fact, BadgeFact):
+            row = batch.new.get(event.originator_id)
+            if row is None:
+                row = batch.later.setdefault(event.originator_id, {})
+            row |= _changed(event, fact)
+    return batch
 
 
-def _fold(change: _Change, event: Event, fact: BadgeFact) -> None:
-    if event.time is None:
-        raise AssertionError("a read model takes recorded events only")
-    later = change.later
+def _changed(event: Event, fact: BadgeFact) -> Row:
     match fact:
-        case BadgeAwarded():
-            change.row = _row(event, fact, event.time)
-            return
         case BadgeCorrected():
-            pass
+            changed: Row = {}
         case BadgeSuspended():
-            later |= {"suspended_since": event.time, "suspended_for": fact.reason}
+            changed = {"suspended_since": event.time, "suspended_for": fact.reason}
         case BadgeReinstated():
-            later |= {"suspended_since": None, "suspended_for": None, "active_since": event.time}
+            changed = {"suspended_since": None, "suspended_for": None, "active_since": event.time}
         case BadgeRevoked():
-            later |= {
+            changed = {
                 "revoked_since": event.time,
                 "revoked_for": fact.reason,
                 "effective_on": fact.effective_on,
             }
         case _:
             raise AssertionError(f"{fact.TYPE} changes no badge")
-    later["last_position"] = event.position
+    return {**changed, "last_position": event.position}
 
 
-def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
+def _row(event: Event, fact: BadgeAwarded) -> Row:
+    """In the order of the columns."""
     return {
         "id": event.originator_id,
         "award_position": event.position,
@@ -190,7 +186,7 @@ def _row(event: Event, fact: BadgeAwarded, time: dt.datetime) -> dict[str, Any]:
         "awarded_on": fact.awarded_on,
         "valid_until": fact.valid_until,
         "supersedes": fact.supersedes,
-        "active_since": time,
+        "active_since": event.time,
         "suspended_since": None,
         "suspended_for": None,
         "revoked_since": None,
@@ -204,7 +200,7 @@ def _module(name: str, study_load: StudyLoad | None, level: Level | None) -> str
     return canonical(ModuleOnAward(name, study_load, level)).decode()
 
 
-def _update(cursor: Cursor, badge_id: str, later: dict[str, Any]) -> None:
+def _update(cursor: Cursor, badge_id: str, later: Row) -> None:
     names = [name for name in _CHANGING if name in later]
     assignments = ", ".join(f"{name} = %s" for name in names)
     cursor.execute(
@@ -276,10 +272,7 @@ def module_on_award(row: BadgeRow) -> ModuleOnAward:
 
 def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
     """The rows that these events make, by badge id: the whole streams of some badges, as of a position."""
-    changes = _fold_all(events)
-    return {
-        badge_id: BadgeRow(**row) for badge_id, change in changes.items() if (row := change.new) is not None
-    }
+    return {badge_id: BadgeRow(**row) for badge_id, row in _fold(events).new.items()}
 
 
 def read_status(cursor: Cursor, badge_id: str) -> StatusRow | None:
