@@ -128,8 +128,7 @@ def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: Mapp
     The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
     passes through a session setting, because the client sees the last result of a message alone.
     """
-    cursor.execute("BEGIN")
-    copy_rows(cursor, "staged", _STAGED, rows)
+    copy_rows(cursor, "staged", _STAGED, rows, "BEGIN;")
     cursor.execute(
         "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[]), false);"
         "COMMIT;"

@@ -215,22 +215,37 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
-    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
+def copy_rows(
+    cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]], first: str = ""
+) -> None:
+    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values.
+
+    `first`: statements that go in the same message.
+    """
     if not rows:
         return
     by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
-    packed = [_packed(kind, values) for kind, values in by_column]
-    width = itertools.repeat(struct.pack("!h", len(columns)), len(rows))
-    fields = itertools.chain.from_iterable(zip(width, *packed, strict=True))
-    data = b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *fields, b"\xff\xff"])
+    # What is the same in every row is packed once, and neighbours as one.
+    fields: list[bytes | list[bytes]] = [struct.pack("!h", len(columns))]
+    for kind, values in by_column:
+        packed, last = _packed(kind, values), fields[-1]
+        if isinstance(packed, bytes) and isinstance(last, bytes):
+            fields[-1] = last + packed
+        else:
+            fields.append(packed)
+    by_row = zip(
+        *(itertools.repeat(each, len(rows)) if isinstance(each, bytes) else each for each in fields),
+        strict=True,
+    )
+    data = b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])
     names = ", ".join(f'"{name}"' for name in columns)
-    cursor.copy_expert(f"COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data))
+    # All at once: after each piece the interpreter may be given to another thread.
+    cursor.copy_expert(f"{first}COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data), len(data))
 
 
-def _packed(kind: str, values: Sequence[Any]) -> Iterable[bytes]:
-    """A column's values; most columns of a page hold one value, which is packed once."""
+def _packed(kind: str, values: Sequence[Any]) -> bytes | list[bytes]:
+    """A column's values; one alone where all are the same, as in most columns of a page."""
     pack, first = _PACKERS[kind], values[0]
-    if values.count(first) == len(values):
-        return itertools.repeat(_NULL if first is None else pack(first), len(values))
+    if values[-1] == first and values.count(first) == len(values):
+        return _NULL if first is None else pack(first)
     return [_NULL if value is None else pack(value) for value in values]

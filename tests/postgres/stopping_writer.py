@@ -75,7 +75,7 @@ class CopyingCursor:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
 
-    def copy_expert(self, statement: str, file: io.BytesIO) -> None:
+    def copy_expert(self, statement: str, file: io.BytesIO, _: int) -> None:
         self._cursor.copy_expert(statement, StoppingFile(file.getvalue()))
 
 
