@@ -91,8 +91,8 @@ class Awards(Page[PreparedAward[CommandT]]):
                 basis = self._basis(bases, loaded, each)
                 if learner_id:
                     basis = basis._replace(reads=basis.reads.and_on(learner_id, read_at))
-                elif together.outcomes:
-                    learner_id = together.outcomes[0].learner_id
+                elif together.entries:
+                    learner_id = together.entries[0].outcome.learner_id
                 self._award(together, line, each, basis, superseded, learner_id or random_id(self.chance))
             except UnavailableError:
                 raise  # PostgreSQL is away: that would be waited for line by line

@@ -31,15 +31,21 @@ Settled = BadgeOutcome | Exception
 """The outcome of a command; or its refusal, or what kept it from being decided."""
 
 
-class Together(msgspec.Struct):
-    """Commands that are recorded together: mostly one; all of a page that have the same new learner."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An event to be recorded for a command, with its private parts and what it was decided on."""
+
+    line: int
+    event: StoredEvent
+    private: PrivateRow | None
+    reads: Reads
+    outcome: BadgeOutcome
+
+
+class Together(msgspec.Struct, gc=False):
+    """What is recorded together: mostly one; all of a page that have the same new learner."""
 
     alias: bytes | None = None
-    lines: list[int] = []
-    events: list[StoredEvent] = []
-    private: dict[int, PrivateRow] = {}
-    reads: list[Reads] = []
-    outcomes: list[BadgeOutcome] = []
+    entries: list[Entry] = []
 
 
 def _joined(decided: Sequence[Together]) -> Unit:
@@ -47,15 +53,17 @@ def _joined(decided: Sequence[Together]) -> Unit:
     events: list[StoredEvent] = []
     private: dict[int, PrivateRow] = {}
     aliases: dict[int, bytes] = {}
+    reads: set[Reads] = set()
     for together in decided:
-        first = len(events)
-        events += together.events
         if together.alias is not None:
-            aliases[first] = together.alias
-        for place, row in together.private.items():
-            private[first + place] = row
-    relied_on = since([reads.relied_on for together in decided for reads in together.reads])
-    return Unit(events, private, aliases, relied_on, decided[0].reads[0].epoch)
+            aliases[len(events)] = together.alias
+        for entry in together.entries:
+            if entry.private is not None:
+                private[len(events)] = entry.private
+            events.append(entry.event)
+            reads.add(entry.reads)
+    relied_on = since([each.relied_on for each in reads])
+    return Unit(events, private, aliases, relied_on, decided[0].entries[0].reads.epoch)
 
 
 class Page(Generic[Command]):
@@ -121,12 +129,7 @@ class Page(Generic[Command]):
     ) -> None:
         """Adds an event, with its private parts, to what is recorded together."""
         event = self.recording.stored(outcome.id, version, fact)
-        if private is not None:
-            together.private[len(together.events)] = private
-        together.lines.append(line)
-        together.events.append(event)
-        together.reads.append(reads)
-        together.outcomes.append(outcome)
+        together.entries.append(Entry(line, event, private, reads, outcome))
 
     def fail(self, line: int, error: Exception, *, final: bool) -> None:
         if final or not isinstance(error, Refusal):
@@ -143,7 +146,7 @@ class Page(Generic[Command]):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
                 positions = iter(result)
-                return [list(itertools.islice(positions, len(together.events))) for together in decided]
+                return [list(itertools.islice(positions, len(together.entries))) for together in decided]
         return self.recording.append_each([_joined([together]) for together in decided])
 
     def _record(self, decided: Sequence[Together], *, whole: bool = False) -> None:
@@ -152,12 +155,11 @@ class Page(Generic[Command]):
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):
                 continue
-            for place, line in enumerate(together.lines):
-                if isinstance(result, Exception):
-                    self.settled[line] = result
-                    continue
-                outcome = together.outcomes[place]
-                held[together.reads[place]] = result[place]
-                self.settled[line] = msgspec.structs.replace(outcome, position=result[place])
+            if isinstance(result, Exception):
+                self.settled.update((entry.line, result) for entry in together.entries)
+                continue
+            for entry, position in zip(together.entries, result, strict=True):
+                held[entry.reads] = position
+                self.settled[entry.line] = msgspec.structs.replace(entry.outcome, position=position)
         for reads, position in held.items():
             reads.held_until(position)

@@ -53,7 +53,7 @@ class Revocations(Page[RevocationCommand]):
                 # Badges are never kept: a refusal is decided on what is recorded, in any round.
                 self.fail(line, error, final=True)
             else:
-                if together.lines:
+                if together.entries:
                     decided[badge_id] = together
         return list(decided.values())
 
