@@ -8,7 +8,6 @@ fingerprint of each, so that a process with another registry's file refuses to s
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import secrets
@@ -145,8 +144,3 @@ def _uuid(data: bytes, version: str) -> str:
     text = data[:16].hex()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-{version}{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
-
-
-def sha256(*parts: bytes) -> str:
-    """SHA-256 (hex) of the parts, one after the other."""
-    return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -7,6 +7,7 @@ seals, opens and reads; only the store writes the rows, in the transaction of th
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registry.events import Commitments, Correction, canonical
-from registry.keys import Chance, Keys, sha256
+from registry.keys import Chance, Keys
 from registry.postgres import Cursor
 
 NONCE = 12
@@ -75,9 +76,9 @@ def new_salt() -> str:
     return os.urandom(SALT).hex()
 
 
-def commitment(salt: str | bytes, part: bytes) -> str:
-    """SHA-256 (hex) of the salt's bytes, then the part's."""
-    return sha256(bytes.fromhex(salt) if isinstance(salt, str) else salt, part)
+def commitment(salt: bytes, part: bytes) -> str:
+    """SHA-256 (hex) of the salt, then the part."""
+    return hashlib.sha256(salt + part).hexdigest()
 
 
 def commit_award(
@@ -120,7 +121,7 @@ def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
     if note is None:
         return None, None
     salt = new_salt()
-    return commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
+    return commitment(bytes.fromhex(salt), note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
 
 
 def commit_correction(
@@ -138,8 +139,12 @@ def commit_correction(
         grade=new_salt() if new_grade is not None else None,
     )
     commitments = Correction(
-        recipient=commitment(salts.recipient, canonical(recipient)) if salts.recipient else None,
-        grade=commitment(salts.grade, new_grade.encode()) if salts.grade and new_grade else None,
+        recipient=commitment(bytes.fromhex(salts.recipient), canonical(recipient))
+        if salts.recipient
+        else None,
+        grade=commitment(bytes.fromhex(salts.grade), new_grade.encode())
+        if salts.grade and new_grade
+        else None,
     )
     return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
 

@@ -75,8 +75,8 @@ def test_sealed_parts_hold_nothing_in_the_clear() -> None:
 
 
 def test_a_commitment_is_the_hash_of_its_salt_and_then_the_part() -> None:
-    salt = "0f" * 16
-    assert commitment(salt, b"8") == hashlib.sha256(bytes.fromhex(salt) + b"8").hexdigest()
+    salt = bytes.fromhex("0f" * 16)
+    assert commitment(salt, b"8") == hashlib.sha256(salt + b"8").hexdigest()
 
 
 def test_the_commitments_of_an_award_are_proved_by_its_private_parts() -> None:
