@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -33,12 +35,15 @@ from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
 from registry.pages import Page, Settled
+from registry.postgres import UnavailableError
 from registry.prepared_awards import AwardCommand, PreparedAward
+from registry.recording import BadgeOutcome
 from registry.revocations import RevocationCommand
 from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
+PAGES_AHEAD = 2
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -75,6 +80,7 @@ class _Batch:
         self.brin, self.done = brin(principal), done
         self.origin = Origin("batch", principal.token_id)
         self.today: dt.date = request.app.state.today()
+        self.failed = False
         self.all_new = False
         """Whether the last page that was settled met nothing that was recorded already."""
 
@@ -93,26 +99,45 @@ class _Batch:
         except Refusal as refusal:
             return _reference_in(text), refusal
 
-    def outcomes(self, read: Sequence[Read], page: Page[Any]) -> bytes:
+    def settle(self, page: Page[Any]) -> list[BadgeOutcome | Refusal]:
+        """Records a page, one after the other: of two lines with one reference the first wins.
+
+        So nothing of it is recorded where something of a page before it could not be.
+        """
+        if self.failed:
+            raise UnavailableError("the page before could not be recorded")
+        try:
+            return [_decided(each) for each in (page.settle() if page.commands else ())]
+        except Exception:
+            self.failed = True
+            raise
+        finally:
+            self.all_new = page.all_new
+
+    def outcomes(self, read: Sequence[Read], settled: Sequence[BadgeOutcome | Refusal]) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
-        settled = iter(page.settle() if page.commands else ())
-        self.all_new = page.all_new
+        left = iter(settled)
         outcomes = (
-            self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(settled))
+            self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(left))
             for number, reference, stated in read
         )
         return zlib.compress(b"".join(outcomes), 1)
 
-    def _outcome(self, number: int, reference: str | None, settled: Settled) -> bytes:
+    def _outcome(self, number: int, reference: str | None, settled: BadgeOutcome | Refusal) -> bytes:
         members: dict[str, Any] = {"line": number, "reference": reference, "outcome": "refused"}
         if isinstance(settled, Refusal):
             members["problem"] = described(settled)
-        elif isinstance(settled, Exception):
-            raise settled
         else:
             members["outcome"] = self.done if settled.created else "known"
             members |= {"id": settled.id, "learnerId": settled.learner_id, "position": settled.position}
         return msgspec.json.encode(members) + b"\n"
+
+
+def _decided(settled: Settled) -> BadgeOutcome | Refusal:
+    """What became of a line; raises what kept it from being decided."""
+    if isinstance(settled, BadgeOutcome | Refusal):
+        return settled
+    raise settled
 
 
 def _reference_in(text: bytes) -> str | None:
@@ -131,17 +156,27 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, page_
         raise WrongMediaType(MEDIA_TYPE)
     lines = Lines(request)
     spooled: list[bytes] = []
-    settling: asyncio.Task[bytes] | None = None
+    waiting: deque[tuple[list[Read], asyncio.Future[list[BadgeOutcome | Refusal]]]] = deque()
+    loop = asyncio.get_running_loop()
+
+    async def spool() -> None:
+        read, settling = waiting.popleft()
+        spooled.append(await run_in_threadpool(batch.outcomes, read, await settling))
+
+    # A thread of its own: one page follows upon the other at once.
+    recording = ThreadPoolExecutor(1, "batch")
     try:
         async for some in lines.pages():
-            # One page is read while the one before it is recorded.
+            # Pages are read while those before them are recorded.
             read, page = await run_in_threadpool(batch.read, some, understand, page_of)
-            if settling is not None:
-                spooled.append(await settling)
-            settling = asyncio.create_task(run_in_threadpool(batch.outcomes, read, page))
+            if len(waiting) == PAGES_AHEAD:
+                await spool()
+            waiting.append((read, loop.run_in_executor(recording, batch.settle, page)))
+        while waiting:
+            await spool()
     finally:
-        if settling is not None:
-            spooled.append(await settling)
+        recording.shutdown(wait=False)
+        await asyncio.gather(*(settling for _, settling in waiting), return_exceptions=True)
     if lines.too_large:
         raise lines.too_large
     if not spooled:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from api.lines import LONGEST_LINE, MOST_LINES
+from registry.append import Unit
+from registry.postgres import UnavailableError
+from registry.recording import RecordingApplication
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -328,6 +332,30 @@ def test_other_content_under_one_reference_many_times_is_refused_each_time(hbo: 
     assert [each["outcome"] for each in found] == ["awarded"] + [
         "known" if each["grade"] == body["grade"] else "refused" for each in others
     ]
+
+
+def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later pages are read and decided while it is tried: of two lines with one reference the first wins."""
+    institution, appended = service.admitted(), RecordingApplication.append_each
+    tries = itertools.count(1)
+
+    def fails_once(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
+        return [UnavailableError("away")] * len(units) if next(tries) == 2 else appended(self, units)
+
+    monkeypatch.setattr("api.lines.PAGE", 3)
+    monkeypatch.setattr(RecordingApplication, "append_each", fails_once)
+    bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
+    bodies[6] = {**bodies[3], "grade": "another"}
+    before = last_position(service)
+    answer = sent(institution, ndjson(*bodies))
+    assert answer.status_code == 503, answer.text
+    assert last_position(service) == before + 3
+    found = outcomes(sent(institution, ndjson(*bodies)))
+    expected = ["known"] * 3 + ["awarded"] * 9
+    expected[6] = "refused"
+    assert [each["outcome"] for each in found] == expected
 
 
 def test_a_line_that_is_refused_as_invalid_is_named_by_its_reference(service: Service) -> None:

@@ -89,7 +89,7 @@ def test_a_disk_that_fills_up_refuses_writes_before_postgresql_ends(
         badge = client.ask("POST", "/v1/badges", award_body("27UM", "before")).json["id"]
         name, answer = fill_by_batches(client)
         refused(answer)
-        # A file that PostgreSQL removes, as one of its log that two of its processes made, must not make room.
+        # What PostgreSQL removes, as a file of its log that two of its processes made, makes no room.
         disk.fill(leave=RESERVE // 2)
         refused(client.ask("POST", "/v1/badges", award_body("27UM", "during")))
         refused(client.ask("POST", f"/v1/badges/{badge}/revocation", {"reason": "fraud"}))
