@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.postgres import Cursor, copy_rows
+from registry.postgres import Cursor, copy_packed, packed_rows
 from registry.vault import PrivateRow
 
 # Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
@@ -43,7 +43,8 @@ class Unit(msgspec.Struct, frozen=True):
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
     keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
     decision read, each with the position at which it was read; `epoch` is the writer's from before the
-    decision read anything, None where it relied on nothing.
+    decision read anything, None where it relied on nothing. `packed` is all of it as COPY takes it, where
+    that was made ahead.
     """
 
     events: Sequence[StoredEvent]
@@ -51,6 +52,7 @@ class Unit(msgspec.Struct, frozen=True):
     aliases: dict[int, bytes] = {}
     relied_on: Mapping[str, int] = {}
     epoch: int | None = None
+    packed: bytes = b""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -64,12 +66,20 @@ class Appended(msgspec.Struct, frozen=True):
 _answer = msgspec.json.Decoder(Appended)
 
 
+def packed(unit: Unit) -> Unit:
+    """The unit with its rows made ready for COPY: to be recorded by itself, and soon."""
+    return msgspec.structs.replace(unit, packed=packed_rows(_STAGED, _rows([unit])))
+
+
 def append(cursor: Cursor, units: Sequence[Unit]) -> Appended:
     """Appends the units in one transaction, which is durable when this returns."""
-    rows = [row for number, unit in enumerate(units) for row in _rows(number, unit)]
     relied_on = since([unit.relied_on for unit in units])
-    call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
-    return _answer.decode(call(cursor, rows, relied_on))
+    if len(units) == 1 and units[0].packed:
+        return _answer.decode(_call_with_copy(cursor, units[0].packed, relied_on))
+    rows = _rows(units)
+    if len(rows) >= COPY_FROM_ROWS:
+        return _answer.decode(_call_with_copy(cursor, packed_rows(_STAGED, rows), relied_on))
+    return _answer.decode(_call_with_literals(cursor, rows, relied_on))
 
 
 def since(relied_on: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
@@ -91,7 +101,11 @@ def _type_of(topic: str) -> tuple[str, int]:
     return (kind, int(schema)) if kind else (topic, 0)
 
 
-def _rows(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
+def _rows(units: Sequence[Unit]) -> list[tuple[Any, ...]]:
+    return [row for number, unit in enumerate(units) for row in _rows_of(number, unit)]
+
+
+def _rows_of(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
     for place, event in enumerate(unit.events):
         kind, schema = _type_of(event.topic)
         private = unit.private.get(place)
@@ -122,13 +136,13 @@ def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: 
     return str(answer)
 
 
-def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: Mapping[str, int]) -> str:
+def _call_with_copy(cursor: Cursor, data: bytes, relied_on: Mapping[str, int]) -> str:
     """COPY into the session's staging table, then one message that appends and commits.
 
     The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
     passes through a session setting, because the client sees the last result of a message alone.
     """
-    copy_rows(cursor, "staged", _STAGED, rows, "BEGIN;")
+    copy_packed(cursor, "staged", _STAGED, data, "BEGIN;")
     cursor.execute(
         "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[]), false);"
         "COMMIT;"

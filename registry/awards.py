@@ -69,7 +69,7 @@ class Awards(Page[PreparedAward[CommandT]]):
             return
         everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
         with suppress(UnavailableError):  # in its turn it may be there again
-            self.ahead = self._decide_on(everything, loaded, NOTHING_RECORDED, final=False)
+            self.decided_ahead(self._decide_on(everything, loaded, NOTHING_RECORDED, final=False))
             self.all_new = True
 
     def _decide_on(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit, since
+from registry.append import Unit, packed, since
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
 from registry.events import Fact
@@ -66,6 +66,13 @@ def _joined(decided: Sequence[Together]) -> Unit:
     return Unit(events, private, aliases, relied_on, decided[0].entries[0].reads.epoch)
 
 
+class _Ahead(NamedTuple):
+    """What was decided before anything was looked up, as if nothing of it were recorded: to be so whole."""
+
+    decided: Sequence[Together]
+    unit: Unit
+
+
 class Page(Generic[Command]):
     """Some commands on their way; `decide` is the kind's own."""
 
@@ -74,8 +81,7 @@ class Page(Generic[Command]):
         self.settled: dict[int, Settled] = {}
         self.all_new = False
         """Whether the page, at its first look, met nothing and nobody that was recorded already."""
-        self.ahead: Sequence[Together] = ()
-        """What was decided before anything was looked up, as if nothing of it were recorded."""
+        self.ahead: _Ahead | None = None
         self.chance = Chance()
         # The moment and the day on which a round is decided.
         self.now = recording.clock()
@@ -94,12 +100,12 @@ class Page(Generic[Command]):
 
     def _round(self, waiting: Sequence[int], *, final: bool) -> None:
         """Decides and records; what fails a page is found by trying each command alone."""
-        ahead, self.ahead, day = self.ahead, (), self.today
+        ahead, self.ahead, day = self.ahead, None, self.today
         self.now = self.recording.clock()
         self.today = day_in_amsterdam(self.now)
         try:
-            if ahead and day == self.today:
-                self._record(ahead, whole=True)
+            if ahead is not None and day == self.today:
+                self._record(*ahead)
             else:
                 self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
@@ -131,26 +137,33 @@ class Page(Generic[Command]):
         event = self.recording.stored(outcome.id, version, fact)
         together.entries.append(Entry(line, event, private, reads, outcome))
 
+    def decided_ahead(self, decided: Sequence[Together]) -> None:
+        """This is to be recorded, as a whole, when its turn comes."""
+        if decided:
+            self.ahead = _Ahead(decided, packed(_joined(decided)))
+
     def fail(self, line: int, error: Exception, *, final: bool) -> None:
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
-    def _append(self, decided: Sequence[Together], *, whole: bool) -> list[list[int] | Exception]:
+    def _append(self, decided: Sequence[Together], whole: Unit | None) -> list[list[int] | Exception]:
         """Records all as one, which costs the least; where that is refused, each by itself.
 
-        `whole`: not after a conflict; all of it is then decided again.
+        `whole`: all of it, which is decided again after a conflict.
         """
-        if len(decided) > 1:
-            (result,) = self.recording.append_each([_joined(decided)])
-            if isinstance(result, UnavailableError) or (whole and isinstance(result, ConflictError)):
+        if whole is not None or len(decided) > 1:
+            (result,) = self.recording.append_each([whole or _joined(decided)])
+            if isinstance(result, UnavailableError) or (
+                whole is not None and isinstance(result, ConflictError)
+            ):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
                 positions = iter(result)
                 return [list(itertools.islice(positions, len(together.entries))) for together in decided]
         return self.recording.append_each([_joined([together]) for together in decided])
 
-    def _record(self, decided: Sequence[Together], *, whole: bool = False) -> None:
-        results = self._append(decided, whole=whole)
+    def _record(self, decided: Sequence[Together], whole: Unit | None = None) -> None:
+        results = self._append(decided, whole)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):

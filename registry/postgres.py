@@ -215,15 +215,21 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-def copy_rows(
-    cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]], first: str = ""
-) -> None:
-    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values.
+def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
+    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
+    if rows:
+        copy_packed(cursor, table, columns, packed_rows(columns, rows))
 
-    `first`: statements that go in the same message.
-    """
-    if not rows:
-        return
+
+def copy_packed(cursor: Cursor, table: str, columns: Iterable[str], data: bytes, first: str = "") -> None:
+    """Binary COPY of what `packed_rows` has made; `first`: statements that go in the same message."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    # All at once: after each piece the interpreter may be given to another thread.
+    cursor.copy_expert(f"{first}COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data), len(data))
+
+
+def packed_rows(columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> bytes:
+    """Rows, at least one, as binary COPY takes them."""
     by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
     # What is the same in every row is packed once, and neighbours as one.
     fields: list[bytes | list[bytes]] = [struct.pack("!h", len(columns))]
@@ -237,10 +243,7 @@ def copy_rows(
         *(itertools.repeat(each, len(rows)) if isinstance(each, bytes) else each for each in fields),
         strict=True,
     )
-    data = b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])
-    names = ", ".join(f'"{name}"' for name in columns)
-    # All at once: after each piece the interpreter may be given to another thread.
-    cursor.copy_expert(f"{first}COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data), len(data))
+    return b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])
 
 
 def _packed(kind: str, values: Sequence[Any]) -> bytes | list[bytes]:

@@ -17,7 +17,7 @@ from typing import Any, cast
 from psycopg2.extensions import POLL_OK, set_wait_callback
 
 from registry import append, writer
-from registry.postgres import Connection, Cursor, copy_rows
+from registry.postgres import Connection, Cursor, copy_packed
 from tests.postgres.log import unit
 
 SMALL, LARGE = 2, 4_000
@@ -102,11 +102,11 @@ def stop_at(step: str) -> None:
     small, large = functions["_call_with_literals"], functions["_call_with_copy"]
 
     def copy_and_wait(*arguments: Any) -> None:
-        copy_rows(*arguments)
+        copy_packed(*arguments)
         set_wait_callback(stop_once_sent)
 
     def copy_by_half(cursor: Cursor, *arguments: Any) -> None:
-        copy_rows(cast(Cursor, CopyingCursor(cursor)), *arguments)
+        copy_packed(cast(Cursor, CopyingCursor(cursor)), *arguments)
 
     match step:
         case "before a small call":
@@ -118,11 +118,11 @@ def stop_at(step: str) -> None:
         case "before BEGIN":
             functions["_call_with_copy"] = before(stop, large)
         case "during COPY":
-            functions["copy_rows"] = copy_by_half
+            functions["copy_packed"] = copy_by_half
         case "after COPY":
-            functions["copy_rows"] = then_stop(copy_rows)
+            functions["copy_packed"] = then_stop(copy_packed)
         case "while the call is on its way":
-            functions["copy_rows"] = copy_and_wait
+            functions["copy_packed"] = copy_and_wait
         case "after the call":
             functions["_call_with_copy"] = then_stop(large)
 
