@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +16,11 @@ from registry.postgres import Cursor, Pool
 
 SOURCE = "/v1/events"
 """CloudEvents `source` of every event: it depends on no host and no setting."""
-_COLUMNS = "position, subject, version, type, schema_version, time, data"
+_COLUMNS = "position, version, schema_version, time, subject, type, data"
+# A row in binary COPY: the number of its columns, and each with its length before it.
+_FIXED, _LENGTH = struct.Struct("!2x4xq4xi4xh4xqi"), struct.Struct("!i")
+_HEADER, _END = 19, 2
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class LoggedEvent(msgspec.Struct, gc=False):
@@ -94,11 +100,7 @@ _learner_of = msgspec.json.Decoder(_Learner)
 
 def read_streams(cursor: Cursor, subjects: Sequence[str], until: int) -> list[LoggedEvent]:
     """The events of some subjects through a position, in order."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM event WHERE subject = ANY(%s) AND position <= %s ORDER BY position",
-        (list(subjects), until),
-    )
-    return _logged(cursor)
+    return _select(cursor, "subject = ANY(%s) AND position <= %s ORDER BY position", [list(subjects), until])
 
 
 def read_log(
@@ -121,18 +123,37 @@ def read_log(
     if subject:
         conditions.append("subject = %s")
         values.append(subject)
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM event WHERE {' AND '.join(conditions)} ORDER BY position LIMIT %s",
-        (*values, limit),
-    )
-    return _logged(cursor)
+    return _select(cursor, f"{' AND '.join(conditions)} ORDER BY position LIMIT %s", [*values, limit])
 
 
-def _logged(cursor: Cursor) -> list[LoggedEvent]:
-    return [
-        LoggedEvent(position, subject, version, kind, schema, time, bytes(data))
-        for position, subject, version, kind, schema, time, data in cursor.fetchall()
-    ]
+def _select(cursor: Cursor, condition: str, values: Sequence[object]) -> list[LoggedEvent]:
+    """By binary COPY: otherwise `data` comes as hexadecimal digits, at twice the cost of a row."""
+    copied = io.BytesIO()
+    query = f"COPY (SELECT {_COLUMNS} FROM event WHERE {condition}) TO STDOUT BINARY"
+    cursor.copy_expert(cursor.mogrify(query, values), copied)
+    return list(_logged(copied.getvalue()))
+
+
+def _logged(copied: bytes) -> Iterator[LoggedEvent]:
+    at, end = _HEADER, len(copied) - _END
+    times: dict[int, dt.datetime] = {}
+    while at < end:
+        position, version, schema_version, moment, length = _FIXED.unpack_from(copied, at)
+        time = times.get(moment)
+        if time is None:
+            time = times[moment] = _EPOCH + dt.timedelta(microseconds=moment)
+        at += _FIXED.size
+        subject = copied[at : at + length].decode()
+        at += length
+        (length,) = _LENGTH.unpack_from(copied, at)
+        at += _LENGTH.size
+        kind = copied[at : at + length].decode()
+        at += length
+        (length,) = _LENGTH.unpack_from(copied, at)
+        at += _LENGTH.size
+        data = copied[at : at + length]
+        at += length
+        yield LoggedEvent(position, subject, version, kind, schema_version, time, data)
 
 
 PAGE = 1_000

@@ -168,7 +168,7 @@ class Vault:
     def seal(self, event_id: str, parts: PrivateParts, chance: Chance | None = None) -> bytes:
         """Nonce and ciphertext; `event_id` is `{subject}/{version}` and must be the same on opening."""
         nonce = chance.take(NONCE) if chance else os.urandom(NONCE)
-        return nonce + self._cipher.encrypt(nonce, canonical(parts), event_id.encode())
+        return nonce + self._cipher.encrypt(nonce, msgspec.json.encode(parts), event_id.encode())
 
     def open(self, event_id: str, sealed: bytes) -> PrivateParts:
         plain = self._cipher.decrypt(sealed[:NONCE], sealed[NONCE:], event_id.encode())
