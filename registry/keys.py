@@ -141,6 +141,5 @@ def random_id(chance: Chance) -> str:
 
 def _uuid(data: bytes, version: str) -> str:
     """A UUID of the first 16 bytes; written here at a third of the cost of the library's class."""
-    text = data[:16].hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-{version}{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    text, variant = data.hex(), "89ab"[data[8] >> 4 & 3]
+    return f"{text[:8]}-{text[8:12]}-{version}{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
