@@ -22,8 +22,9 @@ from registry.keys import Chance
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
+from registry.rivals import ConflictError
 from registry.vault import PrivateRow
-from registry.writer import ConflictError, MaybeRecordedError
+from registry.writer import MaybeRecordedError
 
 Command = TypeVar("Command")
 DECIDED_AGAIN = (ConflictError, MaybeRecordedError)

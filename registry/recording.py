@@ -34,9 +34,10 @@ from registry.events import BadgeAwarded, Event, Fact
 from registry.keys import Keys
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
+from registry.rivals import ConflictError
 from registry.store import EventMapper, EventRecorder
 from registry.vault import PrivateParts, PrivateRow, Vault
-from registry.writer import ConflictError, MaybeRecordedError
+from registry.writer import MaybeRecordedError
 
 ATTEMPTS = 8
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
-import msgspec
 import psycopg2
 import psycopg2.errors
-from eventsourcing.persistence import IntegrityError
 
-from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append, since
+from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append
 from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
+from registry.rivals import ConflictError, Waiting, without_rivals
 from registry.room import NoRoomError, Room
 
 MOST_ROWS = 5_000
@@ -32,28 +31,8 @@ TRY_AGAIN = (
 )
 
 
-class ConflictError(IntegrityError):
-    """Another writer was first with a stream or an alias, what the decision relied on has changed, or
-    PostgreSQL was lost since it was made.
-
-    Nothing of the unit was recorded: load and decide again.
-    """
-
-
 class MaybeRecordedError(UnavailableError):
     """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
-
-
-class Waiting(msgspec.Struct):  # seen by the collector: an error that it is given holds it in turn
-    """A unit on its way; `settled` is called when it has its positions, or the error that kept it out."""
-
-    unit: Unit
-    settled: Callable[[], None]
-    result: list[int] | Exception = []
-
-    def settle(self, result: list[int] | Exception) -> None:
-        self.result = result
-        self.settled()
 
 
 class Writer:
@@ -123,7 +102,7 @@ class Writer:
         while going_on or waiting:
             if going_on:
                 going_on = self._take(waiting)
-            batch, waiting = _without_rivals(waiting)
+            batch, waiting = without_rivals(waiting)
             if batch:
                 self._record(batch)
 
@@ -265,42 +244,6 @@ def _rolled_back(connection: Connection) -> bool:
     except psycopg2.Error:
         return False
     return not connection.closed
-
-
-def _without_rivals(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
-    """Splits off the units that want a stream's version or an alias that an earlier one wants too, or
-    that rely on a stream that an earlier one writes.
-
-    They are tried after it, and so find the conflict in the database, like any other.
-    """
-    if _are_apart([item.unit for item in waiting]):
-        return waiting, []
-    taken: set[object] = set()
-    written: set[object] = set()
-    batch: list[Waiting] = []
-    later: list[Waiting] = []
-    for item in waiting:
-        unit = item.unit
-        wanted: set[object] = {(event.originator_id, event.originator_version) for event in unit.events}
-        wanted.update(unit.aliases.values())
-        if len(wanted) < len(unit.events) + len(unit.aliases):
-            item.settle(ConflictError("the unit holds the same version or alias twice"))
-        elif wanted & taken or not written.isdisjoint(unit.relied_on):
-            later.append(item)
-        else:
-            batch.append(item)
-            taken |= wanted
-            written.update(event.originator_id for event in unit.events)
-    return batch, later
-
-
-def _are_apart(units: Sequence[Unit]) -> bool:
-    """Whether no two of them want the same, and none writes what one relies on: found for all at once."""
-    versions = [(event.originator_id, event.originator_version) for unit in units for event in unit.events]
-    aliases = [alias for unit in units for alias in unit.aliases.values()]
-    if len(set(versions)) < len(versions) or len(set(aliases)) < len(aliases):
-        return False
-    return {subject for subject, _ in versions}.isdisjoint(since([unit.relied_on for unit in units]))
 
 
 def _is_stale(unit: Unit, changed: Mapping[str, int]) -> bool:

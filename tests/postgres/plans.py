@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from registry.append import COPY_FROM_ROWS, Unit
 from registry.feed import LoggedEvent
-from registry.writer import ConflictError, Writer
+from registry.rivals import ConflictError
+from registry.writer import Writer
 from tests.postgres.log import AWARDED, REGISTERED, check_order, identities, later, private, stored
 
 _runs = itertools.count()

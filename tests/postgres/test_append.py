@@ -11,7 +11,8 @@ from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 
 from registry.append import COPY_FROM_ROWS, Unit
-from registry.writer import ConflictError, Writer
+from registry.rivals import ConflictError
+from registry.writer import Writer
 from tests.postgres.log import (
     REGISTERED,
     check_order,

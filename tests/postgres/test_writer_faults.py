@@ -13,7 +13,8 @@ import pytest
 
 from registry.append import COPY_FROM_ROWS, Unit
 from registry.postgres import UnavailableError
-from registry.writer import ConflictError, MaybeRecordedError, Writer
+from registry.rivals import ConflictError
+from registry.writer import MaybeRecordedError, Writer
 from tests.postgres.log import (
     check_order,
     execute,
