@@ -127,15 +127,19 @@ class Cell(msgspec.Struct, frozen=True):
 
 @dataclass
 class _Badge:
-    """What is needed of a badge to count what becomes of it."""
+    """What is needed of a badge to count what becomes of it.
+
+    Suspended and superseded are what was counted so far, 0 or 1: so the figures are the same whatever the
+    batches were, also where an event was passed over.
+    """
 
     award_position: int
     cell: int
     day: dt.date
     half_credits: int
     sbu: int
-    suspended: bool = False
-    superseded: bool = False
+    suspended: int = 0
+    superseded: int = 0
 
 
 @dataclass
@@ -147,7 +151,7 @@ class _Batch:
     later: Set[str]
     """The badges of which more is told than their award."""
     badges: dict[str, _Badge]
-    """Of these, those that were awarded."""
+    """Of these, those awarded by now: before the batch, or in it."""
     changes: list[tuple[Any, ...]] = field(default_factory=list)
 
     def take(self, event: Event, fact: BadgeFact) -> None:
@@ -159,21 +163,18 @@ class _Batch:
             case BadgeCorrected():
                 pass
             case BadgeSuspended():
-                badge.suspended = True
-                self._change(event, badge, suspended=1)
+                self._change(event, badge, suspended=1 - badge.suspended)
             case BadgeReinstated():
-                badge.suspended = False
-                self._change(event, badge, suspended=-1)
+                self._change(event, badge, suspended=-badge.suspended)
             case BadgeRevoked():
                 self._change(
                     event,
                     badge,
                     revoked=1,
-                    suspended=-1 if badge.suspended else 0,
+                    suspended=-badge.suspended,
                     half_credits=-badge.half_credits,
                     sbu=-badge.sbu,
                 )
-                badge.suspended = False
             case _:
                 raise AssertionError(f"{fact.TYPE} changes no badge")
 
@@ -187,9 +188,7 @@ class _Batch:
             self.badges[event.originator_id] = _Badge(position, cell, day, half_credits, sbu)
         if fact.supersedes is not None:
             old = self._known(fact.supersedes)
-            if not old.superseded:
-                old.superseded = True
-                self._change(event, old, superseded=1)
+            self._change(event, old, superseded=1 - old.superseded)
 
     def _known(self, badge_id: str) -> _Badge:
         found = self.badges.get(badge_id)
@@ -208,9 +207,12 @@ class _Batch:
         half_credits: int = 0,
         sbu: int = 0,
     ) -> None:
-        """What comes after an award."""
+        """What comes after an award, where it changes a figure."""
         counted = (0, revoked, superseded, suspended, half_credits, sbu)
-        self.changes.append((event.position, badge.cell, badge.day, *counted, None, badge.award_position))
+        if any(counted):
+            self.changes.append((event.position, badge.cell, badge.day, *counted, None, badge.award_position))
+            badge.suspended += suspended
+            badge.superseded += superseded
 
 
 Dimensions = tuple[str, str, dt.date, str, str | None, str | None, str | None]
@@ -282,7 +284,7 @@ def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
 # A subquery that stays one by its OFFSET is looked up badge by badge, whatever is known of the tables: right
 # after many awards too little is known of them, and the planner would read the whole.
 OF_BADGES = """
-SELECT e.subject, e.position, a.cell, a.day, a.half_credits, a.sbu, l.suspended > 0, l.superseded > 0
+SELECT e.subject, e.position, a.cell, a.day, a.half_credits, a.sbu, l.suspended, l.superseded
 FROM event e
 CROSS JOIN LATERAL (
     SELECT cell, day, half_credits, sbu

@@ -109,16 +109,16 @@ def _shape(events: int) -> Iterator[tuple[bool, int]]:
     return itertools.islice(endless(), events)
 
 
-def fill(url: str) -> None:
+def fill(url: str, events: int = EVENTS) -> None:
     maker = material.Maker(material.catalogue(url))
-    awards = maker.awards(EVENTS)
+    awards = maker.awards(events)
     made = [
         awards[number].event if new else material.revocation(awards[number], maker.module_id)
-        for new, number in _shape(EVENTS)
+        for new, number in _shape(events)
     ]
     recorder = EventRecorder(url)
     try:
-        for first in range(0, EVENTS, 1_000):
+        for first in range(0, events, 1_000):
             recorder.insert_events(made[first : first + 1_000])
     finally:
         recorder.close()
