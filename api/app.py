@@ -48,7 +48,8 @@ from registry.vault import Vault
 
 NOT_A_LINE = "holds a control, bidirectional or surrogate character"
 API_VERSION = "1.0.0"
-# As many requests are worked on at once; the group commit makes one transaction of those that write.
+# As many requests are worked on at once, and a batch by one thread more; the group commit makes one
+# transaction of those that write.
 THREADS = 64
 READ_CONNECTIONS = 16
 

@@ -68,6 +68,8 @@ class Projector:
                     self._url,
                     "registry_project",
                     synchronous_commit="off",
+                    # A page is too short for it to be worth its while.
+                    jit="off",
                     idle_session_timeout=FROZEN_SECONDS * 1000,
                     idle_in_transaction_session_timeout=FROZEN_SECONDS * 1000,
                 )

@@ -122,7 +122,9 @@ def _prepare(owner: Connection, model: ReadModel, schema: str) -> int:
 def _build(url: str, model: ReadModel, schema: str, say: Say) -> int:
     """Applies the log as far as the old one has come, while the disk has room; answers the position."""
     room = Room(url)
-    builder = connect(url, "registry_project", search_path=f"{schema},public", synchronous_commit="off")
+    builder = connect(
+        url, "registry_project", search_path=f"{schema},public", synchronous_commit="off", jit="off"
+    )
     try:
         with builder.cursor() as cursor:
             built, passed_over = 0, skipped(cursor, model.name)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from registry.postgres import Cursor, copy_packed, packed_rows
+from registry.postgres import Cursor, UnavailableError, copy_packed, packed_rows
 from registry.vault import PrivateRow
 
 # Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
@@ -35,6 +35,18 @@ STAGING = (
     " schema_version smallint, data bytea, institution text, learner_id uuid, sealed bytea,"
     " alias_key bytea) ON COMMIT DELETE ROWS"
 )
+
+
+class ConflictError(IntegrityError):
+    """Another writer was first with a stream or an alias, what the decision relied on has changed, or
+    PostgreSQL was lost since it was made.
+
+    Nothing of the unit was recorded: load and decide again.
+    """
+
+
+class MaybeRecordedError(UnavailableError):
+    """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -66,8 +78,10 @@ class Appended(msgspec.Struct, frozen=True):
 _answer = msgspec.json.Decoder(Appended)
 
 
-def packed(unit: Unit) -> Unit:
-    """The unit with its rows made ready for COPY: to be recorded by itself, and soon."""
+def ready(unit: Unit) -> Unit:
+    """The unit with its rows packed for COPY, if it is one for that: to be recorded by itself, and soon."""
+    if len(unit.events) < COPY_FROM_ROWS:
+        return unit
     return msgspec.structs.replace(unit, packed=packed_rows(_STAGED, _rows([unit])))
 
 

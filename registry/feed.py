@@ -12,15 +12,15 @@ import msgspec
 
 from registry.domain.values import iso_time
 from registry.events import Event, decode
-from registry.postgres import Cursor, Pool
+from registry.postgres import EPOCH, Cursor, Pool
 
 SOURCE = "/v1/events"
 """CloudEvents `source` of every event: it depends on no host and no setting."""
-_COLUMNS = "position, version, schema_version, time, subject, type, data"
+# With the types that `_FIXED` takes apart.
+_COLUMNS = "position::int8, version::int4, schema_version::int2, time::timestamptz, subject, type, data"
 # A row in binary COPY: the number of its columns, and each with its length before it.
 _FIXED, _LENGTH = struct.Struct("!2x4xq4xi4xh4xqi"), struct.Struct("!i")
 _HEADER, _END = 19, 2
-_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
 class LoggedEvent(msgspec.Struct, gc=False):
@@ -141,7 +141,7 @@ def _logged(copied: bytes) -> Iterator[LoggedEvent]:
         position, version, schema_version, moment, length = _FIXED.unpack_from(copied, at)
         time = times.get(moment)
         if time is None:
-            time = times[moment] = _EPOCH + dt.timedelta(microseconds=moment)
+            time = times[moment] = EPOCH + dt.timedelta(microseconds=moment)
         at += _FIXED.size
         subject = copied[at : at + length].decode()
         at += length

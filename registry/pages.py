@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit, packed, since
+from registry.append import ConflictError, MaybeRecordedError, Unit, ready, since
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
 from registry.events import Fact
@@ -22,9 +22,7 @@ from registry.keys import Chance
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
-from registry.rivals import ConflictError
 from registry.vault import PrivateRow
-from registry.writer import MaybeRecordedError
 
 Command = TypeVar("Command")
 DECIDED_AGAIN = (ConflictError, MaybeRecordedError)
@@ -106,7 +104,7 @@ class Page(Generic[Command]):
         self.today = day_in_amsterdam(self.now)
         try:
             if ahead is not None and day == self.today:
-                self._record(*ahead)
+                self._record(ahead.decided, ahead.unit)
             else:
                 self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
@@ -141,21 +139,21 @@ class Page(Generic[Command]):
     def decided_ahead(self, decided: Sequence[Together]) -> None:
         """This is to be recorded, as a whole, when its turn comes."""
         if decided:
-            self.ahead = _Ahead(decided, packed(_joined(decided)))
+            self.ahead = _Ahead(decided, ready(_joined(decided)))
 
     def fail(self, line: int, error: Exception, *, final: bool) -> None:
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
-    def _append(self, decided: Sequence[Together], whole: Unit | None) -> list[list[int] | Exception]:
+    def _append(self, decided: Sequence[Together], unit: Unit | None) -> list[list[int] | Exception]:
         """Records all as one, which costs the least; where that is refused, each by itself.
 
-        `whole`: all of it, which is decided again after a conflict.
+        `unit`: all of it, made ahead; all of it is decided again after a conflict.
         """
-        if whole is not None or len(decided) > 1:
-            (result,) = self.recording.append_each([whole or _joined(decided)])
+        if unit is not None or len(decided) > 1:
+            (result,) = self.recording.append_each([unit or _joined(decided)])
             if isinstance(result, UnavailableError) or (
-                whole is not None and isinstance(result, ConflictError)
+                unit is not None and isinstance(result, ConflictError)
             ):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
@@ -163,8 +161,8 @@ class Page(Generic[Command]):
                 return [list(itertools.islice(positions, len(together.entries))) for together in decided]
         return self.recording.append_each([_joined([together]) for together in decided])
 
-    def _record(self, decided: Sequence[Together], whole: Unit | None = None) -> None:
-        results = self._append(decided, whole)
+    def _record(self, decided: Sequence[Together], unit: Unit | None = None) -> None:
+        results = self._append(decided, unit)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):

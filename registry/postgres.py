@@ -185,7 +185,8 @@ def check_roles(url: str) -> None:
             )
 
 
-_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+"""From which PostgreSQL counts microseconds."""
 _EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
 _MICROSECOND = dt.timedelta(microseconds=1)
 _LENGTH = struct.Struct("!i")
@@ -205,13 +206,12 @@ _int4, _int8 = _numbers("i", 4), _numbers("q", 8)
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "text": lambda value: _sized(value.encode()),
     "bytea": _sized,
-    "bool": _numbers("?", 1),
     "uuid": lambda value: b"\0\0\0\x10" + bytes.fromhex(value.replace("-", "")),
     "int2": _numbers("h", 2),
     "int4": _int4,
     "int8": _int8,
     "date": lambda value: _int4(value.toordinal() - _EPOCH_DAY),
-    "timestamptz": lambda value: _int8((value - _EPOCH) // _MICROSECOND),
+    "timestamptz": lambda value: _int8((value - EPOCH) // _MICROSECOND),
 }
 
 

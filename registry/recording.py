@@ -17,7 +17,7 @@ from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, Recording, StoredEvent
 
-from registry.append import Unit
+from registry.append import ConflictError, MaybeRecordedError, Unit
 from registry.domain import badge as badges
 from registry.domain.badge import Badge, Status
 from registry.domain.errors import (
@@ -34,10 +34,8 @@ from registry.events import BadgeAwarded, Event, Fact
 from registry.keys import Keys
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
-from registry.rivals import ConflictError
 from registry.store import EventMapper, EventRecorder
 from registry.vault import PrivateParts, PrivateRow, Vault
-from registry.writer import MaybeRecordedError
 
 ATTEMPTS = 8
 

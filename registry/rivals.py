@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from eventsourcing.persistence import IntegrityError
 
-from registry.append import Unit, since
-
-
-class ConflictError(IntegrityError):
-    """Another writer was first with a stream or an alias, what the decision relied on has changed, or
-    PostgreSQL was lost since it was made.
-
-    Nothing of the unit was recorded: load and decide again.
-    """
+from registry.append import ConflictError, Unit, since
 
 
 class Waiting(msgspec.Struct):  # seen by the collector: an error that it is given holds it in turn

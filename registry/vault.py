@@ -81,6 +81,12 @@ def commitment(salt: bytes, part: bytes) -> str:
     return hashlib.sha256(salt + part).hexdigest()
 
 
+def _salted(part: bytes) -> tuple[str, str]:
+    """A new salt, as hex, and the part's commitment under it."""
+    salt = os.urandom(SALT)
+    return salt.hex(), commitment(salt, part)
+
+
 def commit_award(
     recipient: Recipient,
     reference: str,
@@ -120,8 +126,8 @@ def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
     """The commitment of a note and its private part; nothing where there is no note."""
     if note is None:
         return None, None
-    salt = new_salt()
-    return commitment(bytes.fromhex(salt), note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
+    salt, committed = _salted(note.encode())
+    return committed, PrivateParts(salts=Salts(note=salt), note=note)
 
 
 def commit_correction(
@@ -134,18 +140,11 @@ def commit_correction(
     new_grade = grade if grade != current.grade else None
     if recipient is None and new_grade is None:
         return None, None
-    salts = Salts(
-        recipient=new_salt() if recipient is not None else None,
-        grade=new_salt() if new_grade is not None else None,
-    )
-    commitments = Correction(
-        recipient=commitment(bytes.fromhex(salts.recipient), canonical(recipient))
-        if salts.recipient
-        else None,
-        grade=commitment(bytes.fromhex(salts.grade), new_grade.encode())
-        if salts.grade and new_grade
-        else None,
-    )
+    none: tuple[None, None] = (None, None)
+    name_salt, name_commitment = none if recipient is None else _salted(canonical(recipient))
+    grade_salt, grade_commitment = none if new_grade is None else _salted(new_grade.encode())
+    salts = Salts(recipient=name_salt, grade=grade_salt)
+    commitments = Correction(recipient=name_commitment, grade=grade_commitment)
     return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
 
 

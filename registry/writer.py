@@ -15,9 +15,9 @@ from contextlib import suppress
 import psycopg2
 import psycopg2.errors
 
-from registry.append import COPY_FROM_ROWS, STAGING, Appended, Unit, append
+from registry.append import COPY_FROM_ROWS, STAGING, Appended, ConflictError, MaybeRecordedError, Unit, append
 from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
-from registry.rivals import ConflictError, Waiting, without_rivals
+from registry.rivals import Waiting, without_rivals
 from registry.room import NoRoomError, Room
 
 MOST_ROWS = 5_000
@@ -29,10 +29,6 @@ TRY_AGAIN = (
     psycopg2.errors.QueryCanceled,
     psycopg2.errors.InsufficientResources,
 )
-
-
-class MaybeRecordedError(UnavailableError):
-    """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
 
 
 class Writer:

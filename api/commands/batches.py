@@ -43,7 +43,8 @@ from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
-PAGES_AHEAD = 2
+MOST_WAITING = 2
+"""Pages that are read and not recorded yet, the one that is being recorded among them; one more is read."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -80,7 +81,8 @@ class _Batch:
         self.brin, self.done = brin(principal), done
         self.origin = Origin("batch", principal.token_id)
         self.today: dt.date = request.app.state.today()
-        self.failed = False
+        self.ended = False
+        """Nothing more is recorded: something of a page could not be, or nobody waits for it."""
         self.all_new = False
         """Whether the last page that was settled met nothing that was recorded already."""
 
@@ -104,12 +106,12 @@ class _Batch:
 
         So nothing of it is recorded where something of a page before it could not be.
         """
-        if self.failed:
-            raise UnavailableError("the page before could not be recorded")
+        if self.ended:
+            raise UnavailableError("the batch has ended before this page")
         try:
             return [_decided(each) for each in (page.settle() if page.commands else ())]
         except Exception:
-            self.failed = True
+            self.ended = True
             raise
         finally:
             self.all_new = page.all_new
@@ -169,14 +171,17 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, page_
         async for some in lines.pages():
             # Pages are read while those before them are recorded.
             read, page = await run_in_threadpool(batch.read, some, understand, page_of)
-            if len(waiting) == PAGES_AHEAD:
+            if len(waiting) == MOST_WAITING:
                 await spool()
             waiting.append((read, loop.run_in_executor(recording, batch.settle, page)))
         while waiting:
             await spool()
     finally:
+        # Whose request has ended has no more recorded than what is on its way.
+        batch.ended = True
+        for _, settling in waiting:
+            settling.cancel()
         recording.shutdown(wait=False)
-        await asyncio.gather(*(settling for _, settling in waiting), return_exceptions=True)
     if lines.too_large:
         raise lines.too_large
     if not spooled:
@@ -195,7 +200,7 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, page_
 async def award_badges(request: Request, principal: Institution) -> Response:
     batch = _Batch(request, principal, "awarded")
 
-    # Prepared here: that is done while the page before is recorded.
+    # Prepared here: that is done while the pages before are recorded.
     preparation = batch.registry.preparation()
 
     def understand(line: bytes) -> tuple[str, PreparedAward[AwardCommand]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.lines import LONGEST_LINE, MOST_LINES
-from registry.append import Unit
+from registry.append import MaybeRecordedError, Unit
 from registry.postgres import UnavailableError
 from registry.recording import RecordingApplication
 from tests.api.asking import (
@@ -355,6 +355,25 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     found = outcomes(sent(institution, ndjson(*bodies)))
     expected = ["known"] * 3 + ["awarded"] * 9
     expected[6] = "refused"
+    assert [each["outcome"] for each in found] == expected
+
+
+def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    institution, appended = service.admitted(), RecordingApplication.append_each
+    tries = itertools.count(1)
+
+    def unheard(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
+        results = appended(self, units)
+        return [MaybeRecordedError("lost")] * len(units) if next(tries) == 2 else results
+
+    monkeypatch.setattr("api.lines.PAGE", 3)
+    monkeypatch.setattr(RecordingApplication, "append_each", unheard)
+    bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
+    bodies[6] = {**bodies[3], "grade": "another"}
+    found = outcomes(sent(institution, ndjson(*bodies)))
+    expected = ["awarded"] * 3 + ["known"] * 3 + ["refused"] + ["awarded"] * 5
     assert [each["outcome"] for each in found] == expected
 
 

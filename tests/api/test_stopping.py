@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from api.problems import Bare500, add_handlers
+from registry.append import Unit
 from registry.postgres import UnavailableError
-from tests.api.asking import admitted, on_a_socket
-from tests.support import Service
+from registry.recording import RecordingApplication
+from tests.api.asking import admitted, last_position, on_a_socket
+from tests.postgres.log import until
+from tests.support import Service, award
 
 SCOPE = {"type": "http", "method": "GET", "path": "/v1/modules", "headers": [], "query_string": b""}
 Messages = list[dict[str, Any]]
@@ -92,3 +96,47 @@ def test_an_upload_that_is_broken_off_is_no_defect(
             connection.sendall(head.encode())
             time.sleep(0.2)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its_way_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.admitted()
+    token, before = service.token("institution", institution="27UM"), last_position(service)
+    appended, held, go_on = RecordingApplication.append_each, threading.Event(), threading.Event()
+
+    def waits(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
+        held.set()
+        go_on.wait(60)
+        return appended(self, units)
+
+    monkeypatch.setattr("api.lines.PAGE", 2)
+    monkeypatch.setattr(RecordingApplication, "append_each", waits)
+    lines = b"".join(json.dumps(award(f"r-{number}")).encode() + b"\n" for number in range(20))
+    sent: Messages = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": lines, "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def give_up() -> None:
+        headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/x-ndjson")]
+        scope = {**SCOPE, "method": "POST", "path": "/v1/badge-batches", "headers": headers}
+        app: Any = service.client.app
+        asked = asyncio.create_task(app({"state": {}, **scope}, receive, send))
+        await asyncio.to_thread(held.wait, 60)
+        asked.cancel()
+        await asyncio.wait([asked], timeout=30)
+        assert asked.done(), "the request waits for what it has on its way"
+        go_on.set()
+
+    asyncio.run(give_up())
+    assert sent[0]["status"] == 503
+    until(lambda: last_position(service) == before + 2)
+    again = service.institution()(
+        "POST", "/v1/badge-batches", content=lines, headers={"Content-Type": "application/x-ndjson"}
+    )
+    outcomes = [json.loads(line)["outcome"] for line in again.text.splitlines()]
+    assert outcomes == ["known"] * 2 + ["awarded"] * 18

@@ -12,9 +12,8 @@ from functools import partial
 
 from hypothesis import strategies as st
 
-from registry.append import COPY_FROM_ROWS, Unit
+from registry.append import COPY_FROM_ROWS, ConflictError, Unit
 from registry.feed import LoggedEvent
-from registry.rivals import ConflictError
 from registry.writer import Writer
 from tests.postgres.log import AWARDED, REGISTERED, check_order, identities, later, private, stored
 

@@ -10,8 +10,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 
-from registry.append import COPY_FROM_ROWS, Unit
-from registry.rivals import ConflictError
+from registry.append import COPY_FROM_ROWS, ConflictError, Unit
 from registry.writer import Writer
 from tests.postgres.log import (
     REGISTERED,

@@ -15,7 +15,6 @@ from tests.support import Databases
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "text": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
     "bytea": st.binary(max_size=5),
-    "bool": st.booleans(),
     "uuid": st.uuids().map(str),
     "int2": st.integers(-(2**15), 2**15 - 1),
     "int4": st.integers(-(2**31), 2**31 - 1),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from registry.append import COPY_FROM_ROWS
-from registry.feed import LoggedEvent
-from registry.postgres import Cursor, Pool
+from registry.feed import LoggedEvent, read_log
+from registry.postgres import Cursor, Pool, connect
 from registry.store_feed import Bell, LogEnd, StoreFeed
 from registry.writer import Writer
 from tests.postgres.log import (
@@ -29,6 +33,7 @@ INSERT = (
     "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
     " SELECT coalesce(max(position), 0) + 1, %s, 1, 'badge.awarded', 1, clock_timestamp(), '{}' FROM event"
 )
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 
 
 @pytest.fixture
@@ -145,3 +150,28 @@ def test_who_waits_for_new_events_is_woken_by_the_bell(url: str) -> None:
     bell.ring()
     assert waiting.result(5) is None
     pool.close()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_what_is_stored_is_read_byte_by_byte_in_any_time_zone(url: str, zone: str) -> None:
+    moment, positions = dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, dt.UTC), itertools.count(2**40)
+    opened = connect(url, timezone=zone)
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(TEXTS, st.integers(1, 2**31 - 1), st.integers(0, 2**15 - 1), st.binary()), max_size=5
+        )
+    )
+    def check(rows: list[tuple[str, int, int, bytes]]) -> None:
+        before, stored = next(positions), []
+        with opened.cursor() as cursor:
+            for text, version, schema, data in rows:
+                position = next(positions)
+                stored.append(LoggedEvent(position, f"{position}{text}", version, text, schema, moment, data))
+                values = (position, f"{position}{text}", version, text, schema, moment, data)
+                cursor.execute("INSERT INTO event VALUES (%s, %s, %s, %s, %s, %s, %s)", values)
+            assert read_log(cursor, before, 10) == stored
+
+    check()
+    opened.close()

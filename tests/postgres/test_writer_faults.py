@@ -11,10 +11,9 @@ from functools import partial
 import psycopg2
 import pytest
 
-from registry.append import COPY_FROM_ROWS, Unit
+from registry.append import COPY_FROM_ROWS, ConflictError, MaybeRecordedError, Unit
 from registry.postgres import UnavailableError
-from registry.rivals import ConflictError
-from registry.writer import MaybeRecordedError, Writer
+from registry.writer import Writer
 from tests.postgres.log import (
     check_order,
     execute,
