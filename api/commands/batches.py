@@ -35,7 +35,6 @@ from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
 from registry.pages import Page, Settled
-from registry.postgres import UnavailableError
 from registry.prepared_awards import AwardCommand, PreparedAward
 from registry.recording import BadgeOutcome
 from registry.revocations import RevocationCommand
@@ -107,7 +106,7 @@ class _Batch:
         So nothing of it is recorded where something of a page before it could not be.
         """
         if self.ended:
-            raise UnavailableError("the batch has ended before this page")
+            return []
         try:
             return [_decided(each) for each in (page.settle() if page.commands else ())]
         except Exception:
@@ -180,7 +179,8 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, page_
         # Whose request has ended has no more recorded than what is on its way.
         batch.ended = True
         for _, settling in waiting:
-            settling.cancel()
+            if not settling.cancel():
+                settling.exception()  # heard, so that nobody says it was not
         recording.shutdown(wait=False)
     if lines.too_large:
         raise lines.too_large

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import random
@@ -335,7 +336,7 @@ def test_other_content_under_one_reference_many_times_is_refused_each_time(hbo: 
 
 
 def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Later pages are read and decided while it is tried: of two lines with one reference the first wins."""
     institution, appended = service.admitted(), RecordingApplication.append_each
@@ -351,6 +352,8 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     before = last_position(service)
     answer = sent(institution, ndjson(*bodies))
     assert answer.status_code == 503, answer.text
+    gc.collect()
+    assert [record.name for record in caplog.records] == ["registry.api"], "another failure was left unheard"
     assert last_position(service) == before + 3
     found = outcomes(sent(institution, ndjson(*bodies)))
     expected = ["known"] * 3 + ["awarded"] * 9
