@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence, Set
+from collections.abc import Hashable, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 
+from registry.award_forms import ANYONE, ANYTHING, AwardForm, award_form
 from registry.domain import badge as badges
 from registry.domain.badge import Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Commitments
+from registry.events import BadgeAwarded
 from registry.keys import random_id
-from registry.pages import Page, Settled, Together
+from registry.pages import Entry, Page, Settled, Together
 from registry.postgres import UnavailableError
 from registry.prepared_awards import CommandT, PreparedAward
 from registry.reads import Loaded, Reads
@@ -28,6 +29,8 @@ class _Basis(NamedTuple):
     institution: Institution
     module: Module
     reads: Reads
+    forms: dict[Hashable, AwardForm]
+    """Those that were decided, by what they state."""
 
 
 class _Recorded(NamedTuple):
@@ -111,7 +114,7 @@ class Awards(Page[PreparedAward[CommandT]]):
         if key not in bases:
             reads = Reads(loaded)
             institution = self.recording.admitted(reads, each.command.brin)
-            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads)
+            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads, {})
         return bases[key]
 
     def _award(
@@ -124,46 +127,42 @@ class Awards(Page[PreparedAward[CommandT]]):
         learner_id: str,
     ) -> None:
         """Decides one award that is not there yet."""
-        command = made.command
-        fact = self.fact(
-            command,
-            basis.institution,
-            basis.module,
-            superseded.get(command.award.supersedes or ""),
-            learner_id,
-            made.commitments,
-        )
-        status, _ = badges.status(
-            self.now,
-            revoked_since=None,
-            suspended_since=None,
-            valid_until=fact.valid_until,
-            active_since=self.now,
-        )
+        form = self._form(made.command, basis, superseded)
+        event = form.event(made.badge_id, learner_id, made.commitments)
+        private = PrivateRow(made.command.brin, learner_id, made.sealed)
         outcome = BadgeOutcome(
-            made.badge_id, learner_id, made.module_id, fact.module_version, status, 0, created=True
+            made.badge_id, learner_id, made.module_id, form.module_version, form.status, 0, created=True
         )
-        private = PrivateRow(command.brin, learner_id, made.sealed)
-        self.add(together, line, 1, fact, private, outcome, basis.reads)
+        together.entries.append(Entry(line, event, private, basis.reads, outcome))
+
+    def _form(self, command: CommandT, basis: _Basis, superseded: dict[str, Badge]) -> AwardForm:
+        """Most awards of a page state the same but for their learner and what is private."""
+        stated = self.stated(command)
+        form = basis.forms.get(stated)
+        if form is None:
+            fact = self.fact(
+                command, basis.institution, basis.module, superseded.get(command.award.supersedes or "")
+            )
+            status, _ = badges.status(
+                self.now,
+                revoked_since=None,
+                suspended_since=None,
+                valid_until=fact.valid_until,
+                active_since=self.now,
+            )
+            form = basis.forms[stated] = award_form(fact, status)
+        return form
+
+    def stated(self, command: CommandT) -> Hashable:
+        """What makes awards for one module the same but for their learner and what is private."""
+        return command.award, command.origin
 
     def fact(
-        self,
-        command: CommandT,
-        institution: Institution,
-        module: Module,
-        superseded: Badge | None,
-        learner_id: str,
-        commitments: Commitments,
+        self, command: CommandT, institution: Institution, module: Module, superseded: Badge | None
     ) -> BadgeAwarded:
+        """What is recorded of anyone who is awarded this."""
         return badges.award(
-            institution,
-            module,
-            superseded,
-            command.award,
-            learner_id,
-            commitments,
-            self.today,
-            command.origin,
+            institution, module, superseded, command.award, ANYONE, ANYTHING, self.today, command.origin
         )
 
     def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
+from registry.award_forms import ANYONE, ANYTHING
 from registry.awards import Awards
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Commitments
+from registry.events import BadgeAwarded
 from registry.pages import Settled
 from registry.prepared_awards import AwardCommand, Preparation, Statement
 from registry.recording import RecordingApplication
@@ -40,14 +41,11 @@ def settle_imported(recording: RecordingApplication, commands: Sequence[Imported
 
 
 class _ImportedAwards(Awards[ImportedAward]):
+    def stated(self, command: ImportedAward) -> Hashable:
+        return super().stated(command), command.source, command.findings
+
     def fact(
-        self,
-        command: ImportedAward,
-        institution: Institution,
-        module: Module,
-        superseded: Badge | None,
-        learner_id: str,
-        commitments: Commitments,
+        self, command: ImportedAward, institution: Institution, module: Module, superseded: Badge | None
     ) -> BadgeAwarded:
         return imports.award(
             institution,
@@ -55,8 +53,8 @@ class _ImportedAwards(Awards[ImportedAward]):
             command.award,
             command.source,
             command.findings,
-            learner_id,
-            commitments,
+            ANYONE,
+            ANYTHING,
             self.today,
             command.origin,
         )

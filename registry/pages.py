@@ -17,7 +17,6 @@ from eventsourcing.persistence import StoredEvent
 from registry.append import ConflictError, MaybeRecordedError, Unit, ready, since
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
-from registry.events import Fact
 from registry.keys import Chance
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads
@@ -121,20 +120,6 @@ class Page(Generic[Command]):
     def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
         """What is to be recorded; settles what is not, a refusal only when it is `final`."""
         raise NotImplementedError
-
-    def add(
-        self,
-        together: Together,
-        line: int,
-        version: int,
-        fact: Fact,
-        private: PrivateRow | None,
-        outcome: BadgeOutcome,
-        reads: Reads,
-    ) -> None:
-        """Adds an event, with its private parts, to what is recorded together."""
-        event = self.recording.stored(outcome.id, version, fact)
-        together.entries.append(Entry(line, event, private, reads, outcome))
 
     def decided_ahead(self, decided: Sequence[Together]) -> None:
         """This is to be recorded, as a whole, when its turn comes."""

@@ -12,7 +12,7 @@ from registry.domain.badge import Badge
 from registry.domain.errors import BadgeUnknown
 from registry.domain.institution import Origin
 from registry.events import RevocationReason
-from registry.pages import Page, Together
+from registry.pages import Entry, Page, Together
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome
 from registry.vault import commit_note, new_salt
@@ -85,4 +85,5 @@ class Revocations(Page[RevocationCommand]):
             version, row = state.version + 1, None
             if private is not None:
                 row = self.recording.private_row(state.id, version, command.brin, award.learner_id, private)
-            self.add(together, line, version, fact, row, outcome, reads)
+            event = self.recording.stored(state.id, version, fact)
+            together.entries.append(Entry(line, event, row, reads, outcome))

@@ -47,6 +47,13 @@ class RecordedEvent(Notification):
     time: dt.datetime
 
 
+def stored_event(subject: str, version: int, topic: str, data: bytes) -> StoredEvent:
+    """An event as the recorder takes it; refuses one that is too large."""
+    if len(data) > LARGEST_EVENT:
+        raise EventTooLarge(len(data), LARGEST_EVENT)
+    return StoredEvent(subject, version, topic, data)
+
+
 class EventMapper(Mapper[str]):
     """Events to and from the library's stored form; `topic` is `{type}/{schema version}`."""
 
@@ -54,10 +61,9 @@ class EventMapper(Mapper[str]):
         event = cast(Event, domain_event)
         if event.originator_version < 1:
             raise ValueError("a stream's versions begin at 1")
-        data = canonical(event.data)
-        if len(data) > LARGEST_EVENT:
-            raise EventTooLarge(len(data), LARGEST_EVENT)
-        return StoredEvent(event.originator_id, event.originator_version, event.data.TOPIC, data)
+        return stored_event(
+            event.originator_id, event.originator_version, event.data.TOPIC, canonical(event.data)
+        )
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         recorded = cast(RecordedEvent, stored_event)

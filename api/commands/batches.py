@@ -70,6 +70,19 @@ PageOf = Callable[[Sequence[Any]], Page[Any]]
 Read = tuple[int, str | None, Command | Refusal]
 """A line by its number and its reference, as what it states or as what is wrong with it."""
 _reference = TypeAdapter(Reference)
+_encoder = msgspec.json.Encoder()
+
+
+class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
+    """A line of the answer, as `BatchOutcome` describes it."""
+
+    line: int
+    reference: str | None
+    outcome: str
+    id: str | None = None
+    learner_id: str | None = None
+    position: int | None = None
+    problem: dict[str, Any] | None = None
 
 
 class _Batch:
@@ -118,20 +131,17 @@ class _Batch:
     def outcomes(self, read: Sequence[Read], settled: Sequence[BadgeOutcome | Refusal]) -> bytes:
         """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
         left = iter(settled)
-        outcomes = (
+        outcomes = [
             self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(left))
             for number, reference, stated in read
-        )
-        return zlib.compress(b"".join(outcomes), 1)
+        ]
+        return zlib.compress(_encoder.encode_lines(outcomes), 1)
 
-    def _outcome(self, number: int, reference: str | None, settled: BadgeOutcome | Refusal) -> bytes:
-        members: dict[str, Any] = {"line": number, "reference": reference, "outcome": "refused"}
+    def _outcome(self, number: int, reference: str | None, settled: BadgeOutcome | Refusal) -> _Outcome:
         if isinstance(settled, Refusal):
-            members["problem"] = described(settled)
-        else:
-            members["outcome"] = self.done if settled.created else "known"
-            members |= {"id": settled.id, "learnerId": settled.learner_id, "position": settled.position}
-        return msgspec.json.encode(members) + b"\n"
+            return _Outcome(number, reference, "refused", problem=described(settled))
+        outcome = self.done if settled.created else "known"
+        return _Outcome(number, reference, outcome, settled.id, settled.learner_id, settled.position)
 
 
 def _decided(settled: Settled) -> BadgeOutcome | Refusal:

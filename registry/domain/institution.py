@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from registry.domain.errors import (
     AdmissionEnded,
     AlreadySuspended,
@@ -30,8 +32,7 @@ from registry.events import (
 )
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Through what a fact came in: the channel, and the id of the client's token (or `cli`)."""
 
     channel: Channel

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
 from registry.application import Registry
+from registry.award_forms import AwardForm
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
-from registry.events import BadgeAwarded, Fact
+from registry.events import BadgeAwarded
+from registry.imported_awards import ImportedAward
 from registry.pages import Settled
 from registry.postgres import UnavailableError
 from registry.recording import BadgeOutcome
-from tests.postgres.commands import REFERENCE, admitted, award, command, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import execute, query, whole_log
+from tests.support import KEYS
 
 
 @pytest.fixture
@@ -117,14 +122,14 @@ def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
 def test_an_award_that_the_database_refuses_is_refused_alone(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = registry.stored
+    event = AwardForm.event
 
-    def without_text(subject: str, version: int, fact: Fact) -> StoredEvent:
-        event = stored(subject, version, fact)
-        spoilt = isinstance(fact, BadgeAwarded) and fact.valid_until is not None
-        return StoredEvent("\0" + subject, version, event.topic, event.state) if spoilt else event
+    def without_text(form: AwardForm, badge_id: str, *rest: Any) -> StoredEvent:
+        made = event(form, badge_id, *rest)
+        spoilt = b'"validUntil"' in made.state
+        return StoredEvent("\0" + badge_id, 1, made.topic, made.state) if spoilt else made
 
-    monkeypatch.setattr(registry, "stored", without_text)
+    monkeypatch.setattr(AwardForm, "event", without_text)
     page = [command("27UM", "1", "a"), command("27UM", "2", "b", valid_until=dt.date(2040, 1, 1))]
     good, refused = registry.award_badges([*page, command("27UM", "3", "c")])[:2]
     assert isinstance(good, BadgeOutcome)
@@ -147,3 +152,43 @@ def query_as_writer(registry: Registry) -> list[tuple[str]]:
     with registry.event_recorder._writer._connected().cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         return cursor.fetchall()
+
+
+def test_each_award_of_a_page_is_recorded_as_it_would_be_alone(url: str, registry: Registry) -> None:
+    module_id = KEYS.made_id("module", "27UM", REFERENCE)
+    later = msgspec.structs.replace(CONTENT, name="Klinisch redeneren 2")
+    registry.revise_module("27UM", module_id, REFERENCE, later, ORIGIN)
+    later_day, past_day = dt.date(2039, 1, 1), dt.date(2023, 5, 1)
+    stated: list[dict[str, Any]] = [
+        {},
+        {"version": 1},
+        {"valid_until": later_day},
+        {"valid_until": past_day},
+        {"version": 1, "valid_until": later_day},
+        {},
+    ]
+    alone = [award(registry, "27UM", f"alone-{n}", f"a{n}", **each) for n, each in enumerate(stated)]
+    page = [command("27UM", f"page-{n}", f"p{n}", **each) for n, each in enumerate(stated)]
+    together = made(registry.award_badges(page))
+    assert [each.status for each in together] == [each.status for each in alone]
+    facts = {event.subject: event.event().data for event in whole_log(url)}
+    for one, other in zip(alone, together, strict=True):
+        expected, fact = facts[one.id], facts[other.id]
+        assert isinstance(expected, BadgeAwarded)
+        assert isinstance(fact, BadgeAwarded)
+        assert fact.learner_id == other.learner_id
+        assert fact.module_version == other.module_version
+        own = {"learner_id": fact.learner_id, "commitments": fact.commitments}
+        assert fact == msgspec.structs.replace(expected, **own)
+
+
+def test_each_award_of_an_imported_page_has_its_own_findings(url: str, registry: Registry) -> None:
+    noted = [("recipient-hashed",), (), ("recipient-email", "evidence-lost"), ("recipient-hashed",)]
+    awards = [command("27UM", str(n), f"l{n}") for n in range(len(noted))]
+    page = [
+        ImportedAward(**msgspec.structs.asdict(each), findings=findings)
+        for each, findings in zip(awards, noted, strict=True)
+    ]
+    made(registry.import_awards(page))
+    facts = [event.event().data for event in whole_log(url) if event.type == "badge.awarded"]
+    assert [isinstance(fact, BadgeAwarded) and (fact.findings or ()) for fact in facts] == noted
