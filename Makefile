@@ -29,7 +29,7 @@ check: $(VENV)/development ## format, lint, types, import contracts
 bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
 
-bench-large: $(VENV)/development ## measure at a million badges: some twenty minutes
+bench-large: $(VENV)/development ## measure at a million badges: some ten minutes
 	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json
 
 faults: $(VENV)/development $(VENV)/kafka ## kill and freeze everyone by chance, 300 times or for an hour, and judge what is left
