@@ -1,4 +1,4 @@
-"""A read model: a name, a version, its tables, how a batch of events changes them, and its queries.
+"""A read model: a name, a version, its tables, and how a batch of events changes them.
 
 Its rows and its position change in one transaction, so that it holds each event exactly once. It never
 skips an event: one that it cannot apply stops it, with the reason.

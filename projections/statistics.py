@@ -82,7 +82,7 @@ GRANT SELECT, INSERT, UPDATE ON statistics_sum TO registry_project;
 GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_read;
 """
 
-_SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
+SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
 _CHANGE_COLUMNS = {
     "position": "int8",
     "cell": "int4",
@@ -312,134 +312,14 @@ def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
     sums: dict[tuple[int, int], tuple[int, ...]] = {}
     for (block, cell, *counted), times in alike.items():
         for key in ((block, cell), (NOW, cell)):
-            held = sums.get(key, (0,) * len(_SUMS))
+            held = sums.get(key, (0,) * len(SUMS))
             sums[key] = tuple(sum_ + times * each for sum_, each in zip(held, counted, strict=True))
     # In the order of the key, as every upsert.
     rows = sorted((*key, *held) for key, held in sums.items())
     cursor.execute(
-        f"INSERT INTO statistics_sum AS s (block, cell, {', '.join(_SUMS)})"
-        f" SELECT * FROM unnest(%s::integer[], %s::integer[]{', %s::bigint[]' * len(_SUMS)})"
+        f"INSERT INTO statistics_sum AS s (block, cell, {', '.join(SUMS)})"
+        f" SELECT * FROM unnest(%s::integer[], %s::integer[]{', %s::bigint[]' * len(SUMS)})"
         " ON CONFLICT (block, cell) DO UPDATE SET "
-        + ", ".join(f"{name} = s.{name} + excluded.{name}" for name in _SUMS),
-        [[row[place] for row in rows] for place in range(len(_SUMS) + 2)],
+        + ", ".join(f"{name} = s.{name} + excluded.{name}" for name in SUMS),
+        [[row[place] for row in rows] for place in range(len(SUMS) + 2)],
     )
-
-
-# Queries.
-
-ASKED = ("statistics_cell", "statistics_sum", "statistics_change")
-DIMENSIONS = {
-    "institution": "c.institution",
-    "module": "c.module",
-    "month": "c.month",
-    "sector": "c.sector",
-    "nlqf": "c.nlqf",
-    "isced": "c.isced",
-    "programme": "c.programme",
-}
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """The figures of one group; `half_credits` are ECTS times two."""
-
-    group: tuple[str | None, ...]
-    awarded: int
-    revoked: int
-    superseded: int
-    suspended: int
-    half_credits: int
-    sbu: int
-
-
-@dataclass(frozen=True)
-class Period:
-    """Days of award from `first` until (not including) `end`; None: without bound."""
-
-    first: dt.date | None = None
-    end: dt.date | None = None
-
-    def whole_months(self) -> Period:
-        """The months that lie wholly within it, as a period of whole months."""
-        first = self.first
-        if first is not None and first.day > 1:
-            first = (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
-        return Period(first, self.end.replace(day=1) if self.end is not None else None)
-
-    def condition(self, column: str) -> tuple[str, list[dt.date]]:
-        """The period as SQL about a column of days or of first days of months."""
-        bounds = [(f"{column} >= %s", self.first), (f"{column} < %s", self.end)]
-        given = [(text, day) for text, day in bounds if day is not None]
-        return " AND ".join(["true", *(text for text, _ in given)]), [day for _, day in given]
-
-
-def figures_at(cursor: Cursor, group_by: Sequence[str], period: Period, position: int) -> list[Figures]:
-    """The figures at a position that the read model holds, of each group that has an award."""
-    sources = [*_of_whole_months(period, position), *_of_parts_of_months(period, position)]
-    groups = [DIMENSIONS[name] for name in group_by]
-    text = " UNION ALL ".join(text for text, _ in sources)
-    cursor.execute(
-        f"SELECT {', '.join([*groups, *(f'sum(f.{name})::bigint' for name in _SUMS)])}"
-        f" FROM ({text}) f JOIN statistics_cell c ON c.id = f.cell"
-        + _grouped(len(groups), "sum(f.awarded) > 0"),
-        [value for _, values in sources for value in values],
-    )
-    places = len(groups)
-    # Without groups there is one row, of an empty register too.
-    return [Figures(_group(row[:places]), *row[places:]) for row in cursor.fetchall() if row[places]]
-
-
-def learners_at(
-    cursor: Cursor, group_by: Sequence[str], period: Period, position: int
-) -> dict[tuple[str | None, ...], int]:
-    """Distinct learners by group: counted award by award, since they do not add up."""
-    groups = [DIMENSIONS[name] for name in group_by]
-    within, days = period.condition("f.day")
-    cursor.execute(
-        f"SELECT {', '.join([*groups, 'count(DISTINCT f.learner)'])}"
-        " FROM statistics_change f JOIN statistics_cell c ON c.id = f.cell"
-        f" WHERE f.awarded = 1 AND f.position <= %s AND {within}" + _grouped(len(groups), "true"),
-        [position, *days],
-    )
-    return {_group(row[:-1]): row[-1] for row in cursor.fetchall()}
-
-
-def _group(values: Sequence[Any]) -> tuple[str | None, ...]:
-    """A group's values as they are shown: a month as `YYYY-MM`."""
-    return tuple(value.isoformat()[:7] if isinstance(value, dt.date) else value for value in values)
-
-
-def _grouped(count: int, having: str) -> str:
-    numbers = ", ".join(str(number + 1) for number in range(count))
-    return f" GROUP BY {numbers} HAVING {having} ORDER BY {numbers}" if count else ""
-
-
-Source = tuple[str, list[Any]]
-
-
-def _of_whole_months(period: Period, position: int) -> Iterable[Source]:
-    """Sums as of now, less what came after the position."""
-    whole = period.whole_months()
-    if whole.first is not None and whole.end is not None and whole.first >= whole.end:
-        return
-    within, days = whole.condition("month")
-    cells = f"cell IN (SELECT id FROM statistics_cell WHERE {within})" if days else "true"
-    block = (position - 1) // BLOCK if position else -1
-    less = ", ".join(f"-{name} AS {name}" for name in _SUMS)
-    yield f"SELECT cell, {', '.join(_SUMS)} FROM statistics_sum WHERE block = {NOW} AND {cells}", days
-    yield f"SELECT cell, {less} FROM statistics_sum WHERE block > %s AND {cells}", [block, *days]
-    yield (
-        f"SELECT cell, {less} FROM statistics_change WHERE position > %s AND position <= %s AND {cells}",
-        [position, (block + 1) * BLOCK, *days],
-    )
-
-
-def _of_parts_of_months(period: Period, position: int) -> Iterable[Source]:
-    """Changes by their day, of the months in which the period begins or ends."""
-    edges = [day.replace(day=1) for day in (period.first, period.end) if day is not None and day.day > 1]
-    if edges:
-        within, days = period.condition("day")
-        yield (
-            f"SELECT cell, {', '.join(_SUMS)} FROM statistics_change WHERE position <= %s AND {within}"
-            " AND cell IN (SELECT id FROM statistics_cell WHERE month = ANY(%s))",
-            [position, *days, edges],
-        )

@@ -22,8 +22,8 @@ from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, 
 from api.problems import Forbidden, NotFound
 from api.routes import LearnerId, ModuleId, answers
 from api.waiting import held_by
-from projections import badges, catalogue
-from projections.badges import BadgeRow, Filter, Owner
+from projections import badge_rows, catalogue
+from projections.badge_rows import BadgeRow, Filter, Owner
 from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
@@ -169,12 +169,12 @@ def _list(
     with asking(pool_of(request), who) as database:
         if then is not None:
             before = min(before, then.position + 1)
-            shown, below = badges.list_badges_as_of(
+            shown, below = badge_rows.list_badges_as_of(
                 database, who, owned, wanted, moment, before, then.position, limit
             )
             following = cursors.encode("badges", below) if below is not None else None
         else:
-            rows = badges.list_badges(database, who, owned, wanted, moment, before, limit + 1)
+            rows = badge_rows.list_badges(database, who, owned, wanted, moment, before, limit + 1)
             shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
         references = {} if who == AUDITOR else _references(request, database, shown)
     items = [_item(row, references.get(row.id), moment) for row in shown]
@@ -188,7 +188,7 @@ def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]
 
 def _item(row: BadgeRow, reference: str | None, moment: dt.datetime) -> BadgeItem:
     status, since = row.status(moment)
-    short = badges.module_on_award(row)
+    short = badge_rows.module_on_award(row)
     return BadgeItem(
         id=row.id,
         status=status,

@@ -28,8 +28,8 @@ from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool
 from api.problems import NotFound, NotReady
 from api.routes import BadgeId, answers
 from api.waiting import held_by
-from projections import badges, catalogue
-from projections.badges import BadgeRow
+from projections import catalogue
+from projections.badge_rows import BadgeRow, read_badge, read_status, rows_after
 from projections.catalogue import ModuleRow
 from projections.read_model import asking
 from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
@@ -53,7 +53,7 @@ def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Resp
     if not is_id(badge_id):
         raise NotFound("badge")
     with pool_of(request).cursor() as database:
-        row = badges.read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
+        row = read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
     if row is None:
         raise NotFound("badge")
     moment = now(request) if then is None else then.time
@@ -81,7 +81,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
     if not is_id(badge_id):
         raise NotFound("badge")
     with asking(pool_of(request), asker(principal)) as database:
-        row = badges.read_badge(database, asker(principal), badge_id)
+        row = read_badge(database, asker(principal), badge_id)
         if then is not None:
             row = row_as_of(database, badge_id, then)
         if row is None:
@@ -114,7 +114,7 @@ def get_history(request: Request, badge_id: BadgeId) -> Response:
 def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
     """The badge as it was recorded by then, folded from its events."""
     events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
-    return badges.rows_after(events).get(badge_id)
+    return rows_after(events).get(badge_id)
 
 
 def _module(row: ModuleRow) -> BadgeModule:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from projections.statistics import Period, figures_at
+from projections.figures import Period, figures_at
 from registry.feed import last_position
 from registry.postgres import Cursor, connect
 from tests.benchmarks import candidates, filling

@@ -10,7 +10,7 @@ import pytest
 
 from api import cursors
 from api.app import read_models
-from projections import badges, catalogue
+from projections import badge_rows, catalogue
 from projections.read_model import asking, institution
 from registry.application import Registry
 from registry.postgres import Pool
@@ -36,14 +36,14 @@ def reading(url: str) -> Iterator[Pool]:
     pool.close()
 
 
-def badge_pages(pool: Pool) -> Iterator[list[badges.BadgeRow]]:
+def badge_pages(pool: Pool) -> Iterator[list[badge_rows.BadgeRow]]:
     cursor: str | None = None
     while True:
         before = cursors.decode_position("badges", cursor, 2**62)
         asker = institution("27UM")
         with asking(pool, asker) as opened:
-            rows = badges.list_badges(
-                opened, asker, ("institution", "27UM"), badges.Filter(), NOW, before, LIMIT + 1
+            rows = badge_rows.list_badges(
+                opened, asker, ("institution", "27UM"), badge_rows.Filter(), NOW, before, LIMIT + 1
             )
         shown, cursor = cursors.page("badges", rows, LIMIT, lambda row: row.award_position)
         yield shown

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.applying import apply_page
-from projections import statistics
-from projections.statistics import Figures, Period, Statistics
+from projections import figures, statistics
+from projections.figures import DIMENSIONS, Figures, Period, figures_at, learners_at
+from projections.statistics import OF_BADGES, Statistics
 from registry.application import Registry
 from registry.domain.badge import Award
 from registry.domain.institution import Particulars
@@ -46,7 +47,7 @@ DAYS = [
     dt.date(2023, 3, 1),
     dt.date(2024, 2, 29),
 ]
-NAMES = tuple(statistics.DIMENSIONS)
+NAMES = tuple(DIMENSIONS)
 
 
 @contextmanager
@@ -81,7 +82,8 @@ def _register(
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few events fill many of them."""
-    monkeypatch.setattr(statistics, "BLOCK", 7)
+    for module in (statistics, figures):
+        monkeypatch.setattr(module, "BLOCK", 7)
 
 
 class History:
@@ -173,7 +175,7 @@ def test_what_becomes_of_badges_is_looked_up_and_not_searched_for(databases: Dat
         )
         badges = [f"badge-{number}" for number in range(1, 501)]
         with connection(url, "registry_project") as opened, opened.cursor() as cursor:
-            cursor.execute(f"EXPLAIN {statistics.OF_BADGES}", (badges,))
+            cursor.execute(f"EXPLAIN {OF_BADGES}", (badges,))
             plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Seq Scan" not in plan, plan
     assert "Join" not in plan, plan
@@ -219,8 +221,8 @@ def _agrees(
     url: str, log: Sequence[LoggedEvent], group_by: Sequence[str], period: Period, position: int
 ) -> None:
     with connection(url, "registry_read") as opened, opened.cursor() as cursor:
-        found = statistics.figures_at(cursor, group_by, period, position)
-        learners = statistics.learners_at(cursor, group_by, period, position)
+        found = figures_at(cursor, group_by, period, position)
+        learners = learners_at(cursor, group_by, period, position)
     wanted = recount(log, group_by, period, position)
     assert {each.group: each for each in found} == {group: each for group, (each, _) in wanted.items()}
     if group_by:
