@@ -44,6 +44,8 @@ router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
 MOST_WAITING = 2
 """Pages that are read and not recorded yet, the one that is being recorded among them; one more is read."""
+MOST_PLAIN = 16 * 1024 * 1024
+"""Bytes of an answer that are kept as they are: what comes beyond is compressed."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -95,6 +97,8 @@ class _Batch:
         self.today: dt.date = request.app.state.today()
         self.ended = False
         """Nothing more is recorded: something of a page could not be, or nobody waits for it."""
+        self.kept = 0
+        """Bytes of the answer so far, as they are kept: in memory, since they hold references."""
         self.all_new = False
         """Whether the last page that was settled met nothing that was recorded already."""
 
@@ -129,13 +133,15 @@ class _Batch:
             self.all_new = page.all_new
 
     def outcomes(self, read: Sequence[Read], settled: Sequence[BadgeOutcome | Refusal]) -> bytes:
-        """The outcomes of a page, as compressed NDJSON: kept in memory, since they hold references."""
+        """The outcomes of a page as NDJSON, as they are kept until all are there."""
         left = iter(settled)
         outcomes = [
             self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(left))
             for number, reference, stated in read
         ]
-        return zlib.compress(_encoder.encode_lines(outcomes), 1)
+        kept = zlib.compress(_encoder.encode_lines(outcomes), 0 if self.kept < MOST_PLAIN else 1)
+        self.kept += len(kept)
+        return kept
 
     def _outcome(self, number: int, reference: str | None, settled: BadgeOutcome | Refusal) -> _Outcome:
         if isinstance(settled, Refusal):
