@@ -11,12 +11,6 @@ from registry.domain.badge import Status
 from registry.events import BadgeAwarded, Commitments, canonical
 from registry.store import stored_event
 
-# Drawn anew by each process: nothing that is stated can hold it.
-ANYONE = secrets.token_hex(16)
-"""The learner in the fact of a form."""
-ANYTHING = Commitments(recipient=ANYONE, reference="")
-"""The commitments in the fact of a form."""
-
 
 class AwardForm(msgspec.Struct, frozen=True):
     """What is recorded of an award but for its learner and commitments, whose places are left open."""
@@ -34,7 +28,11 @@ class AwardForm(msgspec.Struct, frozen=True):
 
 
 def award_form(fact: BadgeAwarded, status: Status) -> AwardForm:
-    """The form of an award of `ANYONE` with `ANYTHING` committed."""
-    head, rest = canonical(fact).split(canonical(ANYTHING))
-    middle, tail = rest.split(ANYONE.encode())
+    """The form of this award and of all that state the same."""
+    # Nothing that is stated can hold what is drawn here.
+    anyone = secrets.token_hex(16)
+    anything = Commitments(recipient=anyone, reference="")
+    blank = msgspec.structs.replace(fact, learner_id=anyone, commitments=anything)
+    head, rest = canonical(blank).split(canonical(anything))
+    middle, tail = rest.split(anyone.encode())
     return AwardForm(fact.module_version, status, (head, middle, tail))

@@ -7,13 +7,13 @@ from collections.abc import Hashable, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 
-from registry.award_forms import ANYONE, ANYTHING, AwardForm, award_form
+from registry.award_forms import AwardForm, award_form
 from registry.domain import badge as badges
 from registry.domain.badge import Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded
+from registry.events import BadgeAwarded, Commitments
 from registry.keys import random_id
 from registry.pages import Entry, Page, Settled, Together
 from registry.postgres import UnavailableError
@@ -46,7 +46,7 @@ NOTHING_RECORDED = _Recorded(frozenset(), {}, 0, {})
 
 
 class Awards(Page[PreparedAward[CommandT]]):
-    """Awards on their way; `fact` is what a kind of them decides.
+    """Awards on their way; `fact` is what a kind of them decides, and `stated` what it decides on.
 
     The same award again answers as it stands; another under its reference is refused.
     """
@@ -127,7 +127,7 @@ class Awards(Page[PreparedAward[CommandT]]):
         learner_id: str,
     ) -> None:
         """Decides one award that is not there yet."""
-        form = self._form(made.command, basis, superseded)
+        form = self._form(made, basis, superseded, learner_id)
         event = form.event(made.badge_id, learner_id, made.commitments)
         private = PrivateRow(made.command.brin, learner_id, made.sealed)
         outcome = BadgeOutcome(
@@ -135,13 +135,21 @@ class Awards(Page[PreparedAward[CommandT]]):
         )
         together.entries.append(Entry(line, event, private, basis.reads, outcome))
 
-    def _form(self, command: CommandT, basis: _Basis, superseded: dict[str, Badge]) -> AwardForm:
+    def _form(
+        self, made: PreparedAward[CommandT], basis: _Basis, superseded: dict[str, Badge], learner_id: str
+    ) -> AwardForm:
         """Most awards of a page state the same but for their learner and what is private."""
+        command = made.command
         stated = self.stated(command)
         form = basis.forms.get(stated)
         if form is None:
             fact = self.fact(
-                command, basis.institution, basis.module, superseded.get(command.award.supersedes or "")
+                command,
+                basis.institution,
+                basis.module,
+                superseded.get(command.award.supersedes or ""),
+                learner_id,
+                made.commitments,
             )
             status, _ = badges.status(
                 self.now,
@@ -154,15 +162,28 @@ class Awards(Page[PreparedAward[CommandT]]):
         return form
 
     def stated(self, command: CommandT) -> Hashable:
-        """What makes awards for one module the same but for their learner and what is private."""
+        """All that `fact` takes from the command, the module apart: awards that are alike in it are
+        decided once a page."""
         return command.award, command.origin
 
     def fact(
-        self, command: CommandT, institution: Institution, module: Module, superseded: Badge | None
+        self,
+        command: CommandT,
+        institution: Institution,
+        module: Module,
+        superseded: Badge | None,
+        learner_id: str,
+        commitments: Commitments,
     ) -> BadgeAwarded:
-        """What is recorded of anyone who is awarded this."""
         return badges.award(
-            institution, module, superseded, command.award, ANYONE, ANYTHING, self.today, command.origin
+            institution,
+            module,
+            superseded,
+            command.award,
+            learner_id,
+            commitments,
+            self.today,
+            command.origin,
         )
 
     def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:

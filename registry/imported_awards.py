@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from registry.award_forms import ANYONE, ANYTHING
 from registry.awards import Awards
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded
+from registry.events import BadgeAwarded, Commitments
 from registry.pages import Settled
 from registry.prepared_awards import AwardCommand, Preparation, Statement
 from registry.recording import RecordingApplication
@@ -45,7 +44,13 @@ class _ImportedAwards(Awards[ImportedAward]):
         return super().stated(command), command.source, command.findings
 
     def fact(
-        self, command: ImportedAward, institution: Institution, module: Module, superseded: Badge | None
+        self,
+        command: ImportedAward,
+        institution: Institution,
+        module: Module,
+        superseded: Badge | None,
+        learner_id: str,
+        commitments: Commitments,
     ) -> BadgeAwarded:
         return imports.award(
             institution,
@@ -53,8 +58,8 @@ class _ImportedAwards(Awards[ImportedAward]):
             command.award,
             command.source,
             command.findings,
-            ANYONE,
-            ANYTHING,
+            learner_id,
+            commitments,
             self.today,
             command.origin,
         )

@@ -45,7 +45,7 @@ MEDIA_TYPE = "application/x-ndjson"
 MOST_WAITING = 2
 """Pages that are read and not recorded yet, the one that is being recorded among them; one more is read."""
 MOST_PLAIN = 16 * 1024 * 1024
-"""Bytes of an answer that are kept as they are: what comes beyond is compressed."""
+"""Bytes of an answer in pages without a refusal that are kept as they are: the rest is compressed."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -139,7 +139,9 @@ class _Batch:
             self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(left))
             for number, reference, stated in read
         ]
-        kept = zlib.compress(_encoder.encode_lines(outcomes), 0 if self.kept < MOST_PLAIN else 1)
+        # A refusal is long and like the next one; ids hardly compress.
+        plain = self.kept < MOST_PLAIN and not any(each.problem for each in outcomes)
+        kept = zlib.compress(_encoder.encode_lines(outcomes), 0 if plain else 1)
         self.kept += len(kept)
         return kept
 
