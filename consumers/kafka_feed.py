@@ -11,6 +11,7 @@ to take a record apart costs as much as to apply it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from projections.read_model import ReadModel
 from registry.feed import LoggedEvent, time_of
 from registry.kafka_clients import connected
 from registry.kafka_settings import KafkaSettings
-from registry.positions import positions_of
+from registry.positions import positions_of, recorded_partitions
 from registry.postgres import Cursor
 from registry.store_feed import Page
 from registry.stream import EVENTS, PROGRESS, milliseconds, read_event
@@ -36,6 +37,8 @@ SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
 METADATA_MS = 5_000
 """So soon a topic that was made anew is noticed."""
+DIVIDED_SECONDS = 1.0
+"""So often who hears nothing looks whether the log was divided anew."""
 FETCH_BYTES = 2 * 1024 * 1024
 """A page of one partition."""
 
@@ -88,6 +91,7 @@ class KafkaFeed:
         self._at: dict[int, dict[str, int]] = {}
         self._taken: set[TopicPartition] = set()
         self._gap: GapError | None = None
+        self._looked = time.monotonic()
         self._consumer = connected(
             KafkaConsumer,
             **kafka.client(),
@@ -121,7 +125,7 @@ class KafkaFeed:
                 self._gap = None
 
     def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
-        """What lies before a gap is given first."""
+        """What lies before a gap is given first. Raises `WaitError` where the log was divided anew."""
         if self._gap is not None:
             raise self._gap
         found: dict[int, tuple[list[LoggedEvent], int]] = {}
@@ -131,8 +135,18 @@ class KafkaFeed:
                 found[partition.partition], self._gap = (events, last), self._gap or gap
         if self._taken:
             self._seek()
+        if not found:
+            self._check_division()
         pages = [(model, self._page(model.name, found)) for model in self._models]
         return [(model, page) for model, page in pages if page.to]
+
+    def _check_division(self) -> None:
+        """A record would say so; but who has no partition of the topic that was made anew gets none."""
+        now = time.monotonic()
+        if now > self._looked + DIVIDED_SECONDS:
+            self._looked = now
+            if (count := recorded_partitions(self._cursor)) != self._partitions:
+                raise WaitError(f"the log has {count} partitions now, and had {self._partitions}")
 
     def drop(self, model: ReadModel) -> None:
         self._models.remove(model)

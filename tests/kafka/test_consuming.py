@@ -238,6 +238,18 @@ def test_read_models_go_on_when_the_log_is_divided_while_they_are_at_work(
     rebuilt(streaming.url)
 
 
+def test_a_consumer_that_hears_nothing_notices_that_the_log_was_divided_anew(
+    streaming: Streaming, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    streaming.make_topics(8)
+    with streaming.consuming():
+        with streaming.relaying():
+            fill(registry, 5)
+            streaming.projected()
+        execute(streaming.url, "UPDATE stream SET partitions = 3")
+        until(lambda: "the log has 3 partitions now, and had 8" in caplog.text)
+
+
 def positions_by_partition(url: str) -> dict[str, int]:
     """On how many partitions each read model has a position."""
     return dict(query(url, "SELECT name, count(*) FROM read_model_position GROUP BY name"))
