@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from pydantic.alias_generators import to_camel
 
 from registry.domain.badge import Status
+from registry.domain.events import Sector
 from registry.domain.values import iso_time
-from registry.events import Sector
 
 Time = Annotated[
     dt.datetime, PlainSerializer(iso_time), WithJsonSchema({"type": "string", "format": "date-time"})

@@ -33,11 +33,8 @@ from api.openapi import describe, routes
 from api.waiting import Positions
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
-from projections.badges import Badges
-from projections.catalogue import Catalogue
-from projections.read_model import ReadModel
-from projections.statistics import Statistics
-from registry.application import Registry
+from projections.all import read_models
+from registry.application import Registry, utc_now
 from registry.domain import values
 from registry.domain.errors import InvalidInput
 from registry.keys import Keys
@@ -74,15 +71,6 @@ ROUTERS = (
     event_lookups.router,
     statistics_lookups.router,
 )
-
-
-def read_models() -> list[ReadModel]:
-    """Every read model of the registry."""
-    return [Badges(), Catalogue(), Statistics()]
-
-
-def utc_now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import psycopg2
 from consumers.feeds import PoisonError
 from consumers.interventions import skipped
 from projections.read_model import ReadModel, active_version
-from registry.events import FACTS, Event
+from registry.domain.events import FACTS, Event
 from registry.feed import LoggedEvent
 from registry.positions import OvertakenError, advance
 from registry.postgres import Cursor, is_lost

@@ -12,8 +12,8 @@ import msgspec
 from projections.badges import ModuleOnAward, folded
 from projections.read_model import Asker
 from registry.domain.badge import Status, status
+from registry.domain.events import Event
 from registry.domain.values import day_in_amsterdam
-from registry.events import Event
 from registry.feed import read_streams
 from registry.postgres import Cursor
 

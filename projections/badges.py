@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
     BadgeFact,

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from registry.domain.values import day_in_amsterdam
-from registry.events import (
+from registry.domain.events import (
     Event,
     Fact,
     InstitutionAdmitted,
@@ -24,6 +23,7 @@ from registry.events import (
     Sector,
     canonical,
 )
+from registry.domain.values import day_in_amsterdam
 from registry.postgres import Cursor
 
 TABLES = """

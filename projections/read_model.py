@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
-from registry.events import Event
+from registry.domain.events import Event
 from registry.positions import positions_of, recorded_partitions, set_positions
 from registry.postgres import Connection, Cursor, Pool
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
     BadgeFact,

@@ -11,15 +11,15 @@ from registry.domain import imports
 from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.errors import InstitutionUnknown, PrivatePartsErased
-from registry.domain.imports import ImportedModule
-from registry.domain.institution import Origin, Particulars
-from registry.events import (
+from registry.domain.events import (
     BadgeSuspensionReason,
     ExemptionRule,
     ModuleContent,
     RevocationReason,
     SuspensionReason,
 )
+from registry.domain.imports import ImportedModule
+from registry.domain.institution import Origin, Particulars
 from registry.imported_awards import ImportedAward, settle_imported
 from registry.pages import Settled
 from registry.prepared_awards import AwardCommand, Preparation, PreparedAward
@@ -27,6 +27,10 @@ from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
 from registry.revocations import RevocationCommand, Revocations
 from registry.vault import commit_correction, commit_note, new_salt
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 class Registry(RecordingApplication):

@@ -8,7 +8,7 @@ import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from registry.domain.badge import Status
-from registry.events import BadgeAwarded, Commitments, canonical
+from registry.domain.events import BadgeAwarded, Commitments, canonical
 from registry.store import stored_event
 
 

@@ -11,16 +11,17 @@ from registry.award_forms import AwardForm, award_form
 from registry.domain import badge as badges
 from registry.domain.badge import Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
+from registry.domain.events import BadgeAwarded, Commitments
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Commitments
+from registry.domain.private_parts import PrivateParts
 from registry.keys import random_id
 from registry.pages import Entry, Page, Settled, Together
 from registry.postgres import UnavailableError
 from registry.prepared_awards import CommandT, PreparedAward
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome, found
-from registry.vault import PrivateParts, PrivateRow
+from registry.vault import PrivateRow
 
 
 class _Basis(NamedTuple):

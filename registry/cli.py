@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg2
 
-from api.app import read_models
+from projections.all import read_models
 from registry import commands, import_command, stream_commands, tokens
 from registry.command_line import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from api.app import read_models
 from consumers.interventions import NotStoppedError
 from consumers.rebuild import RebuildError
+from projections.all import read_models
 from projections.read_model import NotRebuiltError, check_versions
 from registry import migrate, replay, setup
 from registry.domain.errors import Refusal

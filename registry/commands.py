@@ -7,11 +7,12 @@ import datetime as dt
 import sys
 import time
 
-from api.app import create_app, read_models, utc_now
+from api.app import create_app
 from consumers.rebuild import rebuild
+from projections.all import read_models
 from projections.read_model import install, outdated
 from registry import demo, import_command, migrate, replay, serve, setup, tokens
-from registry.application import Registry
+from registry.application import Registry, utc_now
 from registry.command_line import UsageError, opened, say
 from registry.domain.values import BRIN, UUID, day_in_amsterdam
 from registry.feed import last_position

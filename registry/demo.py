@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from registry.application import Registry
 from registry.domain.badge import Award
+from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
-from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.domain.private_parts import Recipient
 from registry.prepared_awards import AwardCommand
-from registry.vault import Recipient
 
 ORIGIN = Origin("demo", "cli")
 INVENTED = "Study load, level and learning outcomes are invented for this demonstration."

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from registry.domain.events import Event, decode
 from registry.domain.values import iso_time
-from registry.events import Event, decode
 from registry.postgres import EPOCH, Cursor, Pool
 
 SOURCE = "/v1/events"

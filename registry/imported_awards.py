@@ -7,10 +7,10 @@ from collections.abc import Hashable, Sequence
 from registry.awards import Awards
 from registry.domain import imports
 from registry.domain.badge import Badge
+from registry.domain.events import BadgeAwarded, Commitments
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Commitments
 from registry.pages import Settled
 from registry.prepared_awards import AwardCommand, Preparation, Statement
 from registry.recording import RecordingApplication

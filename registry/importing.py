@@ -16,6 +16,7 @@ from registry.application import Registry
 from registry.domain import badge as domain
 from registry.domain.badge import Badge
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother, Refusal
+from registry.domain.events import RevocationReason
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
 from registry.domain.module import Module
@@ -24,7 +25,6 @@ from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.files import Source
 from registry.edubadges.items import Award, Refused, Revoked, Unreadable
 from registry.edubadges.texts import members
-from registry.events import RevocationReason
 from registry.imported_awards import ImportedAward
 from registry.pages import Settled
 from registry.postgres import UnavailableError

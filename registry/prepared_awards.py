@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 import msgspec
 
 from registry.domain.badge import Award
+from registry.domain.events import Commitments, canonical
 from registry.domain.institution import Origin
-from registry.events import Commitments, canonical
+from registry.domain.private_parts import Evidence, Recipient
 from registry.keys import Chance
 from registry.recording import RecordingApplication
-from registry.vault import Evidence, Recipient, commit_award
+from registry.vault import commit_award
 
 EDUID_SCOPE = "eduid.nl"
 MOST_MODULES = 1_000

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from registry.domain import institution as institutions
 from registry.domain import module as modules
+from registry.domain.events import Event, Fact, InstitutionAdmitted, ModuleRegistered
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import Event, Fact, InstitutionAdmitted, ModuleRegistered
 from registry.store import EventRecorder
 
 MOST_KEPT = 2_000

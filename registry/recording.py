@@ -27,15 +27,16 @@ from registry.domain.errors import (
     ModuleOfAnother,
     Refusal,
 )
+from registry.domain.events import BadgeAwarded, Event, Fact
 from registry.domain.institution import Institution
 from registry.domain.module import Module
+from registry.domain.private_parts import PrivateParts
 from registry.domain.values import day_in_amsterdam
-from registry.events import BadgeAwarded, Event, Fact
 from registry.keys import Keys
 from registry.postgres import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
 from registry.store import EventMapper, EventRecorder
-from registry.vault import PrivateParts, PrivateRow, Vault
+from registry.vault import PrivateRow, Vault
 
 ATTEMPTS = 8
 

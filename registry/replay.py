@@ -8,8 +8,8 @@ from collections import Counter
 
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
+from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
 from registry.domain.values import UUID, iso_time
-from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
 from registry.feed import LoggedEvent, last_position, position_at, read_pages, read_streams, time_of
 from registry.postgres import Cursor, Pool
 

@@ -10,8 +10,8 @@ from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.errors import BadgeUnknown
+from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
-from registry.events import RevocationReason
 from registry.pages import Entry, Page, Together
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from registry.domain import badge as badges
+from registry.domain.events import UnknownEventError, canonical
 from registry.domain.values import iso_time
-from registry.events import UnknownEventError, canonical
 from registry.feed import LoggedEvent, read_streams
 from registry.postgres import Cursor
 

@@ -29,10 +29,11 @@ from eventsourcing.persistence import (
 
 from registry.append import Unit
 from registry.domain.errors import EventTooLarge
-from registry.events import Event, InstitutionAdmitted, canonical, decode
+from registry.domain.events import Event, InstitutionAdmitted, canonical, decode
+from registry.domain.private_parts import PrivateParts
 from registry.positions import PositionRecorder
 from registry.postgres import Pool
-from registry.vault import PrivateParts, Vault
+from registry.vault import Vault
 from registry.writer import Writer
 
 LARGEST_EVENT = 60 * 1024

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from api.app import read_models
 from consumers.feeds import StoreSource
 from consumers.interventions import Action, intervene
 from consumers.kafka_feed import KafkaSource
 from consumers.projector import Projector, at_work, projectors_of
 from consumers.rebuild import level, rebuild
+from projections.all import read_models
 from projections.read_model import ReadModel
 from registry import serve, setup
 from registry.command_line import UsageError, opened, say

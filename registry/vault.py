@@ -14,53 +14,13 @@ from collections.abc import Sequence
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from registry.events import Commitments, Correction, canonical
+from registry.domain.events import Commitments, Correction, canonical
+from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
 from registry.keys import Chance, Keys
 from registry.postgres import Cursor
 
 NONCE = 12
 SALT = 16
-
-
-class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
-    """JSON members in camelCase; one that is absent is left out."""
-
-
-class Recipient(_Part, frozen=True):
-    """The learner as the institution named it: one identifier, with name and e-mail where given."""
-
-    edu_id: str | None = None
-    eppn: str | None = None
-    edubadges: str | None = None
-    name: str | None = None
-    email: str | None = None
-
-
-class Evidence(_Part, frozen=True):
-    url: str | None = None
-    name: str | None = None
-    narrative: str | None = None
-    description: str | None = None
-
-
-class Salts(_Part, frozen=True):
-    recipient: str | None = None
-    reference: str | None = None
-    grade: str | None = None
-    evidence: str | None = None
-    note: str | None = None
-
-
-class PrivateParts(_Part, frozen=True):
-    """The private parts of one event, with their salts. `sameness` is of an award: see `Keys.sameness`."""
-
-    salts: Salts
-    recipient: Recipient | None = None
-    reference: str | None = None
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
-    note: str | None = None
-    sameness: str | None = None
 
 
 class PrivateRow(msgspec.Struct, frozen=True, gc=False):

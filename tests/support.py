@@ -13,7 +13,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from api.app import create_app, read_models
+from api.app import create_app
+from projections.all import read_models
 from projections.read_model import install
 from registry import setup, tokens
 from registry.embedded import EmbeddedPostgres

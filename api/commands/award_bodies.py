@@ -25,8 +25,8 @@ from api.fields import (
 )
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
+from registry.domain.private_parts import Evidence, Recipient
 from registry.prepared_awards import AwardCommand
-from registry.vault import Evidence, Recipient
 
 
 class LearnerBody(Body):

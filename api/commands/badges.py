@@ -14,7 +14,7 @@ from api.commands.awarding import Awarding
 from api.commands.common import Institution, registry_of
 from api.fields import Day, Grade, Name, Note
 from api.routes import BadgeId, answers, takes
-from registry.events import BadgeSuspensionReason, RevocationReason
+from registry.domain.events import BadgeSuspensionReason, RevocationReason
 from registry.recording import BadgeOutcome
 
 router = APIRouter(tags=["badges"])

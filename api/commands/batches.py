@@ -32,8 +32,8 @@ from api.routes import answers, answers_lines, takes_lines
 from registry.application import Registry
 from registry.awards import Awards
 from registry.domain.errors import InvalidInput, Refusal
+from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
-from registry.events import RevocationReason
 from registry.pages import Page, Settled
 from registry.prepared_awards import AwardCommand, PreparedAward
 from registry.recording import BadgeOutcome

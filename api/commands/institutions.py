@@ -13,9 +13,9 @@ from api.commands.common import Registrar, registry_of
 from api.fields import Day, Name, Note, PublicReason, Reference, SchacHome
 from api.routes import answers, takes
 from registry.domain.errors import InvalidInput
+from registry.domain.events import ExemptionRule, Sector, SuspensionReason
 from registry.domain.institution import Particulars
 from registry.domain.values import BRIN
-from registry.events import ExemptionRule, Sector, SuspensionReason
 from registry.recording import Outcome
 
 router = APIRouter(tags=["institutions"])

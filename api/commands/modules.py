@@ -30,7 +30,7 @@ from api.fields import (
     Url,
 )
 from api.routes import ModuleId, answers, takes
-from registry.events import ModuleContent
+from registry.domain.events import ModuleContent
 from registry.recording import Outcome as WriteOutcome
 
 router = APIRouter(tags=["modules"])

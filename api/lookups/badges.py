@@ -32,10 +32,10 @@ from projections import catalogue
 from projections.badge_rows import BadgeRow, read_badge, read_status, rows_after
 from projections.catalogue import ModuleRow
 from projections.read_model import asking
-from registry.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
+from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
+from registry.domain.private_parts import PrivateParts, Salts
 from registry.feed import read_streams
 from registry.postgres import Cursor
-from registry.vault import PrivateParts, Salts
 
 router = APIRouter(tags=["badges"])
 

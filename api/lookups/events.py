@@ -14,7 +14,7 @@ from api.lookups.common import LARGEST_POSITION, pool_of
 from api.routes import answers, answers_lines
 from api.waiting import held_by
 from registry.domain.errors import InvalidInput
-from registry.events import FACTS
+from registry.domain.events import FACTS
 from registry.feed import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])

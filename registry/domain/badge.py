@@ -20,10 +20,7 @@ from registry.domain.errors import (
     SupersededNotRevoked,
     SupersededUnknown,
 )
-from registry.domain.institution import Institution, Origin
-from registry.domain.module import Module
-from registry.domain.values import midnight_after
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
     BadgeReinstated,
@@ -35,6 +32,9 @@ from registry.events import (
     Event,
     RevocationReason,
 )
+from registry.domain.institution import Institution, Origin
+from registry.domain.module import Module
+from registry.domain.values import midnight_after
 
 Status = Literal["active", "suspended", "revoked", "expired"]
 

@@ -25,10 +25,7 @@ from registry.domain.errors import (
     SuspendedOnThatDay,
     TargetGroupOutsidePolicy,
 )
-from registry.domain.institution import Institution, Origin
-from registry.domain.module import Module
-from registry.domain.values import FIRST_AWARD_DAY
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
     BadgeType,
@@ -38,6 +35,9 @@ from registry.events import (
     ModuleRevised,
     RevocationReason,
 )
+from registry.domain.institution import Institution, Origin
+from registry.domain.module import Module
+from registry.domain.values import FIRST_AWARD_DAY
 
 _FINDINGS: dict[type[Refusal], str] = {
     StudyLoadOutsidePolicy: "study-load-outside-policy",

@@ -17,8 +17,7 @@ from registry.domain.errors import (
     Refusal,
     SuspendedOnThatDay,
 )
-from registry.domain.values import day_in_amsterdam
-from registry.events import (
+from registry.domain.events import (
     Channel,
     Event,
     ExemptionRule,
@@ -30,6 +29,7 @@ from registry.events import (
     Sector,
     SuspensionReason,
 )
+from registry.domain.values import day_in_amsterdam
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):

@@ -19,9 +19,7 @@ from registry.domain.errors import (
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
 )
-from registry.domain.institution import Institution, Origin
-from registry.domain.policy import check_study_load, check_target_group
-from registry.events import (
+from registry.domain.events import (
     BadgeType,
     Event,
     ModuleContent,
@@ -30,6 +28,8 @@ from registry.events import (
     ModuleWithdrawn,
     canonical,
 )
+from registry.domain.institution import Institution, Origin
+from registry.domain.policy import check_study_load, check_target_group
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from registry.domain.errors import StudyLoadOutsidePolicy, TargetGroupOutsidePolicy
-from registry.events import Sector, StudyLoad
+from registry.domain.events import Sector, StudyLoad
 
 ALWAYS = dt.date.min
 EVER = dt.date.max

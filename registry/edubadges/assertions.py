@@ -6,9 +6,9 @@ import datetime as dt
 from typing import Any
 
 from registry.domain import values
+from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.items import Award, Item, Revoked, Unreadable
 from registry.edubadges.texts import address, day, last_day, line, members, text
-from registry.vault import Evidence, Recipient
 
 
 def read_assertion(place: str, stated: dict[str, Any], today: dt.date) -> Item:

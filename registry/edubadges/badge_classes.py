@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.domain import values
+from registry.domain.events import BadgeType, Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.imports import ImportedModule
 from registry.edubadges.items import Unreadable
 from registry.edubadges.texts import address, line, members, text
-from registry.events import BadgeType, Level, ModuleContent, QualityAssurance, StudyLoad
 
 LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_OUTCOME = 255, 4_000, 500
 

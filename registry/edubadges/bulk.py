@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from registry.domain.private_parts import Evidence, Recipient
 from registry.domain.values import is_line, no_citizen_number_before_at
 from registry.edubadges.files import content, shown
 from registry.edubadges.items import Award, Refused, Unreadable
 from registry.edubadges.texts import address, text
-from registry.vault import Evidence, Recipient
 
 LARGEST_FILE = 64 * 1024 * 1024
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")

@@ -6,7 +6,7 @@ import datetime as dt
 
 import msgspec
 
-from registry.vault import Evidence, Recipient
+from registry.domain.private_parts import Evidence, Recipient
 
 
 class Unreadable(ValueError):  # noqa: N818 - the answer to a file, not an error of ours

@@ -15,7 +15,7 @@ from api.problems import PROBLEMS, Kind
 from registry import tokens
 from registry.domain import errors
 from registry.domain.errors import Refusal
-from registry.events import FACTS
+from registry.domain.events import FACTS
 from tests.api.asking import API_VERSION
 from tests.support import Service
 

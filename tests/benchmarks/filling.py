@@ -13,8 +13,7 @@ from eventsourcing.persistence import StoredEvent
 
 from registry.append import Unit
 from registry.application import Registry
-from registry.domain.institution import Particulars
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
     Commitments,
@@ -23,7 +22,9 @@ from registry.events import (
     StudyLoad,
     canonical,
 )
-from registry.vault import PrivateParts, PrivateRow, Recipient, Salts, Vault
+from registry.domain.institution import Particulars
+from registry.domain.private_parts import PrivateParts, Recipient, Salts
+from registry.vault import PrivateRow, Vault
 from tests import support
 from tests.benchmarks.material import ORIGIN
 

@@ -17,8 +17,7 @@ from eventsourcing.persistence import StoredEvent
 
 from registry.append import Unit
 from registry.application import Registry
-from registry.domain.institution import Origin, Particulars
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
     Commitments,
@@ -27,8 +26,10 @@ from registry.events import (
     StudyLoad,
     canonical,
 )
+from registry.domain.institution import Origin, Particulars
+from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
 from registry.postgres import connect
-from registry.vault import Evidence, PrivateParts, PrivateRow, Recipient, Salts, Vault
+from registry.vault import PrivateRow, Vault
 from tests import support
 
 BRIN = "27UM"

@@ -18,9 +18,9 @@ from uuid import UUID, uuid4
 
 from eventsourcing.persistence import Tracking
 
-from api.app import read_models
 from consumers.applying import apply_page
 from consumers.projector import BATCH
+from projections.all import read_models
 from projections.read_model import position
 from registry.positions import positions_of
 from registry.postgres import Pool, connect

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from registry.domain.module import content_hash
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
     BadgeReinstated,
@@ -29,6 +28,7 @@ from registry.events import (
     QualityAssurance,
     StudyLoad,
 )
+from registry.domain.module import content_hash
 
 BRIN = "27UM"
 MODULE = "73ad44ec-bff6-869f-b65f-6fc290053191"

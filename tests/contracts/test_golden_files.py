@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from registry.events import FACTS, Event, canonical, decode
+from registry.domain.events import FACTS, Event, canonical, decode
 from registry.feed import LoggedEvent
 from tests.contracts.examples import events
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.app import utc_now
-from registry.application import Registry
+from registry.application import Registry, utc_now
 from registry.keys import read_key_file
 from registry.postgres import connect
 from tests.end_to_end.client import until

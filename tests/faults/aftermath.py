@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from api.app import read_models
+from projections.all import read_models
 from registry.domain.values import iso_time
 from registry.feed import LoggedEvent
 from tests.faults.anomalies import Found, judge

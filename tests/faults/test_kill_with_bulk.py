@@ -11,7 +11,7 @@ from itertools import cycle
 
 import pytest
 
-from api.app import read_models
+from projections.all import read_models
 from tests.end_to_end.client import free_port, until
 from tests.end_to_end.processes import REGISTRY, Running, Serving, Workshop, environment, registry
 from tests.end_to_end.servers import children, embedded_url, postmaster

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.app import read_models
 from consumers.applying import apply_page
 from consumers.interventions import NotStoppedError, intervene
 from consumers.rebuild import level, rebuild
+from projections.all import read_models
 from projections.badges import Badges
 from registry import stream
 from registry.application import Registry

@@ -9,11 +9,11 @@ from typing import Any
 
 from registry.application import Registry
 from registry.domain.badge import Award
+from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
-from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.domain.private_parts import Evidence, Recipient
 from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
-from registry.vault import Evidence, Recipient
 from tests.support import KEYS
 
 ORIGIN = Origin("api", "0123456789abcdef")

@@ -14,9 +14,9 @@ from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.badge import Badge
+from registry.domain.events import Event
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import Event
 from registry.postgres import Pool
 from tests.postgres.log import query, until, whole_log
 

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from registry.application import Registry
+from registry.domain.events import BadgeAwarded, ModuleRegistered
 from registry.edubadges.files import read_source
-from registry.events import BadgeAwarded, ModuleRegistered
 from registry.importing import Line, import_hosted
 from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import whole_log

@@ -13,10 +13,10 @@ import pytest
 from registry import importing
 from registry.application import Registry
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother
+from registry.domain.events import BadgeAwarded, BadgeRevoked, Fact, ModuleRegistered
 from registry.domain.institution import Particulars
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_source
-from registry.events import BadgeAwarded, BadgeRevoked, Fact, ModuleRegistered
 from registry.importing import Line, import_bulk, import_hosted
 from tests.hosted import (
     BADGE,

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from api import cursors
-from api.app import read_models
 from projections import badge_rows, catalogue
+from projections.all import read_models
 from projections.read_model import asking, institution
 from registry.application import Registry
 from registry.postgres import Pool

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.app import read_models
+from projections.all import read_models
 from projections.read_model import install
 from registry import setup
 from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending

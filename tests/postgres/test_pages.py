@@ -13,9 +13,9 @@ from eventsourcing.persistence import StoredEvent
 from registry.application import Registry
 from registry.award_forms import AwardForm
 from registry.domain.errors import ModuleUnknown, ReferenceTaken, SupersededNotRevoked
+from registry.domain.events import BadgeAwarded
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
-from registry.events import BadgeAwarded
 from registry.imported_awards import ImportedAward
 from registry.pages import Settled
 from registry.postgres import UnavailableError

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.app import read_models
+from projections.all import read_models
 from registry.application import Registry
-from registry.events import ModuleRegistered, canonical
+from registry.domain.events import ModuleRegistered, canonical
 from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import execute, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.app import read_models
 from consumers.applying import apply_page
+from projections.all import read_models
 from projections.badges import Badges
 from projections.read_model import position
 from registry.application import Registry
 from registry.domain.errors import Refusal
-from registry.events import Event
+from registry.domain.events import Event
 from registry.feed import read_log
 from registry.positions import OvertakenError
 from registry.postgres import Cursor

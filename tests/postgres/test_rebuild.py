@@ -9,13 +9,13 @@ from functools import partial
 
 import pytest
 
-from api.app import read_models
 from consumers import rebuild as rebuilding
 from consumers.rebuild import RebuildError, rebuild
+from projections.all import read_models
 from projections.badges import Badges
 from projections.read_model import NotRebuiltError, ReadModel, check_versions
 from registry.application import Registry
-from registry.events import Event
+from registry.domain.events import Event
 from registry.postgres import Cursor
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until

@@ -19,8 +19,7 @@ from projections.figures import DIMENSIONS, Figures, Period, figures_at, learner
 from projections.statistics import OF_BADGES, Statistics
 from registry.application import Registry
 from registry.domain.badge import Award
-from registry.domain.institution import Particulars
-from registry.events import (
+from registry.domain.events import (
     BadgeAwarded,
     BadgeReinstated,
     BadgeRevoked,
@@ -29,6 +28,7 @@ from registry.events import (
     Sector,
     StudyLoad,
 )
+from registry.domain.institution import Particulars
 from registry.feed import LoggedEvent
 from registry.positions import positions_of
 from registry.postgres import Pool

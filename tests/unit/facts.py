@@ -11,9 +11,9 @@ from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
 from registry.domain.badge import Award, Badge
+from registry.domain.events import Commitments, Event, Fact, Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Institution, Origin, Particulars
 from registry.domain.module import Module
-from registry.events import Commitments, Event, Fact, Level, ModuleContent, QualityAssurance, StudyLoad
 
 ORIGIN = Origin("api", "0123456789abcdef")
 TODAY = dt.date(2024, 6, 3)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from hypothesis import strategies as st
 
-from registry.events import FACTS, Fact, StudyLoad
+from registry.domain.events import FACTS, Fact, StudyLoad
 
 LARGEST = 2**53 - 1
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -17,9 +17,9 @@ from registry.domain.errors import (
     SupersededNotRevoked,
     SupersededUnknown,
 )
+from registry.domain.events import BadgeAwarded, Level, StudyLoad
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.events import BadgeAwarded, Level, StudyLoad
 from tests.unit import facts
 from tests.unit.facts import (
     AWARDED_ON,

@@ -18,7 +18,7 @@ from registry.domain.errors import (
     Refusal,
     RevokedForAnotherReason,
 )
-from registry.events import BadgeCorrected, BadgeRevoked, Correction, Fact
+from registry.domain.events import BadgeCorrected, BadgeRevoked, Correction, Fact
 from tests.unit.facts import (
     AWARDED_ON,
     BADGE_ID,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.items import Award, Refused
-from registry.vault import Evidence, Recipient
 from tests.hosted import BY_EMAIL, BY_EPPN, TITLES
 
 MODULE = "11111111-1111-8111-8111-111111111111"

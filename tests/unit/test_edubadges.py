@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from registry.domain import module as modules
+from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
+from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.files import Source, _item, read_source
 from registry.edubadges.items import Award, Refused, Revoked, Unreadable
-from registry.events import Level, ModuleContent, QualityAssurance, StudyLoad
-from registry.vault import Evidence, Recipient
 from tests.hosted import (
     BADGE,
     EDU_ID,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.domain.errors import EventTooLarge
+from registry.domain.events import FACTS, Event, Fact, UnknownEventError, canonical, decode
 from registry.domain.values import ects
-from registry.events import FACTS, Event, Fact, UnknownEventError, canonical, decode
 from registry.store import LARGEST_EVENT, EventMapper
 from tests.unit import facts
 from tests.unit.random_facts import fact_of

@@ -9,7 +9,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.events import Event, Fact, canonical
+from registry.domain.events import Event, Fact, canonical
 from registry.feed import LoggedEvent
 from tests.unit.facts import BADGE_ID, badge
 from tests.unit.random_facts import facts

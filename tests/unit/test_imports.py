@@ -11,10 +11,10 @@ from registry.domain import imports
 from registry.domain import module as modules
 from registry.domain.badge import Award
 from registry.domain.errors import ModuleIsWithdrawn, ModuleOfAnother
+from registry.domain.events import BadgeAwarded, ModuleContent, StudyLoad, canonical
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution
 from registry.domain.module import Module, evolve
-from registry.events import BadgeAwarded, ModuleContent, StudyLoad, canonical
 from tests.unit import facts
 from tests.unit.facts import (
     COMMITMENTS,

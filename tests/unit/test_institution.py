@@ -15,14 +15,14 @@ from registry.domain.errors import (
     OutsideAdmission,
     SuspendedOnThatDay,
 )
-from registry.domain.institution import Institution
-from registry.events import (
+from registry.domain.events import (
     InstitutionAdmitted,
     InstitutionChanged,
     InstitutionExempted,
     InstitutionReinstated,
     InstitutionSuspended,
 )
+from registry.domain.institution import Institution
 from tests.unit import facts
 from tests.unit.facts import ORIGIN, PARTICULARS, institution, recorded, reinstated, suspended
 

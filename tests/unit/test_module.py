@@ -21,7 +21,13 @@ from registry.domain.errors import (
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
 )
-from registry.events import InstitutionExempted, ModuleRegistered, ModuleRevised, ModuleWithdrawn, StudyLoad
+from registry.domain.events import (
+    InstitutionExempted,
+    ModuleRegistered,
+    ModuleRevised,
+    ModuleWithdrawn,
+    StudyLoad,
+)
 from tests.unit import facts
 from tests.unit.facts import (
     CONTENT,

@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from registry.domain.errors import StudyLoadOutsidePolicy, TargetGroupOutsidePolicy
+from registry.domain.events import Sector, StudyLoad
 from registry.domain.policy import check_study_load, check_target_group
-from registry.events import Sector, StudyLoad
 
 BEFORE, FIRST = dt.date(2025, 4, 30), dt.date(2025, 5, 1)
 LAST, AFTER = dt.date(2027, 4, 30), dt.date(2027, 5, 1)
