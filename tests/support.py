@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from projections.all import read_models
 from projections.read_model import install
-from registry import setup, tokens
+from registry import tokens
+from registry.cli import database
 from registry.embedded import EmbeddedPostgres
 from registry.keys import Keys
 from registry.migrate import migrate
@@ -136,7 +137,7 @@ class Service:
 
     def token(self, role: tokens.Role, **more: Any) -> str:
         lifetime = more.pop("lifetime", dt.timedelta(hours=1))
-        with setup.owner(self.url) as connection:
+        with database.owner(self.url) as connection:
             return tokens.create_token(connection, role, lifetime, **more)
 
     def as_(self, role: tokens.Role, **more: Any) -> Callable[..., Any]:

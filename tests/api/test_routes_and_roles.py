@@ -14,7 +14,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Mount
 from starlette.testclient import TestClient
 
-from registry import setup, tokens
+from registry import tokens
+from registry.cli import database
 from registry.tokens import ROLES
 from tests.api.asking import Ask, admitted, award_body, awarded, changed, module_body, ok, refused
 from tests.support import INSTITUTION, MODULE, Databases, Service, award, service
@@ -221,7 +222,7 @@ def test_a_learner_gets_nothing_of_anothers(world: World, route: str) -> None:
 
 def _credentials(url: str) -> dict[str, str | None]:
     """What is no valid token, by what is wrong with it."""
-    with setup.owner(url) as connection:
+    with database.owner(url) as connection:
 
         def made(lifetime: int) -> str:
             return tokens.create_token(connection, "auditor", dt.timedelta(seconds=lifetime))
@@ -270,7 +271,7 @@ def test_a_token_that_was_used_stops_to_hold_soon_after_it_is_revoked(world: Wor
     token = world.service.token("auditor")
     headers = {"Authorization": f"Bearer {token}"}
     assert world.service.client.get("/v1/events", headers=headers).status_code == 200
-    with setup.owner(world.service.url) as connection:
+    with database.owner(world.service.url) as connection:
         assert tokens.revoke_token(connection, token)
     time.sleep(tokens.KEPT_SECONDS)
     refused(world.service.client.get("/v1/events", headers=headers), 401, "unauthenticated")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import setup, tokens
+from registry import tokens
+from registry.cli import database
 from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.processes import child, port_of, python
@@ -54,7 +55,7 @@ class Serving:
     url: str
 
     def token(self, role: tokens.Role, institution: str | None = None) -> str:
-        with setup.owner(self.url) as connection:
+        with database.owner(self.url) as connection:
             return tokens.create_token(connection, role, dt.timedelta(hours=1), institution=institution)
 
     def behind(self) -> int:

@@ -18,11 +18,11 @@ from kafka import KafkaProducer
 
 from consumers.projector import at_work
 from deploy.kafka.broker import Broker
+from registry.cli.stream import projectors
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool, connect
 from registry.relay import Carrier
 from registry.stream import TRANSACTIONAL_ID
-from registry.stream_commands import projectors
 from registry.tails import Tail
 from registry.transactions import producing
 from tests.benchmarks import consumers, material, visible

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from registry import setup, tokens
+from registry import tokens
+from registry.cli import database
 from registry.embedded import EmbeddedPostgres, binaries
 from registry.postgres import connect
 from tests.end_to_end.client import free_port, until
@@ -65,7 +66,7 @@ def embedded_url(data: Path) -> str:
 
 def make_token(url: str, role: tokens.Role, **more: Any) -> str:
     """A token for an hour; quicker than the command."""
-    with setup.owner(url) as connection:
+    with database.owner(url) as connection:
         return tokens.create_token(connection, role, dt.timedelta(hours=1), **more)
 
 

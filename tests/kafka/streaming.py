@@ -11,11 +11,11 @@ from kafka import KafkaAdminClient
 from consumers.kafka_feed import KafkaSource
 from consumers.projector import Projector, at_work, projectors_of
 from projections.read_model import ReadModel
+from registry.cli.stream import projectors
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool
 from registry.relay import Relay
 from registry.stream import EVENTS, STATUSES, Headers
-from registry.stream_commands import projectors
 from registry.topics import make_first_topics, make_topics
 from tests.kafka.topics import Topics
 from tests.postgres.log import connection, later, until, whole_log

@@ -9,7 +9,7 @@ import pytest
 
 from projections.all import read_models
 from projections.read_model import install
-from registry import setup
+from registry.cli import database
 from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
 from registry.postgres import connect
 from tests.postgres.log import connection, execute, later, query
@@ -49,8 +49,8 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 def test_a_bare_database_lacks_every_migration_and_says_so(bare: str) -> None:
     with connection(bare) as opened:
         assert pending(opened) == migrations()
-        with pytest.raises(setup.NotMigratedError, match="registry migrate"):
-            setup.check_migrated(opened)
+        with pytest.raises(database.NotMigratedError, match="registry migrate"):
+            database.check_migrated(opened)
 
 
 def test_migrating_twice_changes_nothing_more(bare: str) -> None:
@@ -60,7 +60,7 @@ def test_migrating_twice_changes_nothing_more(bare: str) -> None:
         once = schema(bare)
         assert migrate(opened) == []
         assert install(opened, read_models()) == []
-        setup.check_migrated(opened)
+        database.check_migrated(opened)
     assert schema(bare) == once
 
 
@@ -82,7 +82,7 @@ def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(url: str) ->
     execute(url, "INSERT INTO migration (number, name) VALUES (9999, 'of the future')")
     before = schema(url)
     opened = connect(url)
-    for refused in (migrate, setup.check_migrated):
+    for refused in (migrate, database.check_migrated):
         with pytest.raises(SchemaTooNewError, match="9999"):
             refused(opened)
     assert schema(url) == before

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import setup
+from registry.cli import database
 from registry.keys import NAMES, KeyFileError, Keys, create_key_file, read_key_file
 from registry.settings import Settings
 from registry.writer import Writer
@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def opened_keys(url: str, settings: Settings) -> Keys:
     with connection(url) as opened:
-        return setup.open_keys(opened, settings)
+        return database.open_keys(opened, settings)
 
 
 def fingerprints(url: str) -> dict[str, str]:

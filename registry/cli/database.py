@@ -19,7 +19,7 @@ class NotMigratedError(Exception):
 
 
 @contextlib.contextmanager
-def database(settings: Settings) -> Iterator[str]:
+def started(settings: Settings) -> Iterator[str]:
     """The connection string of the registry's database; the embedded server runs meanwhile."""
     if settings.database_url is not None:
         yield settings.database_url

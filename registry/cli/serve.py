@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import gc
+import argparse
+import datetime as dt
 import logging
-import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
 
+from api.app import create_app
+from registry import tokens
+from registry.cli import database, demo
+from registry.cli.common import end_in_time, opened, tune_gc
+from registry.feed import last_position
+from registry.keys import Keys
 from registry.settings import Settings
 
 log = logging.getLogger("registry")
 STOP_SECONDS = 5
-LAST_RESORT_SECONDS = 8
-COLLECT = (10_000, 20, 20)
 
 
-def serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    for line in settings.shown():
+        print(line, file=sys.stderr)
+    with database.started(settings) as url:
+        keys = opened(url, settings)
+
+        def lines(address: str) -> list[str]:
+            return _curl_lines(url, keys, address) if arguments.demo else []
+
+        return _serve(settings, create_app(url, keys, projecting=settings.kafka is None), lines)
+
+
+def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
     """Serves until SIGTERM or SIGINT; prints the address, and the lines for it, once it answers."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -50,13 +65,6 @@ def serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]
     return 0
 
 
-def end_in_time() -> None:
-    """The process ends though PostgreSQL stands still: what was acknowledged is durable already."""
-    last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (1,))
-    last_resort.daemon = True
-    last_resort.start()
-
-
 class _Server(uvicorn.Server):
     """Says where it listens when it is ready to answer."""
 
@@ -74,21 +82,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            collect_seldom()
+            tune_gc()
             sys.stdout.write("\n".join(self._lines) + "\n")
             sys.stdout.flush()
-
-
-def collect_seldom() -> None:
-    """For a process that is to work for long: what is there now stays, and little comes that only the
-    garbage collector finds.
-
-    It walked through all of it time and again: a sixth of the time of an award, a quarter of that of an
-    event in the read models.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -105,3 +101,27 @@ def _address(settings: Settings, listening: socket.socket) -> str:
     if settings.port:
         return settings.base_url
     return settings.base_url.removesuffix(":0") + f":{listening.getsockname()[1]}"
+
+
+def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
+    """An award, its revocation and its status: they work as they are, and again."""
+    reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
+    with database.owner(url) as connection:
+        with connection.cursor() as cursor:
+            last = last_position(cursor)
+        token = tokens.create_token(
+            connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
+        )
+    badge = f"{address}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
+    post = f"curl -sS -X POST -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
+    award = (
+        f'{{"reference": "{reference}", "moduleReference": "{demo.KLINRED.reference}",'
+        f' "learner": {{"eduId": "a1b2c3d4-0000-4000-8000-000000000001"}}, "awardedOn": "{demo.AWARD_DAY}"}}'
+    )
+    return [
+        "",
+        f"{post} -d '{award}' {address}/v1/badges",
+        f'{post} -d \'{{"reason": "awarded-in-error"}}\' {badge}/revocation',
+        f"curl -sS '{badge}/status?minPosition={last + 2}'",
+        "",
+    ]

@@ -16,8 +16,8 @@ from consumers.projector import Projector, at_work, projectors_of
 from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.read_model import ReadModel
-from registry import serve, setup
-from registry.command_line import UsageError, opened, say
+from registry.cli import database
+from registry.cli.common import UsageError, end_in_time, opened, say, tune_gc
 from registry.kafka_settings import KafkaSettings
 from registry.postgres import Pool
 from registry.relay import Relay
@@ -38,44 +38,44 @@ def _when_told(leave: Callable[[], None]) -> None:
     """Ends what is under way at SIGTERM or SIGINT, and the process in time."""
 
     def told(*_: object) -> None:
-        serve.end_in_time()
+        end_in_time()
         leave()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
 
 
-def topics(settings: Settings, arguments: argparse.Namespace) -> int:
+def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with setup.database(settings) as url:
+    with database.started(settings) as url:
         opened(url, settings)
         if arguments.repartition:
             for model in read_models():
                 level(url, model)
-        with setup.owner(url) as connection:
+        with database.owner(url) as connection:
             count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
     say(f"the log is divided into {count} partition{'s' if count > 1 else ''}")
     return 0
 
 
-def relay(settings: Settings, _: argparse.Namespace) -> int:
+def run_relay(settings: Settings, _: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with setup.database(settings) as url:
+    with database.started(settings) as url:
         opened(url, settings)
-        with setup.owner(url) as connection:
+        with database.owner(url) as connection:
             make_first_topics(connection, kafka)
         relaying = Relay(url, kafka, say)
         _when_told(relaying.leave)
         say("standing by")
-        serve.collect_seldom()
+        tune_gc()
         # In another thread: this one hears that it is to stop also while PostgreSQL stands still.
         with ThreadPoolExecutor(1, "relay") as pool:
             pool.submit(relaying.run).result()
     return 0
 
 
-def consume(settings: Settings, _: argparse.Namespace) -> int:
-    with setup.database(settings) as url:
+def run_consume(settings: Settings, _: argparse.Namespace) -> int:
+    with database.started(settings) as url:
         opened(url, settings)
         pool = Pool(url, "registry_project", 4)
         told = threading.Event()
@@ -83,7 +83,7 @@ def consume(settings: Settings, _: argparse.Namespace) -> int:
         with closing(pool), at_work(projectors(url, pool, settings.kafka), BATCH_SECONDS):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
-            serve.collect_seldom()
+            tune_gc()
             told.wait()
     return 0
 
@@ -102,27 +102,27 @@ def _model(name: str) -> ReadModel:
     return model
 
 
-def rebuild_(settings: Settings, arguments: argparse.Namespace) -> int:
-    with setup.database(settings) as url:
-        with setup.owner(url) as connection:
-            setup.check_migrated(connection)
+def run_rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
+    with database.started(settings) as url:
+        with database.owner(url) as connection:
+            database.check_migrated(connection)
         rebuild(url, _model(arguments.name), say, although_it_differs=arguments.force)
     return 0
 
 
-def retry(settings: Settings, arguments: argparse.Namespace) -> int:
+def run_retry(settings: Settings, arguments: argparse.Namespace) -> int:
     return _intervene(settings, "retry", arguments.name, None, arguments.because)
 
 
-def skip(settings: Settings, arguments: argparse.Namespace) -> int:
+def run_skip(settings: Settings, arguments: argparse.Namespace) -> int:
     return _intervene(settings, "skip", arguments.name, arguments.position, arguments.because)
 
 
 def _intervene(settings: Settings, action: Action, name: str, position: int | None, because: str) -> int:
     if not 1 <= len(because) <= 500 or not because.isprintable():
         raise UsageError("--because is a line of 1 to 500 characters; it names no person")
-    with setup.database(settings) as url, setup.owner(url) as connection:
-        setup.check_migrated(connection)
+    with database.started(settings) as url, database.owner(url) as connection:
+        database.check_migrated(connection)
         at = intervene(connection, name, action, position, because)
     say(f"recorded: {name} is to {action} the event at position {at}")
     return 0

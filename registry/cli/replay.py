@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import sys
 from collections import Counter
 
+from registry.cli import database
+from registry.cli.common import NotYetRecordedError, UsageError
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
 from registry.domain.values import UUID, iso_time
 from registry.feed import LoggedEvent, last_position, position_at, read_pages, read_streams, time_of
 from registry.postgres import Cursor, Pool
+from registry.settings import Settings
 
 PROGRESS = 100_000
 
 
-class NotYetRecordedError(Exception):
-    """What is asked about has not been recorded, so that the answer would change."""
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    if (arguments.badge is None) != (arguments.as_of is None):
+        raise UsageError("--badge and --as-of go together")
+    if arguments.badge is not None and (arguments.after or arguments.until or arguments.format):
+        raise UsageError("--badge and --as-of stand alone: --after, --until and --format are for the log")
+    if arguments.badge is not None and not UUID.fullmatch(arguments.badge):
+        raise UsageError("--badge is a badge's id, a UUID")
+    with database.started(settings) as url:
+        with database.owner(url) as connection:
+            database.check_migrated(connection)
+        pool = Pool(url, "registry_read", 1)
+        try:
+            if arguments.badge is not None:
+                print_badge(pool, arguments.badge, arguments.as_of)
+                return 0
+            until = end(pool, arguments.after, arguments.until)
+            show = print_summary if arguments.format == "summary" else print_log
+            show(pool, arguments.after, until)
+        finally:
+            pool.close()
+    return 0
 
 
 def end(pool: Pool, after: int, until: dt.datetime | None) -> int:

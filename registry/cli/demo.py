@@ -7,15 +7,19 @@ The page names no year, study loads, levels or people: 2023, and everything mark
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 from dataclasses import dataclass
 
-from registry.application import Registry
+from registry.application import Registry, utc_now
+from registry.cli import database
+from registry.cli.common import opened
 from registry.domain.badge import Award
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Recipient
 from registry.prepared_awards import AwardCommand
+from registry.settings import Settings
 
 ORIGIN = Origin("demo", "cli")
 INVENTED = "Study load, level and learning outcomes are invented for this demonstration."
@@ -146,3 +150,14 @@ def _award(registry: Registry, module: DemoModule, reference: str, learner: int)
         module.brin, reference, None, module.reference, recipient, Award(None, AWARD_DAY), ORIGIN
     )
     return registry.award_badge(command).position
+
+
+def run(settings: Settings, _: argparse.Namespace) -> int:
+    with database.started(settings) as url:
+        registry = Registry(url, opened(url, settings), utc_now)
+        try:
+            last = load(registry)
+        finally:
+            registry.close()
+    print(f"the pilot's data is recorded, through position {last}")
+    return 0

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 import psycopg2
 
 from projections.all import read_models
-from registry import commands, import_command, stream_commands, tokens
-from registry.command_line import FAILURES, UsageError
+from registry import tokens
+from registry.cli import admin, demo, import_edubadges, replay, serve, stream
+from registry.cli.common import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
@@ -95,12 +96,12 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    served = add("serve", commands.serve_, "Serve the API, and keep the read models up to date.")
+    served = add("serve", serve.run, "Serve the API, and keep the read models up to date.")
     served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
-    add("migrate", commands.migrate_, "Bring the database to this release; make the secrets of an empty one.")
-    add("demo-data", commands.demo_data, "Record the pilot's data, once.")
+    add("migrate", admin.run_migrate, "Bring the database to this release; make the secrets of an empty one.")
+    add("demo-data", demo.run, "Record the pilot's data, once.")
     _add_stream(add)
-    replay_ = add("replay", commands.replay_, "Print the log, count it, or fold a badge as it was.")
+    replay_ = add("replay", replay.run, "Print the log, count it, or fold a badge as it was.")
     replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
     replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
     replay_.add_argument("--format", choices=("ndjson", "summary"), help="ndjson unless named")
@@ -113,20 +114,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     names = [model.name for model in read_models()]
-    add("relay", stream_commands.relay, "Carry the log to Kafka; of several relays one works.")
-    topics = add("topics", stream_commands.topics, "Make the topics that are not there, and check them.")
+    add("relay", stream.run_relay, "Carry the log to Kafka; of several relays one works.")
+    topics = add("topics", stream.run_topics, "Make the topics that are not there, and check them.")
     topics.add_argument("--partitions", type=_partitions, metavar="N", help="1 unless named, or as recorded")
     topics.add_argument("--repartition", action="store_true", help="delete the topics and make them anew")
-    add("consume", stream_commands.consume, "Keep the read models up to date, apart from serving.")
+    add("consume", stream.run_consume, "Keep the read models up to date, apart from serving.")
     rebuild = add(
-        "rebuild", stream_commands.rebuild_, "Build a read model anew beside the one that answers, and swap."
+        "rebuild", stream.run_rebuild, "Build a read model anew beside the one that answers, and swap."
     )
     rebuild.add_argument("name", metavar="NAME", choices=names)
     rebuild.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
-    retry = add("retry", stream_commands.retry, "Have a read model try the event again that stopped it.")
-    skip = add(
-        "skip", stream_commands.skip, "Have a read model pass over the event that stopped it, for ever."
-    )
+    retry = add("retry", stream.run_retry, "Have a read model try the event again that stopped it.")
+    skip = add("skip", stream.run_skip, "Have a read model pass over the event that stopped it, for ever.")
     for command in (retry, skip):
         command.add_argument("name", metavar="NAME", choices=names)
         command.add_argument("--because", required=True, metavar="TEXT", help="recorded; names no person")
@@ -142,10 +141,10 @@ def _partitions(text: str) -> int:
 def _add_import(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     import_ = words.add_parser("import", help="Record what was awarded elsewhere.")
     sources = import_.add_subparsers(required=True, metavar="source")
-    said = import_command.EDUBADGES
+    said = import_edubadges.EDUBADGES
     edubadges = sources.add_parser("edubadges", help=said.partition(".")[0] + ".", description=said)
-    import_command.add_words(edubadges)
-    edubadges.set_defaults(run=commands.import_edubadges)
+    import_edubadges.add_words(edubadges)
+    edubadges.set_defaults(run=import_edubadges.run)
 
 
 def _add_token(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -157,10 +156,10 @@ def _add_token(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     create.add_argument("--learner", metavar="ID", help="for the role learner")
     create.add_argument("--expires-in", type=_lifetime, default=_lifetime("30d"), metavar="30d")
     create.add_argument("--name", metavar="TEXT", help="to tell tokens apart; kept in the database only")
-    create.set_defaults(run=commands.create_token)
+    create.set_defaults(run=admin.run_token_create)
     revoke = actions.add_parser("revoke", help="Revoke a token for ever.")
     revoke.add_argument("token", help="the token, or its id (its middle part)")
-    revoke.set_defaults(run=commands.revoke_token)
+    revoke.set_defaults(run=admin.run_token_revoke)
 
 
 def _lifetime(text: str) -> dt.timedelta:
@@ -189,7 +188,3 @@ def _time(text: str) -> dt.datetime:
 
 def _moment(text: str) -> dt.datetime | int:
     return _position(text) if text.isdigit() else _time(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from registry.application import Registry
-from registry.domain.values import BRIN, UUID, calendar_day
+from registry.application import Registry, utc_now
+from registry.cli import database
+from registry.cli.common import UsageError, opened
+from registry.domain.values import BRIN, UUID, calendar_day, day_in_amsterdam
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_source
 from registry.importing import Line, import_bulk, import_hosted
+from registry.settings import Settings
 
 EDUBADGES = (
     "Record what was awarded in Edubadges. PATH is hosted Open Badges 2.0 JSON, a file or a folder;"
@@ -36,7 +39,20 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--awarded-on", type=_day, metavar="DATE", help="with --csv: the day of the awards")
 
 
-def check(arguments: argparse.Namespace, today: dt.date) -> None:
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    try:
+        _check(arguments, day_in_amsterdam(utc_now()))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    with database.started(settings) as url:
+        registry = Registry(url, opened(url, settings), utc_now)
+        try:
+            return _record(registry, arguments)
+        finally:
+            registry.close()
+
+
+def _check(arguments: argparse.Namespace, today: dt.date) -> None:
     """Refuses words that do not fit together."""
     if arguments.institution is not None and not BRIN.fullmatch(arguments.institution):
         raise ValueError("--institution is a BRIN: two digits and two capitals or digits")
@@ -57,7 +73,7 @@ def check(arguments: argparse.Namespace, today: dt.date) -> None:
         raise ValueError("PATH is no file and no folder")
 
 
-def run(registry: Registry, arguments: argparse.Namespace) -> int:
+def _record(registry: Registry, arguments: argparse.Namespace) -> int:
     lines: Iterable[Line]
     if arguments.csv:
         rows = read_bulk(arguments.path, arguments.module, arguments.awarded_on)
