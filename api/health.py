@@ -18,9 +18,9 @@ from api.answers import Readiness, ReadModelHealth, answered
 from api.auth import authenticate
 from api.problems import Forbidden
 from registry.feed import last_position
+from registry.kafka.records import RELAY_LOCK
 from registry.postgres import Cursor, Pool, UnavailableError
 from registry.room import NoRoomError
-from registry.stream import RELAY_LOCK
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]

@@ -1,6 +1,6 @@
 """How far a read model has come: its position on each partition, kept in the transaction of its rows.
 
-The log has one partition, or as many as the topic that carries it: `registry.stream`. A read model at
+The log has one partition, or as many as the topic that carries it: `registry.kafka.records`. A read model at
 position N on a partition holds every event of that partition through N; the log through N where all
 its partitions have come so far.
 """

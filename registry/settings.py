@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from registry import kafka_settings
-from registry.kafka_settings import KafkaSettings, read_kafka_settings
+from registry.kafka.settings import KAFKA_NAMES, KafkaSettings, read_kafka_settings
 
 PREFIX = "REGISTRY_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -23,7 +22,7 @@ NAMES = (
     "BASE_URL",
     "KEY_FILE",
     "LOG_LEVEL",
-    *kafka_settings.NAMES,
+    *KAFKA_NAMES,
 )
 
 

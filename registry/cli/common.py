@@ -14,11 +14,11 @@ from registry import migrate
 from registry.cli import database
 from registry.domain.errors import Refusal
 from registry.embedded import EmbeddedPostgresError
+from registry.kafka.topic_ends import HistoryError
+from registry.kafka.topics import TopicError
 from registry.keys import KeyFileError, Keys
 from registry.postgres import PrivilegedRoleError, UnavailableError, check_roles
 from registry.settings import Settings, SettingsError
-from registry.tails import HistoryError
-from registry.topics import TopicError
 
 
 class NotYetRecordedError(Exception):

@@ -18,11 +18,11 @@ from projections.all import read_models
 from projections.read_model import ReadModel
 from registry.cli import database
 from registry.cli.common import UsageError, end_in_time, opened, say, tune_gc
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.relay import Relay
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topics import make_first_topics, make_topics
 from registry.postgres import Pool
-from registry.relay import Relay
 from registry.settings import Settings
-from registry.topics import make_first_topics, make_topics
 
 BATCH_SECONDS = 1.0
 """So long `consume` waits for each batch under way when it is told to stop."""

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from registry.kafka.records import EVENTS, RELAY_LOCK
 from registry.postgres import connect
-from registry.stream import EVENTS, RELAY_LOCK
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.support import MODULE, Databases, Service

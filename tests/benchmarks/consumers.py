@@ -10,12 +10,12 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.records import TRANSACTIONAL_ID
+from registry.kafka.relay import Carrier
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topic_ends import Tail
+from registry.kafka.transactions import producing
 from registry.postgres import connect
-from registry.relay import Carrier
-from registry.stream import TRANSACTIONAL_ID
-from registry.tails import Tail
-from registry.transactions import producing
 from tests.benchmarks import material
 from tests.benchmarks.candidates import environment, saying
 from tests.benchmarks.measure import Compared, Goal, take_turns

@@ -19,12 +19,12 @@ from kafka import KafkaProducer
 from consumers.projector import at_work
 from deploy.kafka.broker import Broker
 from registry.cli.stream import projectors
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.records import TRANSACTIONAL_ID
+from registry.kafka.relay import Carrier
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topic_ends import Tail
+from registry.kafka.transactions import producing
 from registry.postgres import Pool, connect
-from registry.relay import Carrier
-from registry.stream import TRANSACTIONAL_ID
-from registry.tails import Tail
-from registry.transactions import producing
 from tests.benchmarks import consumers, material, visible
 from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill

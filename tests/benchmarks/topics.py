@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topics import make_topics
 from registry.postgres import connect
-from registry.topics import make_topics
 
 
 def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:

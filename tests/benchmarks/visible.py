@@ -9,7 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.settings import KafkaSettings
 from registry.postgres import connect
 from tests import support
 from tests.benchmarks import material

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.kafka.broker import Broker
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.settings import KafkaSettings
 from tests.end_to_end.client import Client, free_port, until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Done, Running, Workshop, environment, registry
 from tests.end_to_end.servers import OtherPostgres, children

@@ -9,8 +9,8 @@ from itertools import count
 
 import pytest
 
-from registry import stream
 from registry.feed import LoggedEvent
+from registry.kafka import records
 from tests.faults.anomalies import CLASSES, judge
 from tests.faults.observer import Seen, seen
 
@@ -27,7 +27,7 @@ class Record:
     offset: int
     key: bytes
     value: bytes | None
-    headers: stream.Headers
+    headers: records.Headers
 
 
 @dataclass
@@ -51,12 +51,12 @@ def run() -> Run:
     for page in (LOG[:6], LOG[6:]):
         for event in page:
             at = event.partition(PARTITIONS)
-            headers = stream.event_headers(event, previous[at])
+            headers = records.event_headers(event, previous[at])
             topic[at].append(Record(next(offsets[at]), event.key.encode(), event.data, headers))
             previous[at] = event.position
         for at in range(PARTITIONS):
-            headers = stream.progress_headers(page[-1], previous[at])
-            topic[at].append(Record(next(offsets[at]), stream.PROGRESS.encode(), None, headers))
+            headers = records.progress_headers(page[-1], previous[at])
+            topic[at].append(Record(next(offsets[at]), records.PROGRESS.encode(), None, headers))
             next(offsets[at])  # the end of the transaction has an offset too
     assert all(len(records) > 4 for records in topic.values())
     return Run(topic, {at: [seen(each) for each in records] for at, records in topic.items()})
@@ -92,7 +92,7 @@ def other_bytes(run: Run) -> None:
 
 def never_recorded(run: Run) -> None:
     event = replace_position(LOG[-1], 13)
-    run.topic[0].append(Record(200, event.key.encode(), event.data, stream.event_headers(event, 12)))
+    run.topic[0].append(Record(200, event.key.encode(), event.data, records.event_headers(event, 12)))
     run.observed[0].append(seen(run.topic[0][-1]))
 
 

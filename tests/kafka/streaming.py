@@ -12,11 +12,11 @@ from consumers.kafka_feed import KafkaSource
 from consumers.projector import Projector, at_work, projectors_of
 from projections.read_model import ReadModel
 from registry.cli.stream import projectors
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.records import EVENTS, STATUSES, Headers
+from registry.kafka.relay import Relay
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topics import make_first_topics, make_topics
 from registry.postgres import Pool
-from registry.relay import Relay
-from registry.stream import EVENTS, STATUSES, Headers
-from registry.topics import make_first_topics, make_topics
 from tests.kafka.topics import Topics
 from tests.postgres.log import connection, later, until, whole_log
 from tests.postgres.projecting import positions

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.kafka.broker import Broker
-from registry.stream import EVENTS
+from registry.kafka.records import EVENTS
 from tests.end_to_end.conftest import model, workshop
 from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token

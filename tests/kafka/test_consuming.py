@@ -12,12 +12,12 @@ from consumers.interventions import NotStoppedError, intervene
 from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.badges import Badges
-from registry import stream
 from registry.application import Registry
+from registry.kafka import records
+from registry.kafka.records import EVENTS
 from registry.positions import positions_of
 from registry.postgres import Pool
 from registry.store_feed import LogEnd, StoreFeed
-from registry.stream import EVENTS
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log
@@ -292,9 +292,9 @@ def test_a_record_that_is_withheld_stops_the_read_model_and_the_store_mends_it(
         producer.begin_transaction()
         for event in log:
             if event.position != 7:
-                headers = stream.event_headers(event, event.position - 1)
+                headers = records.event_headers(event, event.position - 1)
                 producer.send(
-                    EVENTS, event.data, event.key.encode(), headers, 0, stream.milliseconds(event.time)
+                    EVENTS, event.data, event.key.encode(), headers, 0, records.milliseconds(event.time)
                 )
         producer.commit_transaction()
     with streaming.consuming():

@@ -11,14 +11,13 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import ProducerFencedError
 
-from registry import stream
 from registry.application import Registry
 from registry.domain.values import iso_time
 from registry.feed import SOURCE, LoggedEvent
-from registry.relay import Relay
-from registry.stream import EVENTS, PROGRESS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
-from registry.tails import HistoryError, event_tails
-from registry.topics import TopicError, check_topics
+from registry.kafka.records import EVENTS, PROGRESS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID, event_headers
+from registry.kafka.relay import Relay
+from registry.kafka.topic_ends import HistoryError, event_tails
+from registry.kafka.topics import TopicError, check_topics
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log
@@ -38,9 +37,9 @@ def awards(registry: Registry, count: int, name: str = "a") -> list[str]:
 def check_topic(streaming: Streaming, partitions: int) -> None:
     """The topic is the log: its bytes, its keys and its order, and each record names the one before it."""
     carried, events = streaming.carried(partitions), {}
-    for partition, records in carried.items():
+    for partition, carried_records in carried.items():
         last = reached = 0
-        for headers, value, key in records:
+        for headers, value, key in carried_records:
             names = dict(headers)
             position, previous = int(names["ce_position"]), int(names["ce_previous"])
             assert previous == last
@@ -97,8 +96,8 @@ def test_a_learners_badges_share_a_partition(streaming: Streaming, registry: Reg
         registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
     streaming.relay_all()
     of_learner: dict[str, set[int]] = {}
-    for partition, records in streaming.carried(8).items():
-        for headers, value, _ in records:
+    for partition, carried_records in streaming.carried(8).items():
+        for headers, value, _ in carried_records:
             if dict(headers)["ce_type"].startswith(b"badge."):
                 of_learner.setdefault(json.loads(value or b"")["learnerId"], set()).add(partition)
     assert len(of_learner) == 5
@@ -158,7 +157,7 @@ def begun(streaming: Streaming, transactional_id: str = TRANSACTIONAL_ID) -> Kaf
     producer.begin_transaction()
     log = whole_log(streaming.url)
     for event in log[-3:]:
-        producer.send(EVENTS, event.data, b"k", stream.event_headers(event, 0), 0).get(10)
+        producer.send(EVENTS, event.data, b"k", event_headers(event, 0), 0).get(10)
     return producer
 
 

@@ -11,8 +11,8 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from deploy.kafka import cluster
 from deploy.kafka.broker import Broker
-from registry.kafka_settings import MECHANISMS, KafkaSettings
-from registry.topics import TopicError, administering
+from registry.kafka.settings import MECHANISMS, KafkaSettings
+from registry.kafka.topics import TopicError, administering
 from tests.certificates import certificate
 from tests.kafka.conftest import ended
 from tests.kafka.streaming import Streaming

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topics import TopicError, administering
 from registry.settings import SettingsError, read_settings
-from registry.topics import TopicError, administering
 from tests.certificates import certificate
 
 SERVERS = {"REGISTRY_KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092,kafka-2:9092"}
@@ -96,8 +96,8 @@ TRIES = """
 import gc, os, threading
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
-from registry.kafka_clients import connected
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.clients import connected
+from registry.kafka.settings import KafkaSettings
 
 away = KafkaSettings("127.0.0.1:1").client() | {"bootstrap_timeout_ms": 200}
 for _ in range(4):

@@ -19,15 +19,15 @@ import psycopg2
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from registry import stream
 from registry.feed import LoggedEvent, partition_of, read_log
-from registry.kafka_settings import KafkaSettings
+from registry.kafka import records
+from registry.kafka.badge_statuses import latest_statuses
+from registry.kafka.records import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tail
+from registry.kafka.topics import KafkaAwayError, check_topics, error_name
+from registry.kafka.transactions import commit, producing
 from registry.postgres import Cursor, UnavailableError, connect
-from registry.statuses import latest_statuses
-from registry.stream import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
-from registry.tails import Tail, check_tails, event_tails, status_tail
-from registry.topics import KafkaAwayError, check_topics, error_name
-from registry.transactions import commit, producing
 
 PAGE = 2_000
 POLL_SECONDS = 0.02
@@ -111,9 +111,9 @@ class Carrier:
                 EVENTS,
                 event.data,
                 event.key.encode(),
-                stream.event_headers(event, previous[partition]),
+                records.event_headers(event, previous[partition]),
                 partition,
-                stream.milliseconds(event.time),
+                records.milliseconds(event.time),
             )
             previous[partition] = event.position
         last = page[-1]
@@ -121,10 +121,10 @@ class Carrier:
             yield self._producer.send(
                 EVENTS,
                 None,
-                stream.PROGRESS.encode(),
-                stream.progress_headers(last, previous[partition]),
+                records.PROGRESS.encode(),
+                records.progress_headers(last, previous[partition]),
                 partition,
-                stream.milliseconds(last.time),
+                records.milliseconds(last.time),
             )
 
     def _send_statuses(self, page: Sequence[LoggedEvent]) -> Iterator[Any]:
@@ -137,9 +137,9 @@ class Carrier:
                 STATUSES,
                 status.value,
                 status.badge_id.encode(),
-                stream.status_headers(status.position),
+                records.status_headers(status.position),
                 partition_of(status.badge_id, len(self._previous)),
-                stream.milliseconds(status.time),
+                records.milliseconds(status.time),
             )
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from registry.kafka_clients import connected
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.clients import connected
+from registry.kafka.settings import KafkaSettings
 
 COMMIT_SECONDS = 10
 """So long the brokers may take for a transaction."""

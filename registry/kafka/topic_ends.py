@@ -13,10 +13,10 @@ from kafka.errors import KafkaTimeoutError
 
 from registry.domain.values import iso_time
 from registry.feed import last_position, read_log
-from registry.kafka_clients import connected
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.clients import connected
+from registry.kafka.records import EVENTS, PROGRESS, STATUSES, described
+from registry.kafka.settings import KafkaSettings
 from registry.postgres import Cursor
-from registry.stream import EVENTS, PROGRESS, STATUSES, described
 
 LOOK_BACK = 64
 PATIENCE_SECONDS = 20

@@ -9,7 +9,7 @@ from typing import Any
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-NAMES = (
+KAFKA_NAMES = (
     "KAFKA_BOOTSTRAP_SERVERS",
     "KAFKA_SECURITY_PROTOCOL",
     "KAFKA_SECURITY_CA_FILE",
@@ -53,7 +53,7 @@ class KafkaSettings:
 
     def shown(self) -> dict[str, str]:
         """What the log shows of it, by the setting's name."""
-        values = dict(zip(NAMES, vars(self).values(), strict=True))
+        values = dict(zip(KAFKA_NAMES, vars(self).values(), strict=True))
         return {
             name: "***" if name.endswith("PASSWORD") else value for name, value in values.items() if value
         }
@@ -61,7 +61,7 @@ class KafkaSettings:
 
 def read_kafka_settings(given: Mapping[str, str], wrong: list[str]) -> KafkaSettings | None:
     """None without bootstrap servers; puts into `wrong` what cannot work."""
-    values = [given.get(name) for name in NAMES]
+    values = [given.get(name) for name in KAFKA_NAMES]
     if values[0] is None:
         if any(values):
             wrong.append("KAFKA_SECURITY_* is set, but KAFKA_BOOTSTRAP_SERVERS is not")

@@ -15,12 +15,12 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from registry.kafka_clients import connected
-from registry.kafka_settings import KafkaSettings
+from registry.kafka.clients import connected
+from registry.kafka.records import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.kafka.settings import KafkaSettings
+from registry.kafka.transactions import producing
 from registry.positions import positions_of, recorded_partitions, set_positions
 from registry.postgres import Connection, Cursor
-from registry.stream import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
-from registry.transactions import producing
 
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
