@@ -37,11 +37,11 @@ from projections.all import read_models
 from registry.application import Registry, utc_now
 from registry.domain import values
 from registry.domain.errors import InvalidInput
+from registry.event_store.vault import Vault
 from registry.keys import Keys
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from registry.store_feed import Bell
 from registry.tokens import TokenReader
-from registry.vault import Vault
 
 NOT_A_LINE = "holds a control, bidirectional or surrogate character"
 API_VERSION = "1.0.0"

@@ -14,8 +14,8 @@ from api.auth import authenticate
 from api.problems import Forbidden
 from api.waiting import Positions
 from registry.domain.errors import InvalidInput
-from registry.feed import last_position, position_at, time_of
-from registry.postgres import Cursor, Pool
+from registry.event_store.log import last_position, position_at, time_of
+from registry.postgres.connections import Cursor, Pool
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 POSITION = re.compile(r"\d{1,18}", re.ASCII)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from api import problems
 from registry.domain.errors import Refusal
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -17,10 +17,10 @@ from starlette.concurrency import run_in_threadpool
 from api.answers import Readiness, ReadModelHealth, answered
 from api.auth import authenticate
 from api.problems import Forbidden
-from registry.feed import last_position
-from registry.kafka.records import RELAY_LOCK
-from registry.postgres import Cursor, Pool, UnavailableError
-from registry.room import NoRoomError
+from registry.event_store.log import last_position
+from registry.postgres.connections import Cursor, Pool, UnavailableError
+from registry.postgres.disk_space import NoRoomError
+from registry.postgres.locks import Lock
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]
@@ -103,7 +103,7 @@ def _age(time: dt.datetime | None) -> float:
 
 def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
     """How far the log has been carried to Kafka; none where no topic carries it."""
-    cursor.execute(_RELAY, (RELAY_LOCK,))
+    cursor.execute(_RELAY, (Lock.RELAY,))
     found = cursor.fetchone()
     if found is None:
         return []

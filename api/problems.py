@@ -21,8 +21,8 @@ from starlette.routing import Match
 
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
-from registry.postgres import UnavailableError
-from registry.room import NoRoomError
+from registry.postgres.connections import UnavailableError
+from registry.postgres.disk_space import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"

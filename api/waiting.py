@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from api.problems import NotReady
 from projections.read_model import position
 from registry.domain.errors import InvalidInput
-from registry.feed import last_position
-from registry.postgres import Pool
+from registry.event_store.log import last_position
+from registry.postgres.connections import Pool
 
 LONGEST_SECONDS = 5.0
 MOST_WAITING = 200

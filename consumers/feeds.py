@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from projections.read_model import ReadModel
-from registry.positions import positions_of
-from registry.postgres import Cursor, Pool
+from registry.event_store.read_model_positions import positions_of
+from registry.postgres.connections import Cursor, Pool
 from registry.store_feed import Bell, LogEnd, Page, StoreFeed
 
 

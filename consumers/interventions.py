@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from registry.postgres import Connection, Cursor
+from registry.postgres.connections import Connection, Cursor
 
 Action = Literal["retry", "skip"]
 

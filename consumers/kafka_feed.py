@@ -21,14 +21,14 @@ from kafka.errors import KafkaError
 from consumers.feeds import Feed, GapError, WaitError
 from consumers.interventions import GAP
 from projections.read_model import ReadModel
-from registry.feed import LoggedEvent, time_of
+from registry.event_store.log import LoggedEvent, time_of
+from registry.event_store.read_model_positions import positions_of, recorded_partitions
 from registry.kafka.clients import connected
 from registry.kafka.records import EVENTS, PROGRESS, milliseconds, read_event
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import HistoryError, check_history, event_tails
 from registry.kafka.topics import TopicError, check_topics, error_name
-from registry.positions import positions_of, recorded_partitions
-from registry.postgres import Cursor
+from registry.postgres.connections import Cursor
 from registry.store_feed import Page
 
 GROUP = "registry.read-models"

@@ -20,8 +20,9 @@ from consumers.applying import ReplacedError, apply_page, check_version
 from consumers.feeds import Feed, GapError, PoisonError, Source, StoppedError, WaitError
 from consumers.interventions import last_intervention
 from projections.read_model import ReadModel
-from registry.positions import OvertakenError, source_of
-from registry.postgres import Cursor, connect
+from registry.event_store.read_model_positions import OvertakenError, source_of
+from registry.postgres.connections import Cursor, connect
+from registry.postgres.locks import Lock
 from registry.store_feed import Page
 
 BATCH = 2_000
@@ -32,7 +33,6 @@ POISON_SECONDS = 60.0
 ALIVE_SECONDS = 2.0
 FROZEN_SECONDS = 10
 """PostgreSQL ends the session of a projector that has not been heard of for so long: others take over."""
-_LOCK_SPACE = 4203
 
 log = logging.getLogger("registry.projector")
 
@@ -194,7 +194,7 @@ class _Stopped(NamedTuple):
 
 def _take_lock(cursor: Cursor, name: str) -> bool:
     cursor.execute(
-        "SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, zlib.crc32(name.encode()) & 0x7FFFFFFF)
+        "SELECT pg_try_advisory_lock(%s, %s)", (Lock.PROJECT, zlib.crc32(name.encode()) & 0x7FFFFFFF)
     )
     (taken,) = cursor.fetchone() or (False,)
     return bool(taken)

@@ -18,10 +18,11 @@ from consumers.applying import apply_page, decoded, reason_of
 from consumers.feeds import PoisonError
 from consumers.interventions import skipped
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
-from registry.feed import LoggedEvent, read_log
-from registry.positions import OvertakenError, positions_of
-from registry.postgres import Connection, Cursor, Pool, connect, is_lost
-from registry.room import Room
+from registry.event_store.log import LoggedEvent, read_log
+from registry.event_store.read_model_positions import OvertakenError, positions_of
+from registry.postgres.connections import Connection, Cursor, Pool, connect, is_lost
+from registry.postgres.disk_space import Room
+from registry.postgres.locks import Lock
 from registry.store_feed import LogEnd, StoreFeed
 
 PAGE = 10_000
@@ -29,7 +30,6 @@ PROGRESS = 100_000
 SWAPS = 10
 # Who reads holds up a swap no longer than this, nor the swap who comes after; then it is tried again.
 LOCK_TIMEOUT_MS = 2_000
-_LOCK_SPACE = 4205
 
 Say = Callable[[str], None]
 
@@ -96,7 +96,7 @@ def _alone(url: str, name: str) -> Iterator[Connection]:
     owner = connect(url)
     try:
         with owner.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK_SPACE, name))
+            cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (Lock.REBUILD, name))
             (alone,) = cursor.fetchone() or (False,)
         if not alone:
             raise RebuildError(f"another rebuild of {name} is at work")

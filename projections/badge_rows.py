@@ -14,8 +14,8 @@ from projections.read_model import Asker
 from registry.domain.badge import Status, status
 from registry.domain.events import Event
 from registry.domain.values import day_in_amsterdam
-from registry.feed import read_streams
-from registry.postgres import Cursor
+from registry.event_store.log import read_streams
+from registry.postgres.connections import Cursor
 
 
 class StatusRow(msgspec.Struct, frozen=True):

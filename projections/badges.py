@@ -20,7 +20,8 @@ from registry.domain.events import (
     StudyLoad,
     canonical,
 )
-from registry.postgres import Cursor, copy_rows
+from registry.postgres.binary_copy import copy_rows
+from registry.postgres.connections import Cursor
 
 TABLES = """
 CREATE TABLE badge (

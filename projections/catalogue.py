@@ -24,7 +24,7 @@ from registry.domain.events import (
     canonical,
 )
 from registry.domain.values import day_in_amsterdam
-from registry.postgres import Cursor
+from registry.postgres.connections import Cursor
 
 TABLES = """
 CREATE TABLE institution (

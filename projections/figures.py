@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from projections.statistics import BLOCK, NOW, SUMS
-from registry.postgres import Cursor
+from registry.postgres.connections import Cursor
 
 ASKED = ("statistics_cell", "statistics_sum", "statistics_change")
 DIMENSIONS = {

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from registry.domain.events import Event
-from registry.positions import positions_of, recorded_partitions, set_positions
-from registry.postgres import Connection, Cursor, Pool
+from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
+from registry.postgres.connections import Connection, Cursor, Pool
 
 
 class ReadModel(Protocol):

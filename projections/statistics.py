@@ -27,7 +27,8 @@ from registry.domain.events import (
     Event,
     canonical,
 )
-from registry.postgres import Cursor, copy_rows
+from registry.postgres.binary_copy import copy_rows
+from registry.postgres.connections import Cursor
 
 BLOCK = 65_536
 NOW = -1

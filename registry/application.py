@@ -20,13 +20,13 @@ from registry.domain.events import (
 )
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin, Particulars
+from registry.event_store.vault import commit_correction, commit_note, new_salt
 from registry.imported_awards import ImportedAward, settle_imported
 from registry.pages import Settled
 from registry.prepared_awards import AwardCommand, Preparation, PreparedAward
 from registry.reads import Reads
 from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
 from registry.revocations import RevocationCommand, Revocations
-from registry.vault import commit_correction, commit_note, new_salt
 
 
 def utc_now() -> dt.datetime:

@@ -9,7 +9,7 @@ from eventsourcing.persistence import StoredEvent
 
 from registry.domain.badge import Status
 from registry.domain.events import BadgeAwarded, Commitments, canonical
-from registry.store import stored_event
+from registry.event_store.recorder import stored_event
 
 
 class AwardForm(msgspec.Struct, frozen=True):

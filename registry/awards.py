@@ -15,13 +15,13 @@ from registry.domain.events import BadgeAwarded, Commitments
 from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.private_parts import PrivateParts
+from registry.event_store.vault import PrivateRow
 from registry.keys import random_id
 from registry.pages import Entry, Page, Settled, Together
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.prepared_awards import CommandT, PreparedAward
 from registry.reads import Loaded, Reads
 from registry.recording import BadgeOutcome, found
-from registry.vault import PrivateRow
 
 
 class _Basis(NamedTuple):

@@ -27,7 +27,7 @@ from registry.edubadges.items import Award, Refused, Revoked, Unreadable
 from registry.edubadges.texts import members
 from registry.imported_awards import ImportedAward
 from registry.pages import Settled
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.revocations import RevocationCommand
 
 ORIGIN = Origin("import", "cli")

@@ -14,14 +14,14 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import ConflictError, MaybeRecordedError, Unit, ready, since
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
+from registry.event_store.append import ConflictError, MaybeRecordedError, Unit, ready, since
+from registry.event_store.vault import PrivateRow
 from registry.keys import Chance
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.reads import Loaded, Reads
 from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
-from registry.vault import PrivateRow
 
 Command = TypeVar("Command")
 DECIDED_AGAIN = (ConflictError, MaybeRecordedError)

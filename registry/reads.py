@@ -19,7 +19,7 @@ from registry.domain import module as modules
 from registry.domain.events import Event, Fact, InstitutionAdmitted, ModuleRegistered
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.store import EventRecorder
+from registry.event_store.recorder import EventRecorder
 
 MOST_KEPT = 2_000
 KEPT_SECONDS = 60.0

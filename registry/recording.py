@@ -17,7 +17,6 @@ from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, Recording, StoredEvent
 
-from registry.append import ConflictError, MaybeRecordedError, Unit
 from registry.domain import badge as badges
 from registry.domain.badge import Badge, Status
 from registry.domain.errors import (
@@ -32,11 +31,12 @@ from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.private_parts import PrivateParts
 from registry.domain.values import day_in_amsterdam
+from registry.event_store.append import ConflictError, MaybeRecordedError, Unit
+from registry.event_store.recorder import EventMapper, EventRecorder
+from registry.event_store.vault import PrivateRow, Vault
 from registry.keys import Keys
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.reads import Loaded, Reads, StreamCache
-from registry.store import EventMapper, EventRecorder
-from registry.vault import PrivateRow, Vault
 
 ATTEMPTS = 8
 
@@ -78,7 +78,7 @@ class RecordingApplication(Application[str]):
         clock: Callable[[], dt.datetime],
         on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(env={"PERSISTENCE_MODULE": "registry.store", "DATABASE_URL": url})
+        super().__init__(env={"PERSISTENCE_MODULE": "registry.event_store.recorder", "DATABASE_URL": url})
         self.keys, self.clock, self._on_recorded = keys, clock, on_recorded
         self.vault = Vault(keys)
         self._cache = StreamCache(self.event_recorder, self._load)

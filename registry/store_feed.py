@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.feed import LoggedEvent, read_log, time_of
-from registry.postgres import Cursor, Pool
+from registry.event_store.log import LoggedEvent, read_log, time_of
+from registry.postgres.connections import Cursor, Pool
 
 
 @dataclass(frozen=True)

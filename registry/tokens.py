@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from registry.postgres import Connection, Pool
+from registry.postgres.connections import Connection, Pool
 
 Role = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)

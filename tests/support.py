@@ -18,10 +18,10 @@ from projections.all import read_models
 from projections.read_model import install
 from registry import tokens
 from registry.cli import database
-from registry.embedded import EmbeddedPostgres
+from registry.event_store.migrate import migrate
 from registry.keys import Keys
-from registry.migrate import migrate
-from registry.postgres import connect
+from registry.postgres.connections import connect
+from registry.postgres.embedded import EmbeddedPostgres
 from registry.settings import Settings
 
 TEMPLATE = "registry_template"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from registry.application import Registry
 from registry.pages import Settled
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
 

@@ -28,7 +28,7 @@ from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
 from registry.domain.values import clean_line
-from registry.postgres import Cursor as DatabaseCursor
+from registry.postgres.connections import Cursor as DatabaseCursor
 from registry.tokens import Principal
 
 # In this order: nobody waits who has not said who asks.

@@ -34,8 +34,8 @@ from projections.catalogue import ModuleRow
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
-from registry.feed import read_streams
-from registry.postgres import Cursor
+from registry.event_store.log import read_streams
+from registry.postgres.connections import Cursor
 
 router = APIRouter(tags=["badges"])
 

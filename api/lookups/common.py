@@ -12,10 +12,10 @@ from api.problems import Forbidden
 from projections import read_model
 from projections.read_model import Asker
 from registry.domain.values import UUID
+from registry.event_store.vault import Vault
 from registry.keys import Keys
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from registry.tokens import Principal
-from registry.vault import Vault
 
 LARGEST_POSITION = 2**63 - 1
 Reader = Annotated[Principal, Depends(Allow("institution", "learner", "auditor"))]

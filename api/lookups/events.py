@@ -15,7 +15,7 @@ from api.routes import answers, answers_lines
 from api.waiting import held_by
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
-from registry.feed import LoggedEvent, last_position, read_log, read_pages
+from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"

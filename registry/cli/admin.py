@@ -9,10 +9,11 @@ import time
 from consumers.rebuild import rebuild
 from projections.all import read_models
 from projections.read_model import install, outdated
-from registry import migrate, tokens
+from registry import tokens
 from registry.cli import database
 from registry.cli.common import UsageError, say
 from registry.domain.values import BRIN, UUID
+from registry.event_store import migrate
 from registry.settings import Settings
 
 

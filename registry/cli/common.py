@@ -10,14 +10,14 @@ from consumers.interventions import NotStoppedError
 from consumers.rebuild import RebuildError
 from projections.all import read_models
 from projections.read_model import NotRebuiltError, check_versions
-from registry import migrate
 from registry.cli import database
 from registry.domain.errors import Refusal
-from registry.embedded import EmbeddedPostgresError
+from registry.event_store import migrate
 from registry.kafka.topic_ends import HistoryError
 from registry.kafka.topics import TopicError
 from registry.keys import KeyFileError, Keys
-from registry.postgres import PrivilegedRoleError, UnavailableError, check_roles
+from registry.postgres.connections import PrivilegedRoleError, UnavailableError, check_roles
+from registry.postgres.embedded import EmbeddedPostgresError
 from registry.settings import Settings, SettingsError
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from registry.embedded import EmbeddedPostgres
+from registry.event_store.migrate import pending
 from registry.keys import KeyFileError, Keys, create_key_file, read_key_file
-from registry.migrate import pending
-from registry.postgres import Connection, connect
+from registry.postgres.connections import Connection, connect
+from registry.postgres.embedded import EmbeddedPostgres
+from registry.postgres.locks import Lock
 from registry.settings import Settings
-
-_KEYS_LOCK = 4204
 
 
 class NotMigratedError(Exception):
@@ -53,7 +52,7 @@ def open_keys(connection: Connection, settings: Settings) -> Keys:
     """
     path = settings.key_file
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", (_KEYS_LOCK,))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.KEYS,))
         try:
             cursor.execute("SELECT name, fingerprint FROM secret")
             known = dict(cursor.fetchall())
@@ -71,4 +70,4 @@ def open_keys(connection: Connection, settings: Settings) -> Keys:
                 raise KeyFileError(f"{path} holds another registry's secrets; set REGISTRY_KEY_FILE.")
             return keys
         finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (_KEYS_LOCK,))
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (Lock.KEYS,))

@@ -13,8 +13,15 @@ from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
 from registry.domain.values import UUID, iso_time
-from registry.feed import LoggedEvent, last_position, position_at, read_pages, read_streams, time_of
-from registry.postgres import Cursor, Pool
+from registry.event_store.log import (
+    LoggedEvent,
+    last_position,
+    position_at,
+    read_pages,
+    read_streams,
+    time_of,
+)
+from registry.postgres.connections import Cursor, Pool
 from registry.settings import Settings
 
 PROGRESS = 100_000

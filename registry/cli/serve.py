@@ -17,7 +17,7 @@ from api.app import create_app
 from registry import tokens
 from registry.cli import database, demo
 from registry.cli.common import end_in_time, opened, tune_gc
-from registry.feed import last_position
+from registry.event_store.log import last_position
 from registry.keys import Keys
 from registry.settings import Settings
 

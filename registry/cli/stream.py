@@ -21,7 +21,7 @@ from registry.cli.common import UsageError, end_in_time, opened, say, tune_gc
 from registry.kafka.relay import Relay
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import make_first_topics, make_topics
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from registry.settings import Settings
 
 BATCH_SECONDS = 1.0

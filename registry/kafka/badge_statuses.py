@@ -16,8 +16,8 @@ import msgspec
 from registry.domain import badge as badges
 from registry.domain.events import UnknownEventError, canonical
 from registry.domain.values import iso_time
-from registry.feed import LoggedEvent, read_streams
-from registry.postgres import Cursor
+from registry.event_store.log import LoggedEvent, read_streams
+from registry.postgres.connections import Cursor
 
 
 class Status(NamedTuple):

@@ -14,13 +14,11 @@ import datetime as dt
 from collections.abc import Sequence
 
 from registry.domain.values import iso_time
-from registry.feed import SOURCE, LoggedEvent
+from registry.event_store.log import SOURCE, LoggedEvent
 
 EVENTS = "registry.events.v1"
 STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"
-RELAY_LOCK = 4207
-"""The advisory lock in PostgreSQL that the session of the relay at work holds."""
 TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
 
 Headers = list[tuple[str, bytes]]

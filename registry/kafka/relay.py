@@ -19,15 +19,16 @@ import psycopg2
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from registry.feed import LoggedEvent, partition_of, read_log
+from registry.event_store.log import LoggedEvent, partition_of, read_log
 from registry.kafka import records
 from registry.kafka.badge_statuses import latest_statuses
-from registry.kafka.records import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tail
 from registry.kafka.topics import KafkaAwayError, check_topics, error_name
 from registry.kafka.transactions import commit, producing
-from registry.postgres import Cursor, UnavailableError, connect
+from registry.postgres.connections import Cursor, UnavailableError, connect
+from registry.postgres.locks import Lock
 
 PAGE = 2_000
 POLL_SECONDS = 0.02
@@ -63,7 +64,7 @@ class Relay:
     def _work(self) -> None:
         connection = connect(self._url, "registry_project", idle_session_timeout=FROZEN_SECONDS * 1000)
         with closing(connection), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (RELAY_LOCK,))
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (Lock.RELAY,))
             if cursor.fetchone() != (True,):
                 return
             partitions = check_topics(cursor, self._kafka)

@@ -12,11 +12,11 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaTimeoutError
 
 from registry.domain.values import iso_time
-from registry.feed import last_position, read_log
+from registry.event_store.log import last_position, read_log
 from registry.kafka.clients import connected
 from registry.kafka.records import EVENTS, PROGRESS, STATUSES, described
 from registry.kafka.settings import KafkaSettings
-from registry.postgres import Cursor
+from registry.postgres.connections import Cursor
 
 LOOK_BACK = 64
 PATIENCE_SECONDS = 20

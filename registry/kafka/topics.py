@@ -15,12 +15,13 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.kafka.clients import connected
-from registry.kafka.records import EVENTS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID
+from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.transactions import producing
-from registry.positions import positions_of, recorded_partitions, set_positions
-from registry.postgres import Connection, Cursor
+from registry.postgres.connections import Connection, Cursor
+from registry.postgres.locks import Lock
 
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
@@ -135,7 +136,7 @@ def _divide(cursor: Cursor, count: int) -> None:
 
 def _refuse_while_relaying(cursor: Cursor) -> None:
     """Nor does one begin before the transaction ends."""
-    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (RELAY_LOCK,))
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (Lock.RELAY,))
     if cursor.fetchone() != (True,):
         raise TopicError("a relay is at work; stop every `registry relay` first")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.support import INSTITUTION, MODULE, Service, award
 
 Ask = Callable[..., Any]

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from registry.domain.values import day_in_amsterdam
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import (
     Ask,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from api.lines import LONGEST_LINE, MOST_LINES
-from registry.append import MaybeRecordedError, Unit
-from registry.postgres import UnavailableError
+from registry.event_store.append import MaybeRecordedError, Unit
+from registry.postgres.connections import UnavailableError
 from registry.recording import RecordingApplication
 from tests.api.asking import (
     UNKNOWN_ID,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.api.asking import (
     UNKNOWN_ID,
     admitted,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import rfc8785
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import (
     UNKNOWN_ID,

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from registry.kafka.records import EVENTS, RELAY_LOCK
-from registry.postgres import connect
+from registry.kafka.records import EVENTS
+from registry.postgres.connections import connect
+from registry.postgres.locks import Lock
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.support import MODULE, Databases, Service
@@ -86,7 +87,7 @@ def test_metrics_say_how_far_the_log_has_been_carried_once_a_topic_carries_it(se
         behind = _metrics(service)
         assert [behind[f"registry_relay_{name}", ""] for name in names[:3]] == [0, last - 1, 1]
         assert 0.05 <= behind["registry_relay_behind_seconds", ""] < 60
-        cursor.execute("SELECT pg_advisory_lock(%s)", (RELAY_LOCK,))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.RELAY,))
         cursor.execute("UPDATE stream SET relayed = %s", (last,))
         level = _metrics(service)
         assert [level[f"registry_relay_{name}", ""] for name in names] == [1, last, 0, 0]

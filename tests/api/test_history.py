@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.append import STAGING
+from registry.event_store.append import STAGING
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import Ask, admitted, at_noon, award_body, ok, refused
 from tests.support import Databases, Service

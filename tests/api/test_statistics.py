@@ -15,7 +15,7 @@ import pytest
 
 from api.lookups.statistics import MEASURES
 from projections.figures import ASKED, DIMENSIONS
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import Ask, award_body, module_body, ok, wrong
 from tests.support import INSTITUTION, Databases, Service

@@ -13,8 +13,8 @@ import pytest
 from projections import badge_rows, read_model
 from projections.badge_rows import Filter
 from projections.read_model import AUDITOR, Asker, asking
-from registry.postgres import Cursor, Pool
-from registry.vault import Vault
+from registry.event_store.vault import Vault
+from registry.postgres.connections import Cursor, Pool
 from tests import support
 from tests.api.asking import UNKNOWN_ID, Ask, admitted, award_body, ok, refused, wrong
 from tests.support import KEYS, Databases, Service

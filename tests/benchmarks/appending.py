@@ -9,9 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-from registry.embedded import binaries
-from registry.postgres import connect
-from registry.store import EventRecorder
+from registry.event_store.recorder import EventRecorder
+from registry.postgres.connections import connect
+from registry.postgres.embedded import binaries
 from tests.benchmarks import material
 from tests.benchmarks.measure import Compared, Goal, take_turns
 from tests.benchmarks.servers import Server, parts

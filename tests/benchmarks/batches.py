@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.benchmarks import candidates
 from tests.benchmarks.candidates import Candidate

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from registry.postgres import Connection, connect, copy_rows
-from registry.store import EventRecorder
+from registry.event_store.recorder import EventRecorder
+from registry.postgres.binary_copy import copy_rows
+from registry.postgres.connections import Connection, connect
 from tests.benchmarks import material
 from tests.benchmarks.material import Award
 from tests.benchmarks.measure import Compared, Goal, measure_rounds

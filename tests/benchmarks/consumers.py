@@ -15,7 +15,7 @@ from registry.kafka.relay import Carrier
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail
 from registry.kafka.transactions import producing
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.benchmarks import material
 from tests.benchmarks.candidates import environment, saying
 from tests.benchmarks.measure import Compared, Goal, take_turns

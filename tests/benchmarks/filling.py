@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit
 from registry.application import Registry
 from registry.domain.events import (
     BadgeAwarded,
@@ -24,7 +23,8 @@ from registry.domain.events import (
 )
 from registry.domain.institution import Particulars
 from registry.domain.private_parts import PrivateParts, Recipient, Salts
-from registry.vault import PrivateRow, Vault
+from registry.event_store.append import Unit
+from registry.event_store.vault import PrivateRow, Vault
 from tests import support
 from tests.benchmarks.material import ORIGIN
 

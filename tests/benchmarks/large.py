@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from projections.figures import Period, figures_at
-from registry.feed import last_position
-from registry.postgres import Cursor, connect
+from registry.event_store.log import last_position
+from registry.postgres.connections import Cursor, connect
 from tests.benchmarks import candidates, filling
 from tests.benchmarks.candidates import Serving
 from tests.benchmarks.measure import Compared, Goal, Result, say

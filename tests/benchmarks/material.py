@@ -15,7 +15,6 @@ from types import MappingProxyType
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit
 from registry.application import Registry
 from registry.domain.events import (
     BadgeAwarded,
@@ -28,8 +27,9 @@ from registry.domain.events import (
 )
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
-from registry.postgres import connect
-from registry.vault import PrivateRow, Vault
+from registry.event_store.append import Unit
+from registry.event_store.vault import PrivateRow, Vault
+from registry.postgres.connections import connect
 from tests import support
 
 BRIN = "27UM"

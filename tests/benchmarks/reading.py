@@ -11,7 +11,7 @@ from pathlib import Path
 
 from consumers.rebuild import rebuild
 from projections.badges import Badges
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.benchmarks import candidates, filling
 from tests.benchmarks.candidates import Serving
 from tests.benchmarks.filling import Filled

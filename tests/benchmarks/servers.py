@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry.embedded import EmbeddedPostgres
-from registry.postgres import connect
+from registry.postgres.connections import connect
+from registry.postgres.embedded import EmbeddedPostgres
 from tests.support import Databases
 
 

@@ -24,7 +24,7 @@ from registry.kafka.relay import Carrier
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail
 from registry.kafka.transactions import producing
-from registry.postgres import Pool, connect
+from registry.postgres.connections import Pool, connect
 from tests.benchmarks import consumers, material, visible
 from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill

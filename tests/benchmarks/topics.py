@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import make_topics
-from registry.postgres import connect
+from registry.postgres.connections import connect
 
 
 def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from registry.kafka.settings import KafkaSettings
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.candidates import Serving, asked, environment, saying, serving

@@ -14,7 +14,7 @@ import pytest
 import rfc8785
 
 from registry.domain.events import FACTS, Event, canonical, decode
-from registry.feed import LoggedEvent
+from registry.event_store.log import LoggedEvent
 from tests.contracts.examples import events
 
 GOLDEN = Path(__file__).parent / "golden"

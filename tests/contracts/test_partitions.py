@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.feed import partition_of
+from registry.event_store.log import partition_of
 
 VECTORS = [
     ("123456789", 0xCBF43926),

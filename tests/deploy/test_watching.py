@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from registry.kafka.records import EVENTS
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.api.asking import admitted, awarded
 from tests.end_to_end.processes import PROJECT
 from tests.support import Service

@@ -14,8 +14,8 @@ from typing import Any
 
 from registry import tokens
 from registry.cli import database
-from registry.embedded import EmbeddedPostgres, binaries
-from registry.postgres import connect
+from registry.postgres.connections import connect
+from registry.postgres.embedded import EmbeddedPostgres, binaries
 from tests.end_to_end.client import free_port, until
 
 

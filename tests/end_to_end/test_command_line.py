@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from registry.embedded import EmbeddedPostgres
 from registry.keys import create_key_file
+from registry.postgres.embedded import EmbeddedPostgres
 from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry

@@ -11,7 +11,7 @@ import pytest
 
 from registry.application import Registry, utc_now
 from registry.keys import read_key_file
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Running, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, postmaster

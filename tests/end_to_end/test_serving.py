@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.end_to_end.client import Answer, Client, free_port, until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token, postmaster

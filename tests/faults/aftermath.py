@@ -8,7 +8,7 @@ from typing import Any
 
 from projections.all import read_models
 from registry.domain.values import iso_time
-from registry.feed import LoggedEvent
+from registry.event_store.log import LoggedEvent
 from tests.faults.anomalies import Found, judge
 from tests.faults.fleet import PARTITIONS, Fleet
 from tests.faults.observer import TOPIC, Seen

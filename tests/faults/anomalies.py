@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from registry.feed import LoggedEvent
+from registry.event_store.log import LoggedEvent
 from tests.faults.observer import Seen, seen
 
 PROGRESS = "registry.progress"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.postgres import connect
+from registry.postgres.connections import connect
 from tests.end_to_end.client import Answer, Client
 
 Event = dict[str, Any]

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from registry.feed import LoggedEvent
+from registry.event_store.log import LoggedEvent
 from registry.kafka import records
 from tests.faults.anomalies import CLASSES, judge
 from tests.faults.observer import Seen, seen

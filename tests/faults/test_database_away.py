@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from registry.postgres import UnavailableError, connect
+from registry.postgres.connections import UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from registry.room import RESERVE
+from registry.postgres.disk_space import RESERVE
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster

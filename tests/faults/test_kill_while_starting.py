@@ -14,8 +14,8 @@ from contextlib import suppress
 
 import pytest
 
-from registry.embedded import EmbeddedPostgres
-from registry.postgres import connect
+from registry.postgres.connections import connect
+from registry.postgres.embedded import EmbeddedPostgres
 from tests.end_to_end.client import Client, until
 from tests.end_to_end.processes import REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token, postmaster

@@ -16,7 +16,7 @@ from registry.kafka.records import EVENTS, STATUSES, Headers
 from registry.kafka.relay import Relay
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import make_first_topics, make_topics
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from tests.kafka.topics import Topics
 from tests.postgres.log import connection, later, until, whole_log
 from tests.postgres.projecting import positions

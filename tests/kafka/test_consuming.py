@@ -13,10 +13,10 @@ from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.badges import Badges
 from registry.application import Registry
+from registry.event_store.read_model_positions import positions_of
 from registry.kafka import records
 from registry.kafka.records import EVENTS
-from registry.positions import positions_of
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from registry.store_feed import LogEnd, StoreFeed
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on

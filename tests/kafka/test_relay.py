@@ -13,11 +13,12 @@ from kafka.errors import ProducerFencedError
 
 from registry.application import Registry
 from registry.domain.values import iso_time
-from registry.feed import SOURCE, LoggedEvent
-from registry.kafka.records import EVENTS, PROGRESS, RELAY_LOCK, STATUSES, TRANSACTIONAL_ID, event_headers
+from registry.event_store.log import SOURCE, LoggedEvent
+from registry.kafka.records import EVENTS, PROGRESS, STATUSES, TRANSACTIONAL_ID, event_headers
 from registry.kafka.relay import Relay
 from registry.kafka.topic_ends import HistoryError, event_tails
 from registry.kafka.topics import TopicError, check_topics
+from registry.postgres.locks import Lock
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log
@@ -184,7 +185,7 @@ def test_a_relay_whose_session_was_ended_is_fenced_and_begins_again(
                 streaming.url,
                 "SELECT pg_terminate_backend(pid) FROM pg_locks"
                 " WHERE locktype = 'advisory' AND objid = %s AND granted",
-                (RELAY_LOCK,),
+                (Lock.RELAY,),
             )
             streaming.settled()
     check_topic(streaming, 1)

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from eventsourcing.persistence import StoredEvent
 
-from registry.append import Unit
-from registry.feed import LoggedEvent, read_log
-from registry.postgres import Connection, Cursor, connect
-from registry.vault import PrivateRow
+from registry.event_store.append import Unit
+from registry.event_store.log import LoggedEvent, read_log
+from registry.event_store.vault import PrivateRow
+from registry.postgres.connections import Connection, Cursor, connect
 from tests.support import Databases
 
 Answer = TypeVar("Answer")

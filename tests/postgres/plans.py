@@ -12,9 +12,9 @@ from functools import partial
 
 from hypothesis import strategies as st
 
-from registry.append import COPY_FROM_ROWS, ConflictError, Unit
-from registry.feed import LoggedEvent
-from registry.writer import Writer
+from registry.event_store.append import COPY_FROM_ROWS, ConflictError, Unit
+from registry.event_store.group_commit import Writer
+from registry.event_store.log import LoggedEvent
 from tests.postgres.log import AWARDED, REGISTERED, check_order, identities, later, private, stored
 
 _runs = itertools.count()

@@ -17,7 +17,7 @@ from registry.domain.badge import Badge
 from registry.domain.events import Event
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from tests.postgres.log import query, until, whole_log
 
 Rows = dict[str, tuple[Any, ...]]

@@ -16,8 +16,9 @@ from typing import Any, cast
 
 from psycopg2.extensions import POLL_OK, set_wait_callback
 
-from registry import append, writer
-from registry.postgres import Connection, Cursor, copy_packed
+from registry.event_store import append, group_commit
+from registry.postgres.binary_copy import copy_packed
+from registry.postgres.connections import Connection, Cursor
 from tests.postgres.log import unit
 
 SMALL, LARGE = 2, 4_000
@@ -128,7 +129,7 @@ def stop_at(step: str) -> None:
 
 
 def main(url: str, step: str) -> None:
-    opened = writer.Writer(url)
+    opened = group_commit.Writer(url)
     opened.append(unit())
     stop_at(step)
     print(*opened.append(unit(STEPS[step].size)))

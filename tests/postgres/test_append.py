@@ -10,8 +10,8 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 
-from registry.append import COPY_FROM_ROWS, ConflictError, Unit
-from registry.writer import Writer
+from registry.event_store.append import COPY_FROM_ROWS, ConflictError, Unit
+from registry.event_store.group_commit import Writer
 from tests.postgres.log import (
     REGISTERED,
     check_order,

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.postgres import connect, copy_rows
+from registry.postgres.binary_copy import copy_rows
+from registry.postgres.connections import connect
 from tests.support import Databases
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {

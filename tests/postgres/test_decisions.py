@@ -23,7 +23,7 @@ from registry.domain.errors import (
     ReferenceTaken,
     Refusal,
 )
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.recording import BadgeOutcome
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import (

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
+from registry.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.postgres.log import execute, query, until
 
 USER = """
 import sys, time
 from pathlib import Path
-from registry.embedded import EmbeddedPostgres
+from registry.postgres.embedded import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])):
     print("uses it", flush=True)
     time.sleep(600)

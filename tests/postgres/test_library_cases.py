@@ -7,9 +7,9 @@ import uuid
 import pytest
 from eventsourcing.tests import persistence as cases
 
-from registry.positions import PositionRecorder
-from registry.postgres import Pool
-from registry.store import EventRecorder
+from registry.event_store.read_model_positions import PositionRecorder
+from registry.event_store.recorder import EventRecorder
+from registry.postgres.connections import Pool
 
 
 class StringIds(cases.RecorderTestCase):

@@ -13,7 +13,7 @@ from projections import badge_rows, catalogue
 from projections.all import read_models
 from projections.read_model import asking, institution
 from registry.application import Registry
-from registry.postgres import Pool
+from registry.postgres.connections import Pool
 from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import later
 from tests.postgres.projecting import projectors, settled

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from registry import store_feed
-from registry.postgres import Pool
+from registry.event_store.group_commit import Writer
+from registry.postgres.connections import Pool
 from registry.store_feed import LogEnd
-from registry.writer import Writer
 from tests.postgres.log import connection, identities, unit, whole_log
 
 

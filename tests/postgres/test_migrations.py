@@ -10,8 +10,8 @@ import pytest
 from projections.all import read_models
 from projections.read_model import install
 from registry.cli import database
-from registry.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
-from registry.postgres import connect
+from registry.event_store.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
+from registry.postgres.connections import connect
 from tests.postgres.log import connection, execute, later, query
 from tests.support import Databases
 

@@ -18,7 +18,7 @@ from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
 from registry.imported_awards import ImportedAward
 from registry.pages import Settled
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on

@@ -13,7 +13,7 @@ from registry.application import Registry
 from registry.awards import Awards
 from registry.domain.errors import ModuleIsWithdrawn, ModuleUnknown, ReferenceTaken
 from registry.pages import Settled
-from registry.postgres import UnavailableError
+from registry.postgres.connections import UnavailableError
 from registry.prepared_awards import AwardCommand
 from registry.recording import BadgeOutcome
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on

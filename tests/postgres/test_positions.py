@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from registry.positions import OvertakenError, advance, positions_of, set_positions
-from registry.postgres import Cursor
+from registry.event_store.read_model_positions import OvertakenError, advance, positions_of, set_positions
+from registry.postgres.connections import Cursor
 from tests.postgres.log import connection, later, query, until
 
 NAME, COUNT = "badges", 8

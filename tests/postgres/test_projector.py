@@ -17,9 +17,9 @@ from projections.read_model import position
 from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.events import Event
-from registry.feed import read_log
-from registry.positions import OvertakenError
-from registry.postgres import Cursor
+from registry.event_store.log import read_log
+from registry.event_store.read_model_positions import OvertakenError
+from registry.postgres.connections import Cursor
 from registry.store_feed import page_of
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg2.errors
 import pytest
 
-from registry.append import STAGING, Unit
-from registry.postgres import PrivilegedRoleError, Role, check_roles
-from registry.writer import Writer
+from registry.event_store.append import STAGING, Unit
+from registry.event_store.group_commit import Writer
+from registry.postgres.connections import PrivilegedRoleError, Role, check_roles
 from tests.postgres.log import connection, execute, fresh, private, query, stored, whole_log
 from tests.support import Databases
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from registry.cli import database
+from registry.event_store.group_commit import Writer
 from registry.keys import NAMES, KeyFileError, Keys, create_key_file, read_key_file
 from registry.settings import Settings
-from registry.writer import Writer
 from tests import support
 from tests.postgres.log import connection, execute, fresh, later, query, unit
 from tests.support import Databases

@@ -29,9 +29,9 @@ from registry.domain.events import (
     StudyLoad,
 )
 from registry.domain.institution import Particulars
-from registry.feed import LoggedEvent
-from registry.positions import positions_of
-from registry.postgres import Pool
+from registry.event_store.log import LoggedEvent
+from registry.event_store.read_model_positions import positions_of
+from registry.postgres.connections import Pool
 from registry.store_feed import LogEnd, StoreFeed
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
 from tests.postgres.log import connection, execute, fresh, whole_log

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.append import COPY_FROM_ROWS
-from registry.writer import Writer
+from registry.event_store.append import COPY_FROM_ROWS
+from registry.event_store.group_commit import Writer
 from tests.postgres.log import check_order, query, unit, until, whole_log
 from tests.postgres.stopping_writer import STEPS
 

@@ -11,9 +11,9 @@ from functools import partial
 import psycopg2
 import pytest
 
-from registry.append import COPY_FROM_ROWS, ConflictError, MaybeRecordedError, Unit
-from registry.postgres import UnavailableError
-from registry.writer import Writer
+from registry.event_store.append import COPY_FROM_ROWS, ConflictError, MaybeRecordedError, Unit
+from registry.event_store.group_commit import Writer
+from registry.postgres.connections import UnavailableError
 from tests.postgres.log import (
     check_order,
     execute,

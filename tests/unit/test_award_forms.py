@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry.award_forms import award_form
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import BadgeAwarded, Commitments, canonical
-from registry.store import LARGEST_EVENT
+from registry.event_store.recorder import LARGEST_EVENT
 from tests.unit import facts
 from tests.unit.random_facts import fact_of
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import FACTS, Event, Fact, UnknownEventError, canonical, decode
 from registry.domain.values import ects
-from registry.store import LARGEST_EVENT, EventMapper
+from registry.event_store.recorder import LARGEST_EVENT, EventMapper
 from tests.unit import facts
 from tests.unit.random_facts import fact_of
 

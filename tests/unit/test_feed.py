@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.domain.events import Event, Fact, canonical
-from registry.feed import LoggedEvent
+from registry.event_store.log import LoggedEvent
 from tests.unit.facts import BADGE_ID, badge
 from tests.unit.random_facts import facts
 

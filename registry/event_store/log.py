@@ -12,7 +12,9 @@ import msgspec
 
 from registry.domain.events import Event, decode
 from registry.domain.values import iso_time
-from registry.postgres import EPOCH, Cursor, Pool
+from registry.postgres.binary_copy import EPOCH
+from registry.postgres.connections import Cursor, Pool
+from registry.postgres.locks import Lock
 
 SOURCE = "/v1/events"
 """CloudEvents `source` of every event: it depends on no host and no setting."""
@@ -187,14 +189,10 @@ def time_of(cursor: Cursor, position: int) -> dt.datetime:
     return time
 
 
-APPEND_LOCK = 4201
-"""Held by an append until it is committed: migrations/0003_append_from_staging.sql."""
-
-
 def position_at(cursor: Cursor, time: dt.datetime) -> int:
     """The last position recorded by `time`, 0 for none: by halving, since times never decrease."""
     # An append takes its time first and commits after: one that is under way may still lie before `time`.
-    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (APPEND_LOCK,))
+    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (Lock.APPEND,))
     low, high = 0, last_position(cursor)
     while low < high:
         middle = (low + high + 1) // 2

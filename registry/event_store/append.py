@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from registry.postgres import Cursor, UnavailableError, copy_packed, packed_rows
-from registry.vault import PrivateRow
+from registry.event_store.vault import PrivateRow
+from registry.postgres.binary_copy import copy_packed, packed_rows
+from registry.postgres.connections import Cursor, UnavailableError
 
 # Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
 COPY_FROM_ROWS = 64

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from registry.postgres import UnavailableError, connect
+from registry.postgres.connections import UnavailableError, connect
 
 # Four files of the write-ahead log, more than the read models need to catch up.
 RESERVE = 64 * 1024 * 1024

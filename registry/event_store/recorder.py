@@ -1,7 +1,7 @@
 """The event store: our recorder for the eventsourcing library, on psycopg2.
 
 The library gives the interfaces (Application, Mapper, ApplicationRecorder, the factory found through
-`PERSISTENCE_MODULE`); `registry.writer` appends, this module maps and reads.
+`PERSISTENCE_MODULE`); `registry.event_store.group_commit` appends, this module maps and reads.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from registry.append import Unit
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import Event, InstitutionAdmitted, canonical, decode
 from registry.domain.private_parts import PrivateParts
-from registry.positions import PositionRecorder
-from registry.postgres import Pool
-from registry.vault import Vault
-from registry.writer import Writer
+from registry.event_store.append import Unit
+from registry.event_store.group_commit import Writer
+from registry.event_store.read_model_positions import PositionRecorder
+from registry.event_store.vault import Vault
+from registry.postgres.connections import Pool
 
 LARGEST_EVENT = 60 * 1024
 READ_CONNECTIONS = 16

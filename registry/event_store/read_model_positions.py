@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from eventsourcing.persistence import IntegrityError, Tracking, TrackingRecorder
 
-from registry.postgres import Cursor, Pool
+from registry.postgres.connections import Cursor, Pool
 
 
 class OvertakenError(IntegrityError):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from registry.append import ConflictError, Unit, since
+from registry.event_store.append import ConflictError, Unit, since
 
 
 class Waiting(msgspec.Struct):  # seen by the collector: an error that it is given holds it in turn

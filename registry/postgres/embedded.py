@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from registry.postgres import UnavailableError, connect
+from registry.postgres.connections import UnavailableError, connect
 
 OWNER = "registry_owner"
 DATABASE = "registry"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 
-from registry.postgres import Connection, Cursor
-
-_LOCK = 4202
+from registry.postgres.connections import Connection, Cursor
+from registry.postgres.locks import Lock
 
 
 class SchemaTooNewError(Exception):
@@ -19,7 +18,8 @@ class WrongEncodingError(Exception):
 
 def migrations() -> list[tuple[int, str, str]]:
     """Number, name and SQL of every migration, in order."""
-    files = [file for file in resources.files("registry.migrations").iterdir() if file.name.endswith(".sql")]
+    folder = resources.files("registry.event_store.migrations")
+    files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
     return sorted((int(file.name[:4]), file.name[5:-4], file.read_text()) for file in files)
 
 
@@ -50,7 +50,7 @@ def migrate(connection: Connection) -> list[str]:
     done: list[str] = []
     with connection.cursor() as cursor:
         _check_encoding(cursor)
-        cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
         try:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS migration ("
@@ -66,5 +66,5 @@ def migrate(connection: Connection) -> list[str]:
         finally:
             if connection.info.transaction_status:
                 cursor.execute("ROLLBACK")
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (Lock.MIGRATE,))
     return done

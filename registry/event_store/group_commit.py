@@ -1,7 +1,7 @@
 """The writer: one thread per process that appends units to the log.
 
 All threads hand their units to it, and whatever waits when it is free becomes one transaction: commits
-coalesce by themselves, without a timer. How one goes to the database is in `registry.append`.
+coalesce by themselves, without a timer. How one goes to the database is in `registry.event_store.append`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ from contextlib import suppress
 import psycopg2
 import psycopg2.errors
 
-from registry.append import COPY_FROM_ROWS, STAGING, Appended, ConflictError, MaybeRecordedError, Unit, append
-from registry.postgres import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
-from registry.rivals import Waiting, without_rivals
-from registry.room import NoRoomError, Room
+from registry.event_store.append import (
+    COPY_FROM_ROWS,
+    STAGING,
+    Appended,
+    ConflictError,
+    MaybeRecordedError,
+    Unit,
+    append,
+)
+from registry.event_store.rivals import Waiting, without_rivals
+from registry.postgres.connections import PATIENCE_MS, Connection, UnavailableError, connect, is_full, is_lost
+from registry.postgres.disk_space import NoRoomError, Room
 
 MOST_ROWS = 5_000
 # So often the writer gives way to those who may come back after a commit.

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, each in one of three roles, and binary COPY.
+"""Connections to PostgreSQL, each in one of three roles.
 
 No process works as owner or superuser: every connection takes its role first, and row-level security
 holds for it. A lost server is `Unavailable`; the next use connects anew.
@@ -6,15 +6,10 @@ holds for it. A lost server is `Unavailable`; the next use connects anew.
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
-import io
-import itertools
-import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Literal
 
 import psycopg2
 import psycopg2.errors
@@ -183,72 +178,3 @@ def check_roles(url: str) -> None:
                 f"the role {role} is superuser, owner of a table or may bypass row-level security;"
                 " run `registry migrate` as the owner and take those rights from the role"
             )
-
-
-EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-"""From which PostgreSQL counts microseconds."""
-_EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
-_MICROSECOND = dt.timedelta(microseconds=1)
-_LENGTH = struct.Struct("!i")
-_NULL = _LENGTH.pack(-1)
-
-
-def _sized(value: bytes) -> bytes:
-    return _LENGTH.pack(len(value)) + value
-
-
-def _numbers(form: str, size: int) -> Callable[[Any], bytes]:
-    return functools.partial(struct.Struct(f"!i{form}").pack, size)
-
-
-_int4, _int8 = _numbers("i", 4), _numbers("q", 8)
-# A value with its length before it, as binary COPY has it.
-_PACKERS: dict[str, Callable[[Any], bytes]] = {
-    "text": lambda value: _sized(value.encode()),
-    "bytea": _sized,
-    "uuid": lambda value: b"\0\0\0\x10" + bytes.fromhex(value.replace("-", "")),
-    "int2": _numbers("h", 2),
-    "int4": _int4,
-    "int8": _int8,
-    "date": lambda value: _int4(value.toordinal() - _EPOCH_DAY),
-    "timestamptz": lambda value: _int8((value - EPOCH) // _MICROSECOND),
-}
-
-
-def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
-    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
-    if rows:
-        copy_packed(cursor, table, columns, packed_rows(columns, rows))
-
-
-def copy_packed(cursor: Cursor, table: str, columns: Iterable[str], data: bytes, first: str = "") -> None:
-    """Binary COPY of what `packed_rows` has made; `first`: statements that go in the same message."""
-    names = ", ".join(f'"{name}"' for name in columns)
-    # All at once: after each piece the interpreter may be given to another thread.
-    cursor.copy_expert(f"{first}COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data), len(data))
-
-
-def packed_rows(columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> bytes:
-    """Rows, at least one, as binary COPY takes them."""
-    by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
-    # What is the same in every row is packed once, and neighbours as one.
-    fields: list[bytes | list[bytes]] = [struct.pack("!h", len(columns))]
-    for kind, values in by_column:
-        packed, last = _packed(kind, values), fields[-1]
-        if isinstance(packed, bytes) and isinstance(last, bytes):
-            fields[-1] = last + packed
-        else:
-            fields.append(packed)
-    by_row = zip(
-        *(itertools.repeat(each, len(rows)) if isinstance(each, bytes) else each for each in fields),
-        strict=True,
-    )
-    return b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])
-
-
-def _packed(kind: str, values: Sequence[Any]) -> bytes | list[bytes]:
-    """A column's values; one alone where all are the same, as in most columns of a page."""
-    pack, first = _PACKERS[kind], values[0]
-    if values[-1] == first and values.count(first) == len(values):
-        return _NULL if first is None else pack(first)
-    return [_NULL if value is None else pack(value) for value in values]

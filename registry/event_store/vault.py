@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from registry.domain.events import Commitments, Correction, canonical
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
 from registry.keys import Chance, Keys
-from registry.postgres import Cursor
+from registry.postgres.connections import Cursor
 
 NONCE = 12
 SALT = 16

@@ -1,4 +1,4 @@
--- The rows of an append may lie in the session's temporary table `staged` (registry/writer.py), which has
+-- The rows of an append may lie in the session's temporary table `staged` (registry/event_store/group_commit.py), which has
 -- the columns of append_row: then `rows` is NULL, and no array of them is made. They are two statements,
 -- since one that names `staged` has it emptied at each commit, a third of the time of a small append.
 --
