@@ -34,12 +34,12 @@ from api.waiting import Positions
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
 from projections.all import read_models
-from registry.application import Registry, utc_now
 from registry.domain import values
 from registry.domain.errors import InvalidInput
 from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
+from registry.recording.registry import Registry, utc_now
 from registry.store_feed import Bell
 from registry.tokens import TokenReader
 

@@ -26,7 +26,7 @@ from api.fields import (
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.prepared_awards import AwardCommand
+from registry.recording.award_preparation import AwardCommand
 
 
 class LearnerBody(Body):

@@ -7,11 +7,11 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from registry.application import Registry
-from registry.pages import Settled
 from registry.postgres.connections import UnavailableError
-from registry.prepared_awards import AwardCommand
-from registry.recording import BadgeOutcome
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.pages import Settled
+from registry.recording.registry import Registry
 
 MOST_TOGETHER = 200
 MOST_WAITING = 10_000

@@ -15,7 +15,7 @@ from api.commands.common import Institution, registry_of
 from api.fields import Day, Grade, Name, Note
 from api.routes import BadgeId, answers, takes
 from registry.domain.events import BadgeSuspensionReason, RevocationReason
-from registry.recording import BadgeOutcome
+from registry.recording.decisions import BadgeOutcome
 
 router = APIRouter(tags=["badges"])
 

@@ -29,15 +29,15 @@ from api.fields import Day, Note, Reference, Uuid
 from api.lines import LONGEST_LINE, Line, Lines
 from api.problems import WrongMediaType, described
 from api.routes import answers, answers_lines, takes_lines
-from registry.application import Registry
-from registry.awards import Awards
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
-from registry.pages import Page, Settled
-from registry.prepared_awards import AwardCommand, PreparedAward
-from registry.recording import BadgeOutcome
-from registry.revocations import RevocationCommand
+from registry.recording.award_preparation import AwardCommand, PreparedAward
+from registry.recording.awards import Awards
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.pages import Page, Settled
+from registry.recording.registry import Registry
+from registry.recording.revocations import RevocationCommand
 from registry.tokens import Principal
 
 router = APIRouter(tags=["badges"])

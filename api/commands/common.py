@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.auth import Allow
-from registry.application import Registry
+from registry.recording.registry import Registry
 from registry.tokens import Principal
 
 Registrar = Annotated[Principal, Depends(Allow("registrar"))]

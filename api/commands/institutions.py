@@ -16,7 +16,7 @@ from registry.domain.errors import InvalidInput
 from registry.domain.events import ExemptionRule, Sector, SuspensionReason
 from registry.domain.institution import Particulars
 from registry.domain.values import BRIN
-from registry.recording import Outcome
+from registry.recording.decisions import Outcome
 
 router = APIRouter(tags=["institutions"])
 

@@ -31,7 +31,7 @@ from api.fields import (
 )
 from api.routes import ModuleId, answers, takes
 from registry.domain.events import ModuleContent
-from registry.recording import Outcome as WriteOutcome
+from registry.recording.decisions import Outcome as WriteOutcome
 
 router = APIRouter(tags=["modules"])
 

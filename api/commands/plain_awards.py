@@ -19,7 +19,7 @@ from registry.domain import values
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.prepared_awards import AwardCommand
+from registry.recording.award_preparation import AwardCommand
 
 # At or within every limit of `api.fields` and `AwardBody`: what is longer is theirs to judge.
 Short = Annotated[str, Meta(min_length=1, max_length=100)]

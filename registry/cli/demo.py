@@ -11,14 +11,14 @@ import argparse
 import datetime as dt
 from dataclasses import dataclass
 
-from registry.application import Registry, utc_now
 from registry.cli import database
 from registry.cli.common import opened
 from registry.domain.badge import Award
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Recipient
-from registry.prepared_awards import AwardCommand
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.registry import Registry, utc_now
 from registry.settings import Settings
 
 ORIGIN = Origin("demo", "cli")

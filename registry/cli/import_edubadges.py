@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from registry.application import Registry, utc_now
 from registry.cli import database
 from registry.cli.common import UsageError, opened
 from registry.domain.values import BRIN, UUID, calendar_day, day_in_amsterdam
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_source
-from registry.importing import Line, import_bulk, import_hosted
+from registry.edubadges.importer import Line, import_bulk, import_hosted
+from registry.recording.registry import Registry, utc_now
 from registry.settings import Settings
 
 EDUBADGES = (

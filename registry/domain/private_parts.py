@@ -44,3 +44,12 @@ class PrivateParts(_Part, frozen=True):
     evidence: tuple[Evidence, ...] | None = None
     note: str | None = None
     sameness: str | None = None
+
+
+def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:
+    """The parts of an award after a correction."""
+    return msgspec.structs.replace(
+        parts,
+        recipient=later.recipient or parts.recipient,
+        grade=parts.grade if later.grade is None else later.grade,
+    )

@@ -14,7 +14,7 @@ import pytest
 from api.lines import LONGEST_LINE, MOST_LINES
 from registry.event_store.append import MaybeRecordedError, Unit
 from registry.postgres.connections import UnavailableError
-from registry.recording import RecordingApplication
+from registry.recording.decisions import RecordingApplication
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,

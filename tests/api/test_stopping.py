@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from api.problems import Bare500, add_handlers
 from registry.event_store.append import Unit
 from registry.postgres.connections import UnavailableError
-from registry.recording import RecordingApplication
+from registry.recording.decisions import RecordingApplication
 from tests.api.asking import admitted, last_position, on_a_socket
 from tests.postgres.log import until
 from tests.support import Service, award

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.application import Registry
 from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
@@ -25,6 +24,7 @@ from registry.domain.institution import Particulars
 from registry.domain.private_parts import PrivateParts, Recipient, Salts
 from registry.event_store.append import Unit
 from registry.event_store.vault import PrivateRow, Vault
+from registry.recording.registry import Registry
 from tests import support
 from tests.benchmarks.material import ORIGIN
 

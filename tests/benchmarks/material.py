@@ -15,7 +15,6 @@ from types import MappingProxyType
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
-from registry.application import Registry
 from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
@@ -30,6 +29,7 @@ from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Sal
 from registry.event_store.append import Unit
 from registry.event_store.vault import PrivateRow, Vault
 from registry.postgres.connections import connect
+from registry.recording.registry import Registry
 from tests import support
 
 BRIN = "27UM"

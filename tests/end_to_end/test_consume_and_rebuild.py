@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from registry.application import Registry, utc_now
 from registry.keys import read_key_file
 from registry.postgres.connections import connect
+from registry.recording.registry import Registry, utc_now
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Running, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, postmaster

@@ -12,11 +12,11 @@ from consumers.interventions import NotStoppedError, intervene
 from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.badges import Badges
-from registry.application import Registry
 from registry.event_store.read_model_positions import positions_of
 from registry.kafka import records
 from registry.kafka.records import EVENTS
 from registry.postgres.connections import Pool
+from registry.recording.registry import Registry
 from registry.store_feed import LogEnd, StoreFeed
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on

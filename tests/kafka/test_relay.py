@@ -11,7 +11,6 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import ProducerFencedError
 
-from registry.application import Registry
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
 from registry.kafka.records import EVENTS, PROGRESS, STATUSES, TRANSACTIONAL_ID, event_headers
@@ -19,6 +18,7 @@ from registry.kafka.relay import Relay
 from registry.kafka.topic_ends import HistoryError, event_tails
 from registry.kafka.topics import TopicError, check_topics
 from registry.postgres.locks import Lock
+from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log

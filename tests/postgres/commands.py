@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from registry.application import Registry
 from registry.domain.badge import Award
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Evidence, Recipient
-from registry.prepared_awards import AwardCommand
-from registry.recording import BadgeOutcome
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.registry import Registry
 from tests.support import KEYS
 
 ORIGIN = Origin("api", "0123456789abcdef")

@@ -10,7 +10,6 @@ from functools import partial
 import msgspec
 import pytest
 
-from registry.application import Registry
 from registry.domain.errors import (
     BadgeUnknown,
     InstitutionIsSuspended,
@@ -24,7 +23,8 @@ from registry.domain.errors import (
     Refusal,
 )
 from registry.postgres.connections import UnavailableError
-from registry.recording import BadgeOutcome
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import (
     execute,

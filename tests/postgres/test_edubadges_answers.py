@@ -6,10 +6,10 @@ import datetime as dt
 from collections import Counter
 from pathlib import Path
 
-from registry.application import Registry
 from registry.domain.events import BadgeAwarded, ModuleRegistered
 from registry.edubadges.files import read_source
-from registry.importing import Line, import_hosted
+from registry.edubadges.importer import Line, import_hosted
+from registry.recording.registry import Registry
 from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import whole_log
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from registry import importing
-from registry.application import Registry
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother
 from registry.domain.events import BadgeAwarded, BadgeRevoked, Fact, ModuleRegistered
 from registry.domain.institution import Particulars
+from registry.edubadges import importer
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_source
-from registry.importing import Line, import_bulk, import_hosted
+from registry.edubadges.importer import Line, import_bulk, import_hosted
+from registry.recording.registry import Registry
 from tests.hosted import (
     BADGE,
     BY_EMAIL,
@@ -234,7 +234,7 @@ def test_another_recipient_at_the_same_address_is_refused_and_another_grade_is_n
 def test_an_import_that_is_broken_off_leaves_whole_awards_and_is_completed(
     url: str, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "PAGE", 4)
+    monkeypatch.setattr(importer, "PAGE", 4)
     path = folder(tmp_path, **{f"a{number:02}": expanded(f"a{number}") for number in range(18)})
     source = read_source(path, registry.today())
     begun = list(itertools.islice(import_hosted(registry, source, None, all_types=False), 9))

@@ -12,8 +12,8 @@ from api import cursors
 from projections import badge_rows, catalogue
 from projections.all import read_models
 from projections.read_model import asking, institution
-from registry.application import Registry
 from registry.postgres.connections import Pool
+from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import later
 from tests.postgres.projecting import projectors, settled

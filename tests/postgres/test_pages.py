@@ -10,17 +10,17 @@ import msgspec
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from registry.application import Registry
-from registry.award_forms import AwardForm
 from registry.domain.errors import ModuleUnknown, ReferenceTaken, SupersededNotRevoked
 from registry.domain.events import BadgeAwarded
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
-from registry.imported_awards import ImportedAward
-from registry.pages import Settled
 from registry.postgres.connections import UnavailableError
-from registry.prepared_awards import AwardCommand
-from registry.recording import BadgeOutcome
+from registry.recording.award_forms import AwardForm
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.imported_awards import ImportedAward
+from registry.recording.pages import Settled
+from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import execute, query, whole_log
 from tests.support import KEYS

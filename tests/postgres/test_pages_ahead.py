@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry.application import Registry
-from registry.awards import Awards
 from registry.domain.errors import ModuleIsWithdrawn, ModuleUnknown, ReferenceTaken
-from registry.pages import Settled
 from registry.postgres.connections import UnavailableError
-from registry.prepared_awards import AwardCommand
-from registry.recording import BadgeOutcome
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.awards import Awards
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.pages import Settled
+from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import query, whole_log
 from tests.postgres.test_pages import made

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from projections.all import read_models
-from registry.application import Registry
 from registry.domain.events import ModuleRegistered, canonical
+from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
 from tests.postgres.log import execute, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped

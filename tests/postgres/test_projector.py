@@ -14,12 +14,12 @@ from consumers.applying import apply_page
 from projections.all import read_models
 from projections.badges import Badges
 from projections.read_model import position
-from registry.application import Registry
 from registry.domain.errors import Refusal
 from registry.domain.events import Event
 from registry.event_store.log import read_log
 from registry.event_store.read_model_positions import OvertakenError
 from registry.postgres.connections import Cursor
+from registry.recording.registry import Registry
 from registry.store_feed import page_of
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log

@@ -14,9 +14,9 @@ from consumers.rebuild import RebuildError, rebuild
 from projections.all import read_models
 from projections.badges import Badges
 from projections.read_model import NotRebuiltError, ReadModel, check_versions
-from registry.application import Registry
 from registry.domain.events import Event
 from registry.postgres.connections import Cursor
+from registry.recording.registry import Registry
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped

@@ -17,7 +17,6 @@ from consumers.applying import apply_page
 from projections import figures, statistics
 from projections.figures import DIMENSIONS, Figures, Period, figures_at, learners_at
 from projections.statistics import OF_BADGES, Statistics
-from registry.application import Registry
 from registry.domain.badge import Award
 from registry.domain.events import (
     BadgeAwarded,
@@ -32,6 +31,7 @@ from registry.domain.institution import Particulars
 from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import positions_of
 from registry.postgres.connections import Pool
+from registry.recording.registry import Registry
 from registry.store_feed import LogEnd, StoreFeed
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
 from tests.postgres.log import connection, execute, fresh, whole_log

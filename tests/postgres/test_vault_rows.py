@@ -10,9 +10,9 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from projections.read_model import AUDITOR, Asker, asking, institution, learner
-from registry.application import Registry
 from registry.event_store.vault import Vault
 from registry.postgres.connections import Pool
+from registry.recording.registry import Registry
 from tests.postgres.commands import LEARNER_NAME, admitted, award, registry_on
 from tests.postgres.log import fresh, query
 from tests.support import KEYS, Databases

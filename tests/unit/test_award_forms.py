@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.award_forms import award_form
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import BadgeAwarded, Commitments, canonical
 from registry.event_store.recorder import LARGEST_EVENT
+from registry.recording.award_forms import award_form
 from tests.unit import facts
 from tests.unit.random_facts import fact_of
 

@@ -8,8 +8,8 @@ from registry.domain.badge import Award
 from registry.domain.events import canonical
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.imported_awards import ImportedAward
-from registry.prepared_awards import AwardCommand
+from registry.recording.award_preparation import AwardCommand
+from registry.recording.imported_awards import ImportedAward
 
 MODULE = "0d4e2f8a-1111-4222-8333-444455556666"
 BADGE = "1d4e2f8a-1111-4222-8333-444455556666"

@@ -17,7 +17,7 @@ from api.commands.award_bodies import AwardBody, award_command
 from api.commands.plain_awards import plain_award
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
-from registry.prepared_awards import AwardCommand
+from registry.recording.award_preparation import AwardCommand
 from tests.support import award
 
 TODAY = dt.date(2024, 6, 3)

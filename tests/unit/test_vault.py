@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
-from registry.event_store.vault import NONCE, Vault, commit_award, commit_note, commitment
+from registry.event_store.vault import NONCE, Vault
 from registry.keys import Chance, Keys
+from registry.recording.commitments import commit_award, commit_note, commitment
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
 RECIPIENT = Recipient(edu_id="a1b2c3d4-0000-4000-8000-000000000001", name="Zoë Jansen", email="z@example.org")

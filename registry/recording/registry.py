@@ -1,11 +1,10 @@
-"""The commands: each loads, decides, and saves once. What they share is in `registry.recording`."""
+"""The commands: each loads, decides, and saves once. What they share is in `registry.recording.decisions`."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
 
-from registry.awards import Awards
 from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain import institution as institutions
@@ -20,13 +19,14 @@ from registry.domain.events import (
 )
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin, Particulars
-from registry.event_store.vault import commit_correction, commit_note, new_salt
-from registry.imported_awards import ImportedAward, settle_imported
-from registry.pages import Settled
-from registry.prepared_awards import AwardCommand, Preparation, PreparedAward
-from registry.reads import Reads
-from registry.recording import BadgeOutcome, Outcome, RecordingApplication, found
-from registry.revocations import RevocationCommand, Revocations
+from registry.recording.award_preparation import AwardCommand, Preparation, PreparedAward
+from registry.recording.awards import Awards
+from registry.recording.commitments import commit_correction, commit_note, new_salt
+from registry.recording.decisions import BadgeOutcome, Outcome, RecordingApplication, found
+from registry.recording.imported_awards import ImportedAward, settle_imported
+from registry.recording.pages import Settled
+from registry.recording.revocations import RevocationCommand, Revocations
+from registry.recording.stream_cache import Reads
 
 
 def utc_now() -> dt.datetime:
@@ -164,7 +164,7 @@ class Registry(RecordingApplication):
         return Revocations(self, commands)
 
     def import_awards(self, commands: Sequence[ImportedAward]) -> list[Settled]:
-        """Records a page of awards of the past, as `registry.imported_awards.settle_imported`."""
+        """Records a page of awards of the past, as `registry.recording.imported_awards.settle_imported`."""
         return settle_imported(self, commands)
 
     def badge_id(self, brin: str, reference: str) -> str:

@@ -2,7 +2,7 @@
 
 A decision is made again, on what is then recorded, when the append finds that another writer was first,
 and after PostgreSQL was lost: at commit (the fact may be recorded), or since it was made. What comes in
-pages, awards and revocations in bulk, is in `registry.pages`.
+pages, awards and revocations in bulk, is in `registry.recording.pages`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from registry.event_store.recorder import EventMapper, EventRecorder
 from registry.event_store.vault import PrivateRow, Vault
 from registry.keys import Keys
 from registry.postgres.connections import UnavailableError
-from registry.reads import Loaded, Reads, StreamCache
+from registry.recording.stream_cache import Loaded, Reads, StreamCache
 
 ATTEMPTS = 8
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from registry.awards import Awards
 from registry.domain import imports
 from registry.domain.badge import Badge
 from registry.domain.events import BadgeAwarded, Commitments
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution
 from registry.domain.module import Module
-from registry.pages import Settled
-from registry.prepared_awards import AwardCommand, Preparation, Statement
-from registry.recording import RecordingApplication
+from registry.recording.award_preparation import AwardCommand, Preparation, Statement
+from registry.recording.awards import Awards
+from registry.recording.decisions import RecordingApplication
+from registry.recording.pages import Settled
 
 
 class ImportedAward(AwardCommand, frozen=True):

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
-from registry.application import Registry
 from registry.domain import badge as domain
 from registry.domain.badge import Badge
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother, Refusal
@@ -25,10 +24,11 @@ from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.files import Source
 from registry.edubadges.items import Award, Refused, Revoked, Unreadable
 from registry.edubadges.texts import members
-from registry.imported_awards import ImportedAward
-from registry.pages import Settled
 from registry.postgres.connections import UnavailableError
-from registry.revocations import RevocationCommand
+from registry.recording.imported_awards import ImportedAward
+from registry.recording.pages import Settled
+from registry.recording.registry import Registry
+from registry.recording.revocations import RevocationCommand
 
 ORIGIN = Origin("import", "cli")
 PAGE = 500

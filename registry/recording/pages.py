@@ -20,8 +20,8 @@ from registry.event_store.append import ConflictError, MaybeRecordedError, Unit,
 from registry.event_store.vault import PrivateRow
 from registry.keys import Chance
 from registry.postgres.connections import UnavailableError
-from registry.reads import Loaded, Reads
-from registry.recording import ATTEMPTS, BadgeOutcome, RecordingApplication
+from registry.recording.decisions import ATTEMPTS, BadgeOutcome, RecordingApplication
+from registry.recording.stream_cache import Loaded, Reads
 
 Command = TypeVar("Command")
 DECIDED_AGAIN = (ConflictError, MaybeRecordedError)

@@ -2,8 +2,8 @@
 
 A kept state may be stale, and that does no harm: the append refuses a unit whose relied-on streams have
 changed since the position at which they were read, and a refusal that was decided on a kept state is
-decided again on a fresh one (see `registry.pages`). Positions say nothing of a server that lacks what
-another had acknowledged: what was read in one epoch of the writer stands for nothing in the next.
+decided again on a fresh one (see `registry.recording.pages`). Positions say nothing of a server that lacks
+what another had acknowledged: what was read in one epoch of the writer stands for nothing in the next.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from registry.domain.badge import Badge
 from registry.domain.errors import BadgeUnknown
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
-from registry.event_store.vault import commit_note, new_salt
-from registry.pages import Entry, Page, Together
-from registry.reads import Loaded, Reads
-from registry.recording import BadgeOutcome
+from registry.recording.commitments import commit_note, new_salt
+from registry.recording.decisions import BadgeOutcome
+from registry.recording.pages import Entry, Page, Together
+from registry.recording.stream_cache import Loaded, Reads
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from registry.domain.badge import Award
 from registry.domain.events import Commitments, canonical
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.event_store.vault import commit_award
 from registry.keys import Chance
-from registry.recording import RecordingApplication
+from registry.recording.commitments import commit_award
+from registry.recording.decisions import RecordingApplication
 
 EDUID_SCOPE = "eduid.nl"
 MOST_MODULES = 1_000

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 
-from registry.award_forms import AwardForm, award_form
 from registry.domain import badge as badges
 from registry.domain.badge import Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
@@ -17,11 +16,12 @@ from registry.domain.module import Module
 from registry.domain.private_parts import PrivateParts
 from registry.event_store.vault import PrivateRow
 from registry.keys import random_id
-from registry.pages import Entry, Page, Settled, Together
 from registry.postgres.connections import UnavailableError
-from registry.prepared_awards import CommandT, PreparedAward
-from registry.reads import Loaded, Reads
-from registry.recording import BadgeOutcome, found
+from registry.recording.award_forms import AwardForm, award_form
+from registry.recording.award_preparation import CommandT, PreparedAward
+from registry.recording.decisions import BadgeOutcome, found
+from registry.recording.pages import Entry, Page, Settled, Together
+from registry.recording.stream_cache import Loaded, Reads
 
 
 class _Basis(NamedTuple):
