@@ -33,6 +33,7 @@ from api.openapi import describe, routes
 from api.waiting import Positions
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
+from consumers.store_feed import Bell
 from projections.all import read_models
 from registry.domain import values
 from registry.domain.errors import InvalidInput
@@ -40,7 +41,6 @@ from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
-from registry.store_feed import Bell
 from registry.tokens import TokenReader
 
 NOT_A_LINE = "holds a control, bidirectional or surrogate character"

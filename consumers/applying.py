@@ -9,12 +9,12 @@ import psycopg2
 
 from consumers.feeds import PoisonError
 from consumers.interventions import skipped
+from consumers.store_feed import Page
 from projections.read_model import ReadModel, active_version
 from registry.domain.events import FACTS, Event
 from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import OvertakenError, advance
 from registry.postgres.connections import Cursor, is_lost
-from registry.store_feed import Page
 
 
 class ReplacedError(Exception):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from consumers.store_feed import Bell, LogEnd, Page, StoreFeed
 from projections.read_model import ReadModel
 from registry.event_store.read_model_positions import positions_of
 from registry.postgres.connections import Cursor, Pool
-from registry.store_feed import Bell, LogEnd, Page, StoreFeed
 
 
 class Feed(Protocol):

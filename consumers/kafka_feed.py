@@ -20,6 +20,7 @@ from kafka.errors import KafkaError
 
 from consumers.feeds import Feed, GapError, WaitError
 from consumers.interventions import GAP
+from consumers.store_feed import Page
 from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent, time_of
 from registry.event_store.read_model_positions import positions_of, recorded_partitions
@@ -29,7 +30,6 @@ from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import HistoryError, check_history, event_tails
 from registry.kafka.topics import TopicError, check_topics, error_name
 from registry.postgres.connections import Cursor
-from registry.store_feed import Page
 
 GROUP = "registry.read-models"
 POLL_MS = 250

@@ -19,11 +19,11 @@ from typing import NamedTuple
 from consumers.applying import ReplacedError, apply_page, check_version
 from consumers.feeds import Feed, GapError, PoisonError, Source, StoppedError, WaitError
 from consumers.interventions import last_intervention
+from consumers.store_feed import Page
 from projections.read_model import ReadModel
 from registry.event_store.read_model_positions import OvertakenError, source_of
 from registry.postgres.connections import Cursor, connect
 from registry.postgres.locks import Lock
-from registry.store_feed import Page
 
 BATCH = 2_000
 STAND_BY_SECONDS = 1.0

@@ -17,13 +17,13 @@ import psycopg2.errors
 from consumers.applying import apply_page, decoded, reason_of
 from consumers.feeds import PoisonError
 from consumers.interventions import skipped
+from consumers.store_feed import LogEnd, StoreFeed
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
 from registry.event_store.log import LoggedEvent, read_log
 from registry.event_store.read_model_positions import OvertakenError, positions_of
 from registry.postgres.connections import Connection, Cursor, Pool, connect, is_lost
 from registry.postgres.disk_space import Room
 from registry.postgres.locks import Lock
-from registry.store_feed import LogEnd, StoreFeed
 
 PAGE = 10_000
 PROGRESS = 100_000

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from projections.badges import Badges
-from projections.catalogue import Catalogue
+from projections.badges.projection import Badges
+from projections.catalogue.projection import Catalogue
 from projections.read_model import ReadModel
-from projections.statistics import Statistics
+from projections.statistics.projection import Statistics
 
 
 def read_models() -> list[ReadModel]:

@@ -22,8 +22,15 @@ from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, 
 from api.problems import Forbidden, NotFound
 from api.routes import LearnerId, ModuleId, answers
 from api.waiting import held_by
-from projections import badge_rows, catalogue
-from projections.badge_rows import BadgeRow, Filter, Owner
+from projections.badges.queries import (
+    BadgeRow,
+    Filter,
+    Owner,
+    list_badges,
+    list_badges_as_of,
+    module_on_award,
+)
+from projections.catalogue.queries import read_institution, read_module
 from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
@@ -101,7 +108,7 @@ def list_institution_badges(
     if principal.role == "institution" and principal.institution != brin:
         raise Forbidden("An institution's token shows that institution's badges only.")
     with pool_of(request).cursor() as database:
-        if catalogue.read_institution(database, brin) is None:
+        if read_institution(database, brin) is None:
             raise NotFound("institution")
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
     return _list(request, principal, ("institution", brin), wanted, then, limit, cursor)
@@ -128,7 +135,7 @@ def list_module_badges(
     module = None
     if is_id(module_id):
         with pool_of(request).cursor() as database:
-            module = catalogue.read_module(database, module_id)
+            module = read_module(database, module_id)
     if module is None:
         raise NotFound("module")
     if principal.role == "institution" and principal.institution != module.institution:
@@ -169,12 +176,12 @@ def _list(
     with asking(pool_of(request), who) as database:
         if then is not None:
             before = min(before, then.position + 1)
-            shown, below = badge_rows.list_badges_as_of(
+            shown, below = list_badges_as_of(
                 database, who, owned, wanted, moment, before, then.position, limit
             )
             following = cursors.encode("badges", below) if below is not None else None
         else:
-            rows = badge_rows.list_badges(database, who, owned, wanted, moment, before, limit + 1)
+            rows = list_badges(database, who, owned, wanted, moment, before, limit + 1)
             shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
         references = {} if who == AUDITOR else _references(request, database, shown)
     items = [_item(row, references.get(row.id), moment) for row in shown]
@@ -188,7 +195,7 @@ def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]
 
 def _item(row: BadgeRow, reference: str | None, moment: dt.datetime) -> BadgeItem:
     status, since = row.status(moment)
-    short = badge_rows.module_on_award(row)
+    short = module_on_award(row)
     return BadgeItem(
         id=row.id,
         status=status,

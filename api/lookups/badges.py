@@ -28,9 +28,8 @@ from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool
 from api.problems import NotFound, NotReady
 from api.routes import BadgeId, answers
 from api.waiting import held_by
-from projections import catalogue
-from projections.badge_rows import BadgeRow, read_badge, read_status, rows_after
-from projections.catalogue import ModuleRow
+from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
+from projections.catalogue.queries import ModuleRow, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
@@ -86,7 +85,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
             row = row_as_of(database, badge_id, then)
         if row is None:
             raise NotFound("badge")
-        module = catalogue.read_module(database, row.module_id, row.module_version)
+        module = read_module(database, row.module_id, row.module_version)
         private = vault_of(request).read_awards(database, [badge_id]).get(badge_id)
         notes = vault_of(request).read_notes(database, badge_id)
     if module is None:

@@ -14,8 +14,8 @@ from api.lookups.common import is_id, now, pool_of
 from api.problems import NotFound
 from api.routes import ModuleId, answers
 from api.waiting import held_by
-from projections import catalogue
-from projections.catalogue import InstitutionRow, ModuleFilter, ModuleRow
+from projections.catalogue import queries
+from projections.catalogue.queries import InstitutionRow, ModuleFilter, ModuleRow
 from registry.domain.values import BRIN, clean_line
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
@@ -30,7 +30,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
     with pool_of(request).cursor() as database:
-        rows = catalogue.list_institutions(database, after, limit + 1)
+        rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
     return answered(InstitutionList(items=items, next=following))
@@ -44,7 +44,7 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None
 )
 def get_institution(request: Request, brin: str) -> Response:
     with pool_of(request).cursor() as database:
-        row = catalogue.read_institution(database, brin)
+        row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
     return answered(_institution(row))
@@ -67,7 +67,7 @@ def list_modules(
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
     with pool_of(request).cursor() as database:
-        rows = catalogue.list_modules(database, wanted, now(request), after, limit + 1)
+        rows = queries.list_modules(database, wanted, now(request), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.position)
     items = [_module(row) for row in shown]
     return answered(ModuleList(items=items, next=following))
@@ -98,7 +98,7 @@ def get_module_version(
 def _read(request: Request, module_id: str, version: int | None) -> ModuleRow:
     if is_id(module_id):
         with pool_of(request).cursor() as database:
-            row = catalogue.read_module(database, module_id, version)
+            row = queries.read_module(database, module_id, version)
         if row is not None:
             return row
     raise NotFound("module" if version is None else "module version")

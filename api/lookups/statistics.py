@@ -19,9 +19,8 @@ from api.fields import Day
 from api.lookups.common import pool_of
 from api.routes import answers
 from api.waiting import Positions, held_by
-from projections import figures
-from projections.figures import DIMENSIONS, Figures, Period
 from projections.read_model import position as position_of
+from projections.statistics.queries import ASKED, DIMENSIONS, Figures, Period, figures_at, learners_at
 from registry.domain.errors import InvalidInput
 
 router = APIRouter(tags=["statistics"], dependencies=[Depends(Allow("statistician"))])
@@ -153,13 +152,11 @@ def _read(request: Request, asked: Asked, position: int | None) -> tuple[int, li
         # All that is read is as of one moment, while the projector goes on.
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # Before that moment is taken: a rebuild may swap the tables, and waits from here on.
-        cursor.execute(f"LOCK TABLE {', '.join(figures.ASKED)} IN ACCESS SHARE MODE")
+        cursor.execute(f"LOCK TABLE {', '.join(ASKED)} IN ACCESS SHARE MODE")
         at = position_of(cursor, "statistics") if position is None else position
-        found = figures.figures_at(cursor, asked.group_by, asked.period, at)
+        found = figures_at(cursor, asked.group_by, asked.period, at)
         learners = (
-            figures.learners_at(cursor, asked.group_by, asked.period, at)
-            if "learners" in asked.measures
-            else {}
+            learners_at(cursor, asked.group_by, asked.period, at) if "learners" in asked.measures else {}
         )
     if not asked.group_by and not found:
         found = [Figures((), 0, 0, 0, 0, 0, 0)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from api.lookups.statistics import MEASURES
-from projections.figures import ASKED, DIMENSIONS
+from projections.statistics.queries import ASKED, DIMENSIONS
 from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import Ask, award_body, module_body, ok, wrong

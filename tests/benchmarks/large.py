@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from projections.figures import Period, figures_at
+from projections.statistics.queries import Period, figures_at
 from registry.event_store.log import last_position
 from registry.postgres.connections import Cursor, connect
 from tests.benchmarks import candidates, filling

@@ -20,12 +20,12 @@ from eventsourcing.persistence import Tracking
 
 from consumers.applying import apply_page
 from consumers.projector import BATCH
+from consumers.store_feed import LogEnd, StoreFeed
 from projections.all import read_models
 from projections.read_model import position
 from registry.event_store.read_model_positions import positions_of
 from registry.event_store.recorder import EventRecorder
 from registry.postgres.connections import Pool, connect
-from registry.store_feed import LogEnd, StoreFeed
 from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.candidates import stock_environment

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from consumers.rebuild import rebuild
-from projections.badges import Badges
+from projections.badges.projection import Badges
 from registry.postgres.connections import connect
 from tests.benchmarks import candidates, filling
 from tests.benchmarks.candidates import Serving

@@ -10,14 +10,14 @@ import pytest
 from consumers.applying import apply_page
 from consumers.interventions import NotStoppedError, intervene
 from consumers.rebuild import level, rebuild
+from consumers.store_feed import LogEnd, StoreFeed
 from projections.all import read_models
-from projections.badges import Badges
+from projections.badges.projection import Badges
 from registry.event_store.read_model_positions import positions_of
 from registry.kafka import records
 from registry.kafka.records import EVENTS
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry
-from registry.store_feed import LogEnd, StoreFeed
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log

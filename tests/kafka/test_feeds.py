@@ -9,13 +9,13 @@ import pytest
 
 from consumers.feeds import Feed, Source, StoreSource
 from consumers.kafka_feed import KafkaSource
-from projections.badges import Badges
+from consumers.store_feed import Page
+from projections.badges.projection import Badges
 from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import positions_of, set_positions
 from registry.postgres.connections import Cursor, Pool
 from registry.recording.registry import Registry
-from registry.store_feed import Page
 from tests.kafka.streaming import Streaming
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log

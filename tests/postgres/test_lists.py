@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from api import cursors
-from projections import badge_rows, catalogue
 from projections.all import read_models
+from projections.badges import queries
+from projections.catalogue.queries import ModuleFilter, ModuleRow, list_modules
 from projections.read_model import asking, institution
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry
@@ -36,14 +37,14 @@ def reading(url: str) -> Iterator[Pool]:
     pool.close()
 
 
-def badge_pages(pool: Pool) -> Iterator[list[badge_rows.BadgeRow]]:
+def badge_pages(pool: Pool) -> Iterator[list[queries.BadgeRow]]:
     cursor: str | None = None
     while True:
         before = cursors.decode_position("badges", cursor, 2**62)
         asker = institution("27UM")
         with asking(pool, asker) as opened:
-            rows = badge_rows.list_badges(
-                opened, asker, ("institution", "27UM"), badge_rows.Filter(), NOW, before, LIMIT + 1
+            rows = queries.list_badges(
+                opened, asker, ("institution", "27UM"), queries.Filter(), NOW, before, LIMIT + 1
             )
         shown, cursor = cursors.page("badges", rows, LIMIT, lambda row: row.award_position)
         yield shown
@@ -51,12 +52,12 @@ def badge_pages(pool: Pool) -> Iterator[list[badge_rows.BadgeRow]]:
             return
 
 
-def module_pages(pool: Pool) -> Iterator[list[catalogue.ModuleRow]]:
+def module_pages(pool: Pool) -> Iterator[list[ModuleRow]]:
     cursor: str | None = None
     while True:
         after = cursors.decode_position("modules", cursor, 0)
         with pool.cursor() as opened:
-            rows = catalogue.list_modules(opened, catalogue.ModuleFilter(), NOW, after, LIMIT + 1)
+            rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
         shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.position)
         yield shown
         if cursor is None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry import store_feed
+from consumers import store_feed
+from consumers.store_feed import LogEnd
 from registry.event_store.group_commit import Writer
 from registry.postgres.connections import Pool
-from registry.store_feed import LogEnd
 from tests.postgres.log import connection, identities, unit, whole_log
 
 

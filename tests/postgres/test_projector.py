@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumers.applying import apply_page
+from consumers.store_feed import page_of
 from projections.all import read_models
-from projections.badges import Badges
+from projections.badges.projection import Badges
 from projections.read_model import position
 from registry.domain.errors import Refusal
 from registry.domain.events import Event
@@ -20,7 +21,6 @@ from registry.event_store.log import read_log
 from registry.event_store.read_model_positions import OvertakenError
 from registry.postgres.connections import Cursor
 from registry.recording.registry import Registry
-from registry.store_feed import page_of
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled

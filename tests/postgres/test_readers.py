@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumers.store_feed import Bell, LogEnd, StoreFeed
 from registry.event_store.append import COPY_FROM_ROWS
 from registry.event_store.group_commit import Writer
 from registry.event_store.log import LoggedEvent, read_log
 from registry.postgres.connections import Cursor, Pool, connect
-from registry.store_feed import Bell, LogEnd, StoreFeed
 from tests.postgres.log import (
     check_order,
     holding_the_lock,

@@ -12,7 +12,7 @@ import pytest
 from consumers import rebuild as rebuilding
 from consumers.rebuild import RebuildError, rebuild
 from projections.all import read_models
-from projections.badges import Badges
+from projections.badges.projection import Badges
 from projections.read_model import NotRebuiltError, ReadModel, check_versions
 from registry.domain.events import Event
 from registry.postgres.connections import Cursor

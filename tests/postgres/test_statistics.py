@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.applying import apply_page
-from projections import figures, statistics
-from projections.figures import DIMENSIONS, Figures, Period, figures_at, learners_at
-from projections.statistics import OF_BADGES, Statistics
+from consumers.store_feed import LogEnd, StoreFeed
+from projections.statistics import projection, queries
+from projections.statistics.projection import OF_BADGES, Statistics
+from projections.statistics.queries import DIMENSIONS, Figures, Period, figures_at, learners_at
 from registry.domain.badge import Award
 from registry.domain.events import (
     BadgeAwarded,
@@ -32,7 +33,6 @@ from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import positions_of
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry
-from registry.store_feed import LogEnd, StoreFeed
 from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
 from tests.postgres.log import connection, execute, fresh, whole_log
 from tests.support import Databases
@@ -82,7 +82,7 @@ def _register(
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few events fill many of them."""
-    for module in (statistics, figures):
+    for module in (projection, queries):
         monkeypatch.setattr(module, "BLOCK", 7)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from projections.badges import ModuleOnAward, folded
+from projections.badges.projection import ModuleOnAward, folded
 from projections.read_model import Asker
 from registry.domain.badge import Status, status
 from registry.domain.events import Event

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from projections.statistics import BLOCK, NOW, SUMS
+from projections.statistics.projection import BLOCK, NOW, SUMS
 from registry.postgres.connections import Cursor
 
 ASKED = ("statistics_cell", "statistics_sum", "statistics_change")
