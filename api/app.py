@@ -10,40 +10,41 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
-from fastapi.routing import APIRoute
+from fastapi import Depends, FastAPI, Response
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
-from api import health, problem_pages, problems
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.awarding import Awarding
-from api.direct import Direct, Endpoint
-from api.health import Metrics, Observed
+from api.http import problems
+from api.http.fast_routes import Direct, Endpoint
+from api.http.min_position import Positions
+from api.http.openapi import describe, routes
+from api.http.parameters import only_known_parameters
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
-from api.lookups import events as event_lookups
+from api.lookups import log as event_lookups
 from api.lookups import statistics as statistics_lookups
-from api.openapi import describe, routes
-from api.waiting import Positions
+from api.operations import health
+from api.operations import metrics as metrics_
+from api.operations.metrics import Metrics, Observed
+from api.web import problem_pages
+from api.web.home import home
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
 from registry.domain import values
-from registry.domain.errors import InvalidInput
 from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
 from registry.tokens import TokenReader
 
-NOT_A_LINE = "holds a control, bidirectional or surrogate character"
 API_VERSION = "1.0.0"
 # As many requests are worked on at once, and a batch by one thread more; the group commit makes one
 # transaction of those that write.
@@ -131,7 +132,7 @@ def create_app(
     )
     version_1 = _version_1()
     metrics = Metrics(reading, registry.has_room)
-    outer.state.routes, version_1.state.routes = routes([health.router]), routes(ROUTERS)
+    outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     for app in (outer, version_1):
         app.state.registry = registry
         app.state.awarding = awarding
@@ -146,6 +147,7 @@ def create_app(
         app.state.parts = parts
         problems.add_handlers(app)
     outer.include_router(health.router)
+    outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
     outer.mount("/v1", version_1)
@@ -175,7 +177,6 @@ def _version_1() -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
-    app.state.known_parameters = {}
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
     _let_others_read_the_document(app)
     return app
@@ -194,54 +195,3 @@ def _let_others_read_the_document(app: FastAPI) -> None:
             media_type="application/json",
             headers={"Access-Control-Allow-Origin": "*"},
         )
-
-
-async def only_known_parameters(request: Request) -> None:
-    """A query parameter that the route does not have, or that comes twice, is refused, not passed over.
-
-    So is a control character, in a path as in a query.
-    """
-    path = request.path_params.items()
-    if hostile := [(f"/{name}", NOT_A_LINE) for name, value in path if not values.is_line(value)]:
-        raise InvalidInput(*hostile)
-    if not request.scope["query_string"]:
-        return
-    given = [name for name, _ in request.query_params.multi_items()]
-    known = _known_parameters(request.scope["route"], request.app)
-    wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
-    wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
-    wrong += [
-        (f"/{name}", NOT_A_LINE)
-        for name, value in request.query_params.items()
-        if name in known and not values.is_line(value)
-    ]
-    if wrong:
-        raise InvalidInput(*wrong)
-
-
-def _known_parameters(route: APIRoute, app: FastAPI) -> frozenset[str]:
-    kept: dict[str, frozenset[str]] = app.state.known_parameters
-    if route.unique_id not in kept:
-        document = app.openapi()["paths"].get(route.path_format, {})
-        operations = [document.get(method.lower(), {}) for method in route.methods or ()]
-        parameters = [each for operation in operations for each in operation.get("parameters", [])]
-        kept[route.unique_id] = frozenset(each["name"] for each in parameters if each["in"] == "query")
-    return kept[route.unique_id]
-
-
-HOME = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Microcredential registry</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{font:1.1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}</style>
-</head><body><h1>Microcredential registry</h1>
-<p>The register behind microcredentials: a history, and a status that others can rely on.</p>
-<ul>
-<li><a href="/v1/docs">API documentation</a> (<a href="/v1/openapi.json">OpenAPI</a>)</li>
-<li><a href="/v1/institutions">Institutions</a> and <a href="/v1/modules">modules</a></li>
-<li><a href="/problems/">Problems</a>, and how to mend them</li>
-<li><a href="/health/ready">Health</a></li>
-</ul></body></html>"""
-
-
-def home() -> HTMLResponse:
-    return HTMLResponse(HOME)

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.bodies import Body, parse
 from api.commands.plain_awards import plain_award
-from api.fields import (
+from api.http.fields import (
     AwardDay,
     Day,
     Description,
@@ -23,6 +22,7 @@ from api.fields import (
     Uuid,
     Version,
 )
+from api.http.requests import Body, parse
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient

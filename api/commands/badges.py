@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.answers import BadgeWritten, answered
-from api.auth import Allow, brin, origin
-from api.bodies import Body, body, read_json
 from api.commands.award_bodies import AwardBody, award_command
 from api.commands.awarding import Awarding
 from api.commands.common import Institution, registry_of
-from api.fields import Day, Grade, Name, Note
-from api.routes import BadgeId, answers, takes
+from api.http.auth import Allow, brin, origin
+from api.http.fields import Day, Grade, Name, Note
+from api.http.openapi import answers, takes
+from api.http.parameters import BadgeId
+from api.http.requests import Body, body, read_json
+from api.http.responses import BadgeWritten, answered
 from registry.domain.events import BadgeSuspensionReason, RevocationReason
 from registry.recording.decisions import BadgeOutcome
 
@@ -70,7 +71,7 @@ may_award = Allow("institution")
     dependencies=[Depends(may_award)],
 )
 async def award_badge(request: Request) -> Response:
-    """A direct route (`api.direct`): it finds its principal and its body itself."""
+    """A direct route (`api.http.fast_routes`): it finds its principal and its body itself."""
     principal = await may_award(request)
     raw, today = await read_json(request), request.app.state.today()
     command = award_command(raw, today, brin(principal), origin(principal))

@@ -20,15 +20,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from api.answers import BatchOutcome
-from api.auth import brin
-from api.bodies import Body, parse, parse_json
 from api.commands.award_bodies import AwardBody, award_command
 from api.commands.common import Institution, registry_of
-from api.fields import Day, Note, Reference, Uuid
-from api.lines import LONGEST_LINE, Line, Lines
-from api.problems import WrongMediaType, described
-from api.routes import answers, answers_lines, takes_lines
+from api.http.auth import brin
+from api.http.fields import Day, Note, Reference, Uuid
+from api.http.ndjson import LONGEST_LINE, Line, Lines
+from api.http.openapi import answers, answers_lines, takes_lines
+from api.http.problems import WrongMediaType, described
+from api.http.requests import Body, parse, parse_json
+from api.http.responses import BatchOutcome
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import Allow
+from api.http.auth import Allow
 from registry.recording.registry import Registry
 from registry.tokens import Principal
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.answers import InstitutionWritten, answered
-from api.auth import origin
-from api.bodies import Body, body
 from api.commands.common import Registrar, registry_of
-from api.fields import Day, Name, Note, PublicReason, Reference, SchacHome
-from api.routes import answers, takes
+from api.http.auth import origin
+from api.http.fields import Day, Name, Note, PublicReason, Reference, SchacHome
+from api.http.openapi import answers, takes
+from api.http.requests import Body, body
+from api.http.responses import InstitutionWritten, answered
 from registry.domain.errors import InvalidInput
 from registry.domain.events import ExemptionRule, Sector, SuspensionReason
 from registry.domain.institution import Particulars

@@ -8,11 +8,9 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from api.answers import ModuleWritten, answered
-from api.auth import brin, origin
-from api.bodies import Body, body
 from api.commands.common import Institution, registry_of
-from api.fields import (
+from api.http.auth import brin, origin
+from api.http.fields import (
     Assessment,
     Day,
     Description,
@@ -29,7 +27,10 @@ from api.fields import (
     Supervision,
     Url,
 )
-from api.routes import ModuleId, answers, takes
+from api.http.openapi import answers, takes
+from api.http.parameters import ModuleId
+from api.http.requests import Body, body
+from api.http.responses import ModuleWritten, answered
 from registry.domain.events import ModuleContent
 from registry.recording.decisions import Outcome as WriteOutcome
 

@@ -14,14 +14,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from api.fields import EMAIL, URL
+from api.http.fields import EMAIL, URL
 from registry.domain import values
 from registry.domain.badge import Award
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
 from registry.recording.award_preparation import AwardCommand
 
-# At or within every limit of `api.fields` and `AwardBody`: what is longer is theirs to judge.
+# At or within every limit of `api.http.fields` and `AwardBody`: what is longer is theirs to judge.
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Long = Annotated[str, Meta(min_length=1, max_length=2_000)]
 Email = Annotated[str, Meta(min_length=1, max_length=100, pattern=EMAIL)]

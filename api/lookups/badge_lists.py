@@ -7,21 +7,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import cursors
-from api.answers import (
+from api.http import cursors
+from api.http.as_of import AsOf, AsOfParameter
+from api.http.auth import Allow, authenticate
+from api.http.cursors import Cursor, Limit
+from api.http.fields import Day
+from api.http.min_position import held_by
+from api.http.openapi import answers
+from api.http.parameters import LearnerId, ModuleId
+from api.http.problems import Forbidden, NotFound
+from api.http.responses import (
     BadgeItem,
     BadgeList,
     ModuleShort,
     answered,
 )
-from api.as_of import AsOf, AsOfParameter
-from api.auth import Allow, authenticate
-from api.cursors import Cursor, Limit
-from api.fields import Day
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, now, pool_of, vault_of
-from api.problems import Forbidden, NotFound
-from api.routes import LearnerId, ModuleId, answers
-from api.waiting import held_by
 from projections.badges.queries import (
     BadgeRow,
     Filter,

@@ -11,7 +11,13 @@ import datetime as dt
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec.structs import asdict
 
-from api.answers import (
+from api.http.as_of import AsOf, AsOfParameter
+from api.http.auth import Allow, authenticate
+from api.http.min_position import held_by
+from api.http.openapi import answers
+from api.http.parameters import BadgeId
+from api.http.problems import NotFound, NotReady
+from api.http.responses import (
     BadgeAnswer,
     BadgeModule,
     EvidenceAnswer,
@@ -21,13 +27,8 @@ from api.answers import (
     StatusAnswer,
     answered,
 )
-from api.as_of import AsOf, AsOfParameter
-from api.auth import Allow, authenticate
 from api.lookups.catalogue import content_of
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
-from api.problems import NotFound, NotReady
-from api.routes import BadgeId, answers
-from api.waiting import held_by
 from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
 from projections.catalogue.queries import ModuleRow, read_module
 from projections.read_model import asking

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from api import cursors
-from api.answers import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
-from api.cursors import Cursor, Limit
+from api.http import cursors
+from api.http.cursors import Cursor, Limit
+from api.http.min_position import held_by
+from api.http.openapi import answers
+from api.http.parameters import ModuleId
+from api.http.problems import NotFound
+from api.http.responses import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
 from api.lookups.common import is_id, now, pool_of
-from api.problems import NotFound
-from api.routes import ModuleId, answers
-from api.waiting import held_by
 from projections.catalogue import queries
 from projections.catalogue.queries import InstitutionRow, ModuleFilter, ModuleRow
 from registry.domain.values import BRIN, clean_line

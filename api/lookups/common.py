@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import Allow
-from api.problems import Forbidden
+from api.http.auth import Allow
+from api.http.problems import Forbidden
 from projections import read_model
 from projections.read_model import Asker
 from registry.domain.values import UUID

@@ -13,12 +13,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.answers import Codebook, CodebookEntry, Statistics, answered
-from api.auth import Allow
-from api.fields import Day
+from api.http.auth import Allow
+from api.http.fields import Day
+from api.http.min_position import Positions, held_by
+from api.http.openapi import answers
+from api.http.responses import Codebook, CodebookEntry, Statistics, answered
 from api.lookups.common import pool_of
-from api.routes import answers
-from api.waiting import Positions, held_by
 from projections.read_model import position as position_of
 from projections.statistics.queries import ASKED, DIMENSIONS, Figures, Period, figures_at, learners_at
 from registry.domain.errors import InvalidInput

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.lines import LONGEST_LINE, MOST_LINES
+from api.http.ndjson import LONGEST_LINE, MOST_LINES
 from registry.event_store.append import MaybeRecordedError, Unit
 from registry.postgres.connections import UnavailableError
 from registry.recording.decisions import RecordingApplication
@@ -204,7 +204,7 @@ def test_a_hundred_thousand_lines_are_read_and_one_more_is_too_many(
 
 
 def test_an_unended_line_beyond_the_last_one_is_too_many(hbo: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.lines.MOST_LINES", 3)
+    monkeypatch.setattr("api.http.ndjson.MOST_LINES", 3)
     assert len(outcomes(sent(hbo, b"{}\n{}\n{}\n"))) == 3
     assert len(outcomes(sent(hbo, b"{}\n{}\n{}"))) == 3
     for more in (b"{", b"\n", b" "):
@@ -345,7 +345,7 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     def fails_once(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
         return [UnavailableError("away")] * len(units) if next(tries) == 2 else appended(self, units)
 
-    monkeypatch.setattr("api.lines.PAGE", 3)
+    monkeypatch.setattr("api.http.ndjson.PAGE", 3)
     monkeypatch.setattr(RecordingApplication, "append_each", fails_once)
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}
@@ -371,7 +371,7 @@ def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
         results = appended(self, units)
         return [MaybeRecordedError("lost")] * len(units) if next(tries) == 2 else results
 
-    monkeypatch.setattr("api.lines.PAGE", 3)
+    monkeypatch.setattr("api.http.ndjson.PAGE", 3)
     monkeypatch.setattr(RecordingApplication, "append_each", unheard)
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}

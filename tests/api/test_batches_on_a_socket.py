@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from api.lines import LARGEST_BATCH, LONGEST_LINE, MOST_LINES
+from api.http.ndjson import LARGEST_BATCH, LONGEST_LINE, MOST_LINES
 from tests.api.asking import Ask, admitted, award_body, last_position, on_a_socket
 from tests.api.test_batches import AWARDS, NDJSON, ndjson, outcomes, sent
 from tests.support import Service

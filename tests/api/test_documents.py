@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import api.problems
-from api.problems import PROBLEMS, Kind
+import api.http.problems
+from api.http.problems import PROBLEMS, Kind
 from registry import tokens
 from registry.domain import errors
 from registry.domain.errors import Refusal
@@ -183,7 +183,7 @@ def test_the_first_page_leads_to_all_that_there_is_for_anyone(shared_service: Se
 def refusals() -> set[type[Refusal]]:
     """Every refusal of the domain and of the HTTP border that can be raised."""
     found: set[type[Refusal]] = set()
-    for module in (errors, api.problems):
+    for module in (errors, api.http.problems):
         for _, each in inspect.getmembers(module, inspect.isclass):
             if issubclass(each, Refusal) and each is not Refusal:
                 found.add(each)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.problem_pages import MEND, kinds
+from api.web.problem_pages import MEND, kinds
 from tests.api.asking import API_VERSION, UNKNOWN_ID, Ask, award_body, refused
 from tests.support import Service
 

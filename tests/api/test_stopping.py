@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from api.problems import Bare500, add_handlers
+from api.http.problems import Bare500, add_handlers
 from registry.event_store.append import Unit
 from registry.postgres.connections import UnavailableError
 from registry.recording.decisions import RecordingApplication
@@ -110,7 +110,7 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its
         go_on.wait(60)
         return appended(self, units)
 
-    monkeypatch.setattr("api.lines.PAGE", 2)
+    monkeypatch.setattr("api.http.ndjson.PAGE", 2)
     monkeypatch.setattr(RecordingApplication, "append_each", waits)
     lines = b"".join(json.dumps(award(f"r-{number}")).encode() + b"\n" for number in range(20))
     sent: Messages = []

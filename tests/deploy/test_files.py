@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from api.app import API_VERSION
-from api.bodies import LARGEST_BODY
-from api.lines import LARGEST_BATCH
-from api.problem_pages import kinds
+from api.http.ndjson import LARGEST_BATCH
+from api.http.requests import LARGEST_BODY
+from api.web.problem_pages import kinds
 from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api import cursors
+from api.http import cursors
 from projections.all import read_models
 from projections.badges import queries
 from projections.catalogue.queries import ModuleFilter, ModuleRow, list_modules

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import cursors
+from api.http import cursors
 from registry.domain.errors import InvalidInput
 from registry.domain.values import BRIN
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.bodies import parse
 from api.commands.award_bodies import AwardBody, award_command
 from api.commands.plain_awards import plain_award
+from api.http.requests import parse
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
 from registry.recording.award_preparation import AwardCommand

@@ -1,8 +1,7 @@
-"""What operations ask: is it alive, is it ready, and how far behind is each read model."""
+"""Prometheus metrics of one process, and of what its database tells."""
 
 from __future__ import annotations
 
-import datetime as dt
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -14,12 +13,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
-from api.answers import Readiness, ReadModelHealth, answered
-from api.auth import authenticate
-from api.problems import Forbidden
-from registry.event_store.log import last_position
+from api.http.auth import authenticate
+from api.http.problems import Forbidden
+from api.operations.health import age, read_health
 from registry.postgres.connections import Cursor, Pool, UnavailableError
-from registry.postgres.disk_space import NoRoomError
 from registry.postgres.locks import Lock
 
 router = APIRouter(include_in_schema=False)
@@ -28,17 +25,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_READ_MODELS = """
-SELECT p.name, p.position, s.stopped_at, s.stopped_because, e.time
-FROM (SELECT name, min(position) AS position FROM read_model_position GROUP BY name) p
-JOIN read_model m USING (name)
-LEFT JOIN LATERAL (
-    SELECT stopped_at, stopped_because FROM read_model_position
-    WHERE name = p.name AND stopped_at IS NOT NULL ORDER BY stopped_at LIMIT 1
-) s ON true
-LEFT JOIN event e ON e.position = p.position + 1
-ORDER BY p.name
-"""
 # The lock is the relay's own session's, and goes with it; everyone may see who holds locks.
 _RELAY = """
 SELECT s.relayed, e.time, EXISTS (
@@ -50,23 +36,6 @@ FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 """
 
 
-@router.get("/health/live")
-async def live() -> Response:
-    """On the event loop: it answers also while every thread waits for PostgreSQL."""
-    return Response('{"status":"live"}', media_type="application/json")
-
-
-@router.get("/health/ready")
-def ready(request: Request) -> Response:
-    """503 when PostgreSQL does not answer or has no room (see `api.problems.unavailable`)."""
-    with request.app.state.reading.cursor() as cursor:
-        last, models = read_health(cursor)
-    if not request.app.state.registry.has_room():
-        raise NoRoomError("the disk is full")
-    stopped = any(model.stopped_at is not None for model in models)
-    return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
-
-
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """For a scraper on this host, or with the operator's token."""
@@ -76,29 +45,6 @@ async def metrics(request: Request) -> Response:
             raise Forbidden
     measured: Metrics = request.app.state.metrics
     return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
-    """The log's last position, and of each read model how far behind it is."""
-    cursor.execute(_READ_MODELS)
-    rows = cursor.fetchall()
-    last = last_position(cursor)
-    return last, [
-        ReadModelHealth(
-            name=name,
-            position=position,
-            behind_events=max(0, last - position),
-            behind_seconds=_age(waiting),
-            stopped_at=stopped_at,
-            stopped_because=because,
-        )
-        for name, position, stopped_at, because, waiting in rows
-    ]
-
-
-def _age(time: dt.datetime | None) -> float:
-    """In seconds, of the first event that is waited for; 0 where there is none."""
-    return max(0.0, (dt.datetime.now(dt.UTC) - time).total_seconds()) if time else 0.0
 
 
 def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
@@ -114,7 +60,7 @@ def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
         "behind_events": ("Events that the topic does not hold yet", max(0, last - relayed)),
         "behind_seconds": (
             "Age in seconds of the first event that the topic does not hold yet",
-            _age(waiting),
+            age(waiting),
         ),
     }
     return [

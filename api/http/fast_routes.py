@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from api import problems
+from api.http import problems
 from registry.domain.errors import Refusal
 from registry.postgres.connections import UnavailableError
 

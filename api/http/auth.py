@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from api.problems import Forbidden, Unauthenticated
+from api.http.problems import Forbidden, Unauthenticated
 from registry.domain.institution import Origin
 from registry.tokens import Principal, Role, TokenReader
 

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.answers import RecordedEvent
-from api.auth import Allow
+from api.http.auth import Allow
+from api.http.min_position import held_by
+from api.http.openapi import answers, answers_lines
+from api.http.responses import RecordedEvent
 from api.lookups.common import LARGEST_POSITION, pool_of
-from api.routes import answers, answers_lines
-from api.waiting import held_by
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages

@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import authenticate
-from api.problems import Forbidden
-from api.waiting import Positions
+from api.http.auth import authenticate
+from api.http.min_position import Positions
+from api.http.problems import Forbidden
 from registry.domain.errors import InvalidInput
 from registry.event_store.log import last_position, position_at, time_of
 from registry.postgres.connections import Cursor, Pool

@@ -7,7 +7,7 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from api.problems import BY_FRAMEWORK, INTERNAL, PROBLEMS, NotFound
+from api.http.problems import BY_FRAMEWORK, INTERNAL, PROBLEMS, NotFound
 
 router = APIRouter(include_in_schema=False)
 

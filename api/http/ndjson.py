@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import Request
 
-from api.problems import TooLarge
+from api.http.problems import TooLarge
 
 LONGEST_LINE = 64 * 1024
 MOST_LINES = 100_000

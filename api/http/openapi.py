@@ -9,8 +9,69 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.auth import Allow
-from api.routes import BODIES
+from api.http.auth import Allow
+from api.http.problems import MEDIA_TYPE
+from api.http.requests import Body
+from api.http.responses import Answer, Problem
+
+_SAID = {
+    400: "The request is not as the contract asks; `errors` says all that is wrong.",
+    401: "A valid token is needed.",
+    403: "Not allowed for this token.",
+    404: "Not known here.",
+    409: "Against a rule of the registry, or in conflict with what is recorded.",
+    413: "The body is too large.",
+    415: "The body has another media type.",
+    503: "Not ready now; try again after the seconds in Retry-After.",
+}
+
+
+def answers(*statuses: int, **models: type[Answer]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: problems by status, and answers as `ok=`, `created=`."""
+    found: dict[int | str, dict[str, Any]] = {}
+    if ok := models.get("ok"):
+        found[200] = {"model": ok, "description": (ok.__doc__ or "").strip().partition("\n")[0]}
+    if created := models.get("created"):
+        found[201] = {"model": created, "description": "Recorded."}
+    for status in (*statuses, 503):
+        found[status] = {"description": _SAID[status], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
+    return found
+
+
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def takes(model: type[Body]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its body itself (`api.http.requests.body`)."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    BODIES[model.__name__] = model
+    return {"requestBody": {"required": not model.may_be_empty, "content": content}}
+
+
+def takes_lines(model: type[Body]) -> dict[str, Any]:
+    """The same of a route that takes NDJSON: each line is a `model`."""
+    BODIES[model.__name__] = model
+    return {"requestBody": {"required": True, "content": _lines(model, "1 to 100,000 lines")}}
+
+
+def answers_lines(model: type[Answer], said: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers NDJSON: each line is a `model`."""
+    BODIES[model.__name__] = model
+    return {200: {"description": said, "content": _lines(model, "Lines")}}
+
+
+def _lines(model: type[Answer | Body], said: str) -> dict[str, Any]:
+    schema = {
+        "type": "string",
+        "description": f"{said}, each a JSON object as the schema {model.__name__}.",
+        "contentMediaType": "application/x-ndjson",
+        "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
+    return {"application/x-ndjson": {"schema": schema}}
+
+
+BODIES: dict[str, type[Answer | Body]] = {"Problem": Problem}
+"""The schemas that the document needs beside those that the framework finds."""
 
 _REF = "#/components/schemas/{model}"
 

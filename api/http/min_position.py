@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.problems import NotReady
+from api.http.problems import NotReady
 from projections.read_model import position
 from registry.domain.errors import InvalidInput
 from registry.event_store.log import last_position

@@ -11,7 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from api.problems import TooLarge, WrongMediaType
+from api.http.problems import TooLarge, WrongMediaType
 from registry.domain.errors import InvalidInput
 
 LARGEST_BODY = 1024 * 1024

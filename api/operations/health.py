@@ -1,0 +1,65 @@
+"""Health: is it alive, is it ready, and how far behind is each read model?"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from fastapi import APIRouter, Request, Response
+
+from api.http.responses import Readiness, ReadModelHealth, answered
+from registry.event_store.log import last_position
+from registry.postgres.connections import Cursor
+from registry.postgres.disk_space import NoRoomError
+
+router = APIRouter(include_in_schema=False)
+_READ_MODELS = """
+SELECT p.name, p.position, s.stopped_at, s.stopped_because, e.time
+FROM (SELECT name, min(position) AS position FROM read_model_position GROUP BY name) p
+JOIN read_model m USING (name)
+LEFT JOIN LATERAL (
+    SELECT stopped_at, stopped_because FROM read_model_position
+    WHERE name = p.name AND stopped_at IS NOT NULL ORDER BY stopped_at LIMIT 1
+) s ON true
+LEFT JOIN event e ON e.position = p.position + 1
+ORDER BY p.name
+"""
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    """On the event loop: it answers also while every thread waits for PostgreSQL."""
+    return Response('{"status":"live"}', media_type="application/json")
+
+
+@router.get("/health/ready")
+def ready(request: Request) -> Response:
+    """503 when PostgreSQL does not answer or has no room (see `api.http.problems.unavailable`)."""
+    with request.app.state.reading.cursor() as cursor:
+        last, models = read_health(cursor)
+    if not request.app.state.registry.has_room():
+        raise NoRoomError("the disk is full")
+    stopped = any(model.stopped_at is not None for model in models)
+    return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
+
+
+def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
+    """The log's last position, and of each read model how far behind it is."""
+    cursor.execute(_READ_MODELS)
+    rows = cursor.fetchall()
+    last = last_position(cursor)
+    return last, [
+        ReadModelHealth(
+            name=name,
+            position=position,
+            behind_events=max(0, last - position),
+            behind_seconds=age(waiting),
+            stopped_at=stopped_at,
+            stopped_because=because,
+        )
+        for name, position, stopped_at, because, waiting in rows
+    ]
+
+
+def age(time: dt.datetime | None) -> float:
+    """In seconds, of the first event that is waited for; 0 where there is none."""
+    return max(0.0, (dt.datetime.now(dt.UTC) - time).total_seconds()) if time else 0.0
