@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Hashable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from registry.domain.private_parts import PrivateParts
 from registry.event_store.vault import PrivateRow
 from registry.keys import random_id
 from registry.postgres.connections import UnavailableError
-from registry.recording.award_forms import AwardForm, award_form
 from registry.recording.award_preparation import CommandT, PreparedAward
 from registry.recording.decisions import BadgeOutcome, found
 from registry.recording.pages import Entry, Page, Settled, Together
@@ -30,8 +29,6 @@ class _Basis(NamedTuple):
     institution: Institution
     module: Module
     reads: Reads
-    forms: dict[Hashable, AwardForm]
-    """Those that were decided, by what they state."""
 
 
 class _Recorded(NamedTuple):
@@ -47,7 +44,7 @@ NOTHING_RECORDED = _Recorded(frozenset(), {}, 0, {})
 
 
 class Awards(Page[PreparedAward[CommandT]]):
-    """Awards on their way; `fact` is what a kind of them decides, and `stated` what it decides on.
+    """Awards on their way; `fact` is what a kind of them decides.
 
     The same award again answers as it stands; another under its reference is refused.
     """
@@ -115,7 +112,7 @@ class Awards(Page[PreparedAward[CommandT]]):
         if key not in bases:
             reads = Reads(loaded)
             institution = self.recording.admitted(reads, each.command.brin)
-            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads, {})
+            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads)
         return bases[key]
 
     def _award(
@@ -128,44 +125,27 @@ class Awards(Page[PreparedAward[CommandT]]):
         learner_id: str,
     ) -> None:
         """Decides one award that is not there yet."""
-        form = self._form(made, basis, superseded, learner_id)
-        event = form.event(made.badge_id, learner_id, made.commitments)
+        fact = self.fact(
+            made.command,
+            basis.institution,
+            basis.module,
+            superseded.get(made.command.award.supersedes or ""),
+            learner_id,
+            made.commitments,
+        )
+        status, _ = badges.status(
+            self.now,
+            revoked_since=None,
+            suspended_since=None,
+            valid_until=fact.valid_until,
+            active_since=self.now,
+        )
+        event = self.recording.stored(made.badge_id, 1, fact)
         private = PrivateRow(made.command.brin, learner_id, made.sealed)
         outcome = BadgeOutcome(
-            made.badge_id, learner_id, made.module_id, form.module_version, form.status, 0, created=True
+            made.badge_id, learner_id, made.module_id, fact.module_version, status, 0, created=True
         )
         together.entries.append(Entry(line, event, private, basis.reads, outcome))
-
-    def _form(
-        self, made: PreparedAward[CommandT], basis: _Basis, superseded: dict[str, Badge], learner_id: str
-    ) -> AwardForm:
-        """Most awards of a page state the same but for their learner and what is private."""
-        command = made.command
-        stated = self.stated(command)
-        form = basis.forms.get(stated)
-        if form is None:
-            fact = self.fact(
-                command,
-                basis.institution,
-                basis.module,
-                superseded.get(command.award.supersedes or ""),
-                learner_id,
-                made.commitments,
-            )
-            status, _ = badges.status(
-                self.now,
-                revoked_since=None,
-                suspended_since=None,
-                valid_until=fact.valid_until,
-                active_since=self.now,
-            )
-            form = basis.forms[stated] = award_form(fact, status)
-        return form
-
-    def stated(self, command: CommandT) -> Hashable:
-        """All that `fact` takes from the command, the module apart: awards that are alike in it are
-        decided once a page."""
-        return command.award, command.origin
 
     def fact(
         self,

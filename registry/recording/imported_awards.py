@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from registry.domain import imports
 from registry.domain.badge import Badge
@@ -40,9 +40,6 @@ def settle_imported(recording: RecordingApplication, commands: Sequence[Imported
 
 
 class _ImportedAwards(Awards[ImportedAward]):
-    def stated(self, command: ImportedAward) -> Hashable:
-        return super().stated(command), command.source, command.findings
-
     def fact(
         self,
         command: ImportedAward,

@@ -11,11 +11,10 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from registry.domain.errors import ModuleUnknown, ReferenceTaken, SupersededNotRevoked
-from registry.domain.events import BadgeAwarded
+from registry.domain.events import BadgeAwarded, Fact
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
 from registry.postgres.connections import UnavailableError
-from registry.recording.award_forms import AwardForm
 from registry.recording.award_preparation import AwardCommand
 from registry.recording.decisions import BadgeOutcome
 from registry.recording.imported_awards import ImportedAward
@@ -125,14 +124,14 @@ def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
 def test_an_award_that_the_database_refuses_is_refused_alone(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = AwardForm.event
+    stored = Registry.stored
 
-    def without_text(form: AwardForm, badge_id: str, *rest: Any) -> StoredEvent:
-        made = event(form, badge_id, *rest)
+    def without_text(registry: Registry, badge_id: str, version: int, fact: Fact) -> StoredEvent:
+        made = stored(registry, badge_id, version, fact)
         spoilt = b'"validUntil"' in made.state
         return StoredEvent("\0" + badge_id, 1, made.topic, made.state) if spoilt else made
 
-    monkeypatch.setattr(AwardForm, "event", without_text)
+    monkeypatch.setattr(Registry, "stored", without_text)
     page = [command("27UM", "1", "a"), command("27UM", "2", "b", valid_until=dt.date(2040, 1, 1))]
     good, refused = registry.award_badges([*page, command("27UM", "3", "c")])[:2]
     assert isinstance(good, BadgeOutcome)
