@@ -33,7 +33,6 @@ from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
 from registry.recording.award_preparation import AwardCommand, PreparedAward
-from registry.recording.awards import Awards
 from registry.recording.decisions import BadgeOutcome
 from registry.recording.pages import Page, Settled
 from registry.recording.registry import Registry
@@ -99,8 +98,6 @@ class _Batch:
         """Nothing more is recorded: something of a page could not be, or nobody waits for it."""
         self.kept = 0
         """Bytes of the answer so far, as they are kept: in memory, since they hold references."""
-        self.all_new = False
-        """Whether the last page that was settled met nothing that was recorded already."""
 
     def read(
         self, lines: Sequence[Line], understand: Understand, page_of: PageOf
@@ -129,8 +126,6 @@ class _Batch:
         except Exception:
             self.ended = True
             raise
-        finally:
-            self.all_new = page.all_new
 
     def outcomes(self, read: Sequence[Read], settled: Sequence[BadgeOutcome | Refusal]) -> bytes:
         """The outcomes of a page as NDJSON, as they are kept until all are there."""
@@ -225,13 +220,7 @@ async def award_badges(request: Request, principal: Institution) -> Response:
         command = award_command(line, batch.today, batch.brin, batch.origin)
         return command.reference, preparation.prepare(command)
 
-    def page_of(prepared: Sequence[PreparedAward[AwardCommand]]) -> Awards[AwardCommand]:
-        page = batch.registry.awards(prepared)
-        if batch.all_new:
-            page.expect_new()
-        return page
-
-    return await _answer(request, batch, understand, page_of)
+    return await _answer(request, batch, understand, batch.registry.awards)
 
 
 @router.post(

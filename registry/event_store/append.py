@@ -56,8 +56,7 @@ class Unit(msgspec.Struct, frozen=True):
     `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
     keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
     decision read, each with the position at which it was read; `epoch` is the writer's from before the
-    decision read anything, None where it relied on nothing. `packed` is all of it as COPY takes it, where
-    that was made ahead.
+    decision read anything, None where it relied on nothing.
     """
 
     events: Sequence[StoredEvent]
@@ -65,7 +64,6 @@ class Unit(msgspec.Struct, frozen=True):
     aliases: dict[int, bytes] = {}
     relied_on: Mapping[str, int] = {}
     epoch: int | None = None
-    packed: bytes = b""
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -79,18 +77,9 @@ class Appended(msgspec.Struct, frozen=True):
 _answer = msgspec.json.Decoder(Appended)
 
 
-def ready(unit: Unit) -> Unit:
-    """The unit with its rows packed for COPY, if it is one for that: to be recorded by itself, and soon."""
-    if len(unit.events) < COPY_FROM_ROWS:
-        return unit
-    return msgspec.structs.replace(unit, packed=packed_rows(_STAGED, _rows([unit])))
-
-
 def append(cursor: Cursor, units: Sequence[Unit]) -> Appended:
     """Appends the units in one transaction, which is durable when this returns."""
     relied_on = since([unit.relied_on for unit in units])
-    if len(units) == 1 and units[0].packed:
-        return _answer.decode(_call_with_copy(cursor, units[0].packed, relied_on))
     rows = _rows(units)
     if len(rows) >= COPY_FROM_ROWS:
         return _answer.decode(_call_with_copy(cursor, packed_rows(_STAGED, rows), relied_on))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence, Set
-from contextlib import suppress
 from typing import NamedTuple
 
 from registry.domain import badge as badges
@@ -40,9 +39,6 @@ class _Recorded(NamedTuple):
     superseded: dict[str, Badge]
 
 
-NOTHING_RECORDED = _Recorded(frozenset(), {}, 0, {})
-
-
 class Awards(Page[PreparedAward[CommandT]]):
     """Awards on their way; `fact` is what a kind of them decides.
 
@@ -54,24 +50,9 @@ class Awards(Page[PreparedAward[CommandT]]):
         known, learners, read_at = self.recording.event_recorder.look_up(
             [each.badge_id for each in made], [each.alias for each in made if each.alias is not None]
         )
-        if len(waiting) == len(self.commands):  # a later round meets what this page has recorded itself
-            self.all_new = not known and not learners
         self._settle_known([line for line in waiting if self.commands[line].badge_id in known])
         recorded = _Recorded(known, learners, read_at, self._superseded(waiting))
         return self._decide_on(waiting, loaded, recorded, final=final)
-
-    def expect_new(self) -> None:
-        """Decides now already, as if none of it were recorded and none of its learners known.
-
-        Where that is not so the append says it, and the page is decided again. A page that supersedes
-        something is left to be decided in its turn: that has to be looked up.
-        """
-        if any(each.command.award.supersedes for each in self.commands):
-            return
-        everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
-        with suppress(UnavailableError):  # in its turn it may be there again
-            self.decided_ahead(self._decide_on(everything, loaded, NOTHING_RECORDED, final=False))
-            self.all_new = True
 
     def _decide_on(
         self, waiting: Sequence[int], loaded: Loaded, recorded: _Recorded, *, final: bool

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from eventsourcing.persistence import StoredEvent
 
 from registry.domain.errors import Refusal
 from registry.domain.values import day_in_amsterdam
-from registry.event_store.append import ConflictError, MaybeRecordedError, Unit, ready, since
+from registry.event_store.append import ConflictError, MaybeRecordedError, Unit, since
 from registry.event_store.vault import PrivateRow
 from registry.keys import Chance
 from registry.postgres.connections import UnavailableError
@@ -64,22 +64,12 @@ def _joined(decided: Sequence[Together]) -> Unit:
     return Unit(events, private, aliases, relied_on, decided[0].entries[0].reads.epoch)
 
 
-class _Ahead(NamedTuple):
-    """What was decided before anything was looked up, as if nothing of it were recorded: to be so whole."""
-
-    decided: Sequence[Together]
-    unit: Unit
-
-
 class Page(Generic[Command]):
     """Some commands on their way; `decide` is the kind's own."""
 
     def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
         self.recording, self.commands = recording, commands
         self.settled: dict[int, Settled] = {}
-        self.all_new = False
-        """Whether the page, at its first look, met nothing and nobody that was recorded already."""
-        self.ahead: _Ahead | None = None
         self.chance = Chance()
         # The moment and the day on which a round is decided.
         self.now = recording.clock()
@@ -98,14 +88,10 @@ class Page(Generic[Command]):
 
     def _round(self, waiting: Sequence[int], *, final: bool) -> None:
         """Decides and records; what fails a page is found by trying each command alone."""
-        ahead, self.ahead, day = self.ahead, None, self.today
         self.now = self.recording.clock()
         self.today = day_in_amsterdam(self.now)
         try:
-            if ahead is not None and day == self.today:
-                self._record(ahead.decided, ahead.unit)
-            else:
-                self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
+            self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
         except Exception as error:
             left = self._unsettled(waiting)
             if isinstance(error, UnavailableError) or len(waiting) == 1:
@@ -121,33 +107,23 @@ class Page(Generic[Command]):
         """What is to be recorded; settles what is not, a refusal only when it is `final`."""
         raise NotImplementedError
 
-    def decided_ahead(self, decided: Sequence[Together]) -> None:
-        """This is to be recorded, as a whole, when its turn comes."""
-        if decided:
-            self.ahead = _Ahead(decided, ready(_joined(decided)))
-
     def fail(self, line: int, error: Exception, *, final: bool) -> None:
         if final or not isinstance(error, Refusal):
             self.settled[line] = error
 
-    def _append(self, decided: Sequence[Together], unit: Unit | None) -> list[list[int] | Exception]:
-        """Records all as one, which costs the least; where that is refused, each by itself.
-
-        `unit`: all of it, made ahead; all of it is decided again after a conflict.
-        """
-        if unit is not None or len(decided) > 1:
-            (result,) = self.recording.append_each([unit or _joined(decided)])
-            if isinstance(result, UnavailableError) or (
-                unit is not None and isinstance(result, ConflictError)
-            ):
+    def _append(self, decided: Sequence[Together]) -> list[list[int] | Exception]:
+        """Records all as one, which costs the least; where that is refused, each by itself."""
+        if len(decided) > 1:
+            (result,) = self.recording.append_each([_joined(decided)])
+            if isinstance(result, UnavailableError):
                 return [result] * len(decided)
             if not isinstance(result, Exception):
                 positions = iter(result)
                 return [list(itertools.islice(positions, len(together.entries))) for together in decided]
         return self.recording.append_each([_joined([together]) for together in decided])
 
-    def _record(self, decided: Sequence[Together], unit: Unit | None = None) -> None:
-        results = self._append(decided, unit)
+    def _record(self, decided: Sequence[Together]) -> None:
+        results = self._append(decided)
         held: dict[Reads, int] = {}
         for together, result in zip(decided, results, strict=True):
             if isinstance(result, DECIDED_AGAIN):
