@@ -20,7 +20,7 @@ from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.awarding import Awarding
 from api.http import problems
-from api.http.fast_routes import Direct, Endpoint
+from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
@@ -60,7 +60,7 @@ NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 
-DIRECT: dict[tuple[str, str], Endpoint] = {("POST", "/badges"): badge_commands.award_badge}
+FAST = (badge_commands.award_badge,)
 ROUTERS = (
     institution_commands.router,
     module_commands.router,
@@ -150,8 +150,10 @@ def create_app(
     outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
+    for route in version_1.state.routes:
+        if route.endpoint in FAST:
+            outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
-    outer.add_middleware(Direct, version_1=version_1, routes=DIRECT)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer

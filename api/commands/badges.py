@@ -71,7 +71,7 @@ may_award = Allow("institution")
     dependencies=[Depends(may_award)],
 )
 async def award_badge(request: Request) -> Response:
-    """A direct route (`api.http.fast_routes`): it finds its principal and its body itself."""
+    # A fast route (`api.http.fast_routes`) has no dependencies: it finds its principal and its body itself.
     principal = await may_award(request)
     raw, today = await read_json(request), request.app.state.today()
     command = award_command(raw, today, brin(principal), origin(principal))

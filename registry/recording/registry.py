@@ -151,13 +151,11 @@ class Registry(RecordingApplication):
         note: str | None,
         origin: Origin,
     ) -> BadgeOutcome:
-        def decide(reads: Reads) -> BadgeOutcome:
-            state = self._own_badge(reads, brin, badge_id)
-            committed, private = commit_note(note)
-            fact = badges.revoke(state, reason, effective_on, new_salt(), committed, self.today(), origin)
-            return self._save_badge(reads, state, fact, private, "revoked")
-
-        return self._decide(decide)
+        command = RevocationCommand(brin, badge_id, reason, origin, effective_on, note)
+        (settled,) = self.revocations([command]).settle()
+        if isinstance(settled, Exception):
+            raise settled
+        return settled
 
     def revocations(self, commands: Sequence[RevocationCommand]) -> Revocations:
         """A page of revocations, to be settled."""
