@@ -47,7 +47,7 @@ class CorrectionBody(Body):
         return []
 
 
-def _answer(outcome: BadgeOutcome) -> Response:
+def _answer(outcome: BadgeOutcome, status: int = 200) -> Response:
     written = BadgeWritten(
         id=outcome.id,
         learner_id=outcome.learner_id,
@@ -56,7 +56,7 @@ def _answer(outcome: BadgeOutcome) -> Response:
         status=outcome.status,
         position=outcome.position,
     )
-    return answered(written, 201 if outcome.created else 200)
+    return answered(written, status)
 
 
 may_award = Allow("institution")
@@ -76,7 +76,8 @@ async def award_badge(request: Request) -> Response:
     raw, today = await read_json(request), request.app.state.today()
     command = award_command(raw, today, brin(principal), origin(principal))
     awarding: Awarding = request.app.state.awarding
-    return _answer(await awarding.award(command))
+    outcome = await awarding.award(command)
+    return _answer(outcome, 201 if outcome.created else 200)
 
 
 @router.post(

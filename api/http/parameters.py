@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Path, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 
 from registry.domain import values
 from registry.domain.errors import InvalidInput
@@ -32,7 +30,7 @@ async def only_known_parameters(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
-    known = _known_parameters(request.scope["route"])
+    known = frozenset(_query_names(request.scope["route"].dependant))
     wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
     wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
     wrong += [
@@ -42,11 +40,6 @@ async def only_known_parameters(request: Request) -> None:
     ]
     if wrong:
         raise InvalidInput(*wrong)
-
-
-@functools.cache
-def _known_parameters(route: APIRoute) -> frozenset[str]:
-    return frozenset(_query_names(route.dependant))
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
