@@ -13,10 +13,10 @@ from msgspec.structs import asdict
 
 from api.http.as_of import AsOf, AsOfParameter
 from api.http.auth import Allow, authenticate
-from api.http.min_position import held_by
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
 from api.http.problems import NotFound, NotReady
+from api.http.reading import held_by, reading_of
 from api.http.responses import (
     BadgeAnswer,
     BadgeModule,
@@ -27,8 +27,9 @@ from api.http.responses import (
     StatusAnswer,
     answered,
 )
+from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
+from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
 from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
 from projections.catalogue.queries import ModuleRow, read_module
 from projections.read_model import asking
@@ -52,11 +53,11 @@ router = APIRouter(tags=["badges"])
 def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         row = read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
     if row is None:
         raise NotFound("badge")
-    moment = now(request) if then is None else then.time
+    moment = service_of(request).now() if then is None else then.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -80,18 +81,18 @@ def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Resp
 def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with asking(pool_of(request), asker(principal)) as database:
+    with asking(reading_of(request).pool, asker(principal)) as database:
         row = read_badge(database, asker(principal), badge_id)
         if then is not None:
             row = row_as_of(database, badge_id, then)
         if row is None:
             raise NotFound("badge")
         module = read_module(database, row.module_id, row.module_version)
-        private = vault_of(request).read_awards(database, [badge_id]).get(badge_id)
-        notes = vault_of(request).read_notes(database, badge_id)
+        private = reading_of(request).vault.read_awards(database, [badge_id]).get(badge_id)
+        notes = reading_of(request).vault.read_notes(database, badge_id)
     if module is None:
         raise NotReady("The catalogue is behind and does not hold the badge's module yet; try again soon.")
-    moment = now(request) if then is None else then.time
+    moment = service_of(request).now() if then is None else then.time
     return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
 
 
@@ -103,7 +104,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
     dependencies=[Depends(Allow("auditor")), Depends(held_by())],
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         events = read_streams(database, [badge_id], LARGEST_POSITION) if is_id(badge_id) else []
     if not events or not isinstance(events[0].event().data, BadgeAwarded):
         raise NotFound("badge")

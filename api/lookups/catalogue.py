@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.http import cursors
 from api.http.cursors import Cursor, Limit
-from api.http.min_position import held_by
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
 from api.http.problems import NotFound
+from api.http.reading import held_by, reading_of
 from api.http.responses import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
-from api.lookups.common import is_id, now, pool_of
+from api.http.service import service_of
+from api.lookups.common import is_id
 from projections.catalogue import queries
 from projections.catalogue.queries import InstitutionRow, ModuleFilter, ModuleRow
 from registry.domain.values import BRIN, clean_line
@@ -30,7 +31,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 )
 def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
@@ -44,7 +45,7 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None
     responses=answers(400, 404, ok=InstitutionAnswer),
 )
 def get_institution(request: Request, brin: str) -> Response:
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
@@ -67,8 +68,8 @@ def list_modules(
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
-    with pool_of(request).cursor() as database:
-        rows = queries.list_modules(database, wanted, now(request), after, limit + 1)
+    with reading_of(request).pool.cursor() as database:
+        rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.position)
     items = [_module(row) for row in shown]
     return answered(ModuleList(items=items, next=following))
@@ -98,7 +99,7 @@ def get_module_version(
 
 def _read(request: Request, module_id: str, version: int | None) -> ModuleRow:
     if is_id(module_id):
-        with pool_of(request).cursor() as database:
+        with reading_of(request).pool.cursor() as database:
             row = queries.read_module(database, module_id, version)
         if row is not None:
             return row

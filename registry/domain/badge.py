@@ -84,6 +84,11 @@ def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
     )
 
 
+def status_when_reinstated(badge: Badge, at: dt.datetime) -> Status:
+    """The status of a badge that is suspended no longer."""
+    return status_of(replace(badge, suspended_since=None), at)[0]
+
+
 def fold(events: Iterable[Event]) -> Badge:
     """The state after a whole stream, which has at least its first event."""
     state: Badge | None = None
@@ -118,7 +123,7 @@ def evolve(state: Badge | None, event: Event) -> Badge:
     raise AssertionError(f"{fact.TYPE} is no event of a badge")
 
 
-class Award(msgspec.Struct, frozen=True, gc=False):
+class AwardTerms(msgspec.Struct, frozen=True, gc=False):
     """What an institution states of an award that is not private."""
 
     module_version: int | None
@@ -131,7 +136,7 @@ def award(
     institution: Institution,
     module: Module,
     superseded: Badge | None,
-    stated: Award,
+    stated: AwardTerms,
     learner_id: str,
     commitments: Commitments,
     today: dt.date,
@@ -151,7 +156,7 @@ def award(
 def awarded(
     institution: Institution,
     module: Module,
-    stated: Award,
+    stated: AwardTerms,
     learner_id: str,
     commitments: Commitments,
     origin: Origin,

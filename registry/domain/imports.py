@@ -14,7 +14,7 @@ import msgspec
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import (
     AdmissionEnded,
     InstitutionIsSuspended,
@@ -99,7 +99,7 @@ def module(
 def award(
     institution: Institution,
     of: Module,
-    stated: Award,
+    stated: AwardTerms,
     source: ImportedModule | None,
     noted: tuple[str, ...],
     learner_id: str,

@@ -14,8 +14,9 @@ from projections.badges import queries
 from projections.catalogue.queries import ModuleFilter, ModuleRow, list_modules
 from projections.read_model import asking, institution
 from registry.postgres.connections import Pool
+from registry.recording.commands import RevokeBadge, SuspendBadge, WithdrawModule
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, register_module, registry_on
 from tests.postgres.log import later
 from tests.postgres.projecting import projectors, settled
 
@@ -74,8 +75,8 @@ def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(
         count = 0
         while count == 0 or not done.is_set():
             badge = award(registry, "27UM", f"more {count}", "b")
-            registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
-            registry.suspend_badge("27UM", first[count % 30], "appeal", None, ORIGIN)
+            registry.record(RevokeBadge("27UM", badge.id, "fraud", None, None, ORIGIN))
+            registry.record(SuspendBadge("27UM", first[count % 30], "appeal", None, ORIGIN))
             count += 1
         return count
 
@@ -93,14 +94,14 @@ def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(
 def test_pages_of_modules_hold_each_module_once_while_others_are_recorded(
     url: str, registry: Registry, reading: Pool
 ) -> None:
-    first = [registry.register_module("27UM", f"first {n}", CONTENT, ORIGIN).id for n in range(20)]
+    first = [register_module(registry, "27UM", f"first {n}", CONTENT, ORIGIN).id for n in range(20)]
     done = threading.Event()
 
     def write() -> int:
         count = 0
         while count == 0 or not done.is_set():
-            registry.register_module("27UM", f"more {count}", CONTENT, ORIGIN)
-            registry.withdraw_module("27UM", first[count % 20], None, ORIGIN)
+            register_module(registry, "27UM", f"more {count}", CONTENT, ORIGIN)
+            registry.record(WithdrawModule("27UM", first[count % 20], None, ORIGIN))
             count += 1
         return count
 

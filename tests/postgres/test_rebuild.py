@@ -16,6 +16,7 @@ from projections.badges.projection import Badges
 from projections.read_model import NotRebuiltError, ReadModel, check_versions
 from registry.domain.events import Event
 from registry.postgres.connections import Cursor
+from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.postgres.commands import ORIGIN, admitted, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until
@@ -32,9 +33,9 @@ def registry(url: str) -> Iterator[Registry]:
         for number in range(30):
             badge = award(found, "27UM", f"r-{number}", f"learner-{number % 7}").id
             if number % 3 == 0:
-                found.suspend_badge("27UM", badge, "appeal", "note", ORIGIN)
+                found.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
             if number % 5 == 0:
-                found.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+                found.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
         yield found
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import FACTS, Event, Fact, UnknownEventError, canonical, decode
 from registry.domain.values import ects
-from registry.event_store.recorder import LARGEST_EVENT, EventMapper
+from registry.event_store.append import MAX_EVENT
+from registry.event_store.recorder import EventMapper
 from tests.unit import facts
 from tests.unit.random_facts import fact_of
 
@@ -87,7 +88,7 @@ def test_a_stream_begins_with_version_1(version: int) -> None:
 
 def test_an_event_of_60_kib_is_taken_and_a_larger_one_is_not() -> None:
     award = msgspec.structs.replace(facts.badge().award, client="")
-    room = LARGEST_EVENT - len(canonical(award))
+    room = MAX_EVENT - len(canonical(award))
     fits = msgspec.structs.replace(award, client="x" * room)
     assert len(stored(Event("b", 1, fits)).state) == 60 * 1024
     with pytest.raises(EventTooLarge):

@@ -9,7 +9,7 @@ import pytest
 
 from registry.domain import imports
 from registry.domain import module as modules
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.errors import ModuleIsWithdrawn, ModuleOfAnother
 from registry.domain.events import BadgeAwarded, ModuleContent, StudyLoad, canonical
 from registry.domain.imports import ImportedModule
@@ -48,7 +48,7 @@ def award(
     return imports.award(
         owner or institution(),
         of,
-        Award(None, day),
+        AwardTerms(None, day),
         stated,
         ("recipient-hashed",),
         LEARNER,
