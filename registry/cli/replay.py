@@ -6,12 +6,21 @@ import argparse
 import datetime as dt
 import sys
 from collections import Counter
+from typing import assert_never
 
 from registry.cli import database
 from registry.cli.common import NotYetRecordedError, UsageError
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
-from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
+from registry.domain.events import (
+    BadgeAwarded,
+    BadgeCorrected,
+    BadgeFact,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    badge_fact,
+)
 from registry.domain.values import UUID, iso_time
 from registry.event_store.log import (
     LoggedEvent,
@@ -97,19 +106,23 @@ def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
     if award.valid_until is not None:
         print(f"valid until {award.valid_until}")
     for event in events:
-        print(f"  {event.position} {iso_time(event.time)} {event.type}{_stated(event.event().data)}")
+        print(
+            f"  {event.position} {iso_time(event.time)} {event.type}{_particulars(badge_fact(event.event()))}"
+        )
 
 
-def _stated(fact: Fact) -> str:
-    """Why, and from which day by law: what moves no status stands beside it."""
+def _particulars(fact: BadgeFact) -> str:
+    """The reason, and the day from which a revocation holds by law, which moves no status."""
     match fact:
         case BadgeSuspended():
             return f", {fact.reason}"
         case BadgeRevoked():
             effective = f", effective on {fact.effective_on}" if fact.effective_on else ""
             return f", {fact.reason}{effective}{', as observed' if fact.observed else ''}"
-        case _:
+        case BadgeAwarded() | BadgeCorrected() | BadgeReinstated():
             return ""
+        case _:
+            assert_never(fact)
 
 
 def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:

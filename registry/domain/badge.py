@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -30,7 +30,9 @@ from registry.domain.events import (
     Commitments,
     Correction,
     Event,
+    MisplacedEventError,
     RevocationReason,
+    badge_fact,
 )
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
@@ -95,17 +97,13 @@ def fold(events: Iterable[Event]) -> Badge:
 
 
 def evolve(state: Badge | None, event: Event) -> Badge:
-    if event.time is None:
-        raise AssertionError("a badge is folded from recorded events only")
+    """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
-    fact, time = event.data, event.time
-    match fact:
-        case BadgeAwarded():
-            return Badge(
-                event.originator_id, award_position=event.position, award=fact, active_since=time, **at
-            )
+    fact, time = badge_fact(event), event.recorded_at
+    if isinstance(fact, BadgeAwarded):
+        return Badge(event.originator_id, award_position=event.position, award=fact, active_since=time, **at)
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case BadgeCorrected():
             return replace(state, **at)
@@ -115,7 +113,8 @@ def evolve(state: Badge | None, event: Event) -> Badge:
             return replace(state, suspended_since=None, suspended_for=None, active_since=time, **at)
         case BadgeRevoked():
             return replace(state, revoked_since=time, revoked_for=fact.reason, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of a badge")
+        case _:
+            assert_never(fact)
 
 
 class Award(msgspec.Struct, frozen=True, gc=False):

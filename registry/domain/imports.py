@@ -20,7 +20,6 @@ from registry.domain.errors import (
     InstitutionIsSuspended,
     ModuleOfAnother,
     OutsideAdmission,
-    Refusal,
     StudyLoadOutsidePolicy,
     SuspendedOnThatDay,
     TargetGroupOutsidePolicy,
@@ -39,7 +38,7 @@ from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.domain.values import FIRST_AWARD_DAY
 
-_FINDINGS: dict[type[Refusal], str] = {
+_FINDINGS: dict[type[institutions.Objection | modules.Objection], str] = {
     StudyLoadOutsidePolicy: "study-load-outside-policy",
     TargetGroupOutsidePolicy: "target-group-outside-policy",
     InstitutionIsSuspended: "institution-suspended",
@@ -142,7 +141,7 @@ def _module_findings(institution: Institution, stated: ImportedModule, today: dt
     return tuple(dict.fromkeys((*missing, *stated.findings, *_codes(policy))))
 
 
-def _codes(objections: Iterable[Refusal]) -> list[str]:
+def _codes(objections: Iterable[institutions.Objection | modules.Objection]) -> list[str]:
     return [_FINDINGS[type(objection)] for objection in objections]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -14,7 +14,6 @@ from registry.domain.errors import (
     AlreadySuspended,
     InstitutionIsSuspended,
     OutsideAdmission,
-    Refusal,
     SuspendedOnThatDay,
 )
 from registry.domain.events import (
@@ -26,10 +25,15 @@ from registry.domain.events import (
     InstitutionExempted,
     InstitutionReinstated,
     InstitutionSuspended,
+    MisplacedEventError,
     Sector,
     SuspensionReason,
+    institution_fact,
 )
 from registry.domain.values import day_in_amsterdam
+
+Objection = InstitutionIsSuspended | AdmissionEnded | OutsideAdmission | SuspendedOnThatDay
+"""What may be against an award of an institution; an import notes it and records all the same."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -93,22 +97,21 @@ def evolve(state: Institution | None, event: Event) -> Institution:
     """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
     day = day_in_amsterdam(event.time) if event.time else dt.date.min
-    fact = event.data
-    match fact:
-        case InstitutionAdmitted() | InstitutionChanged():
-            stated = Particulars(
-                name=fact.name,
-                kind=fact.kind,
-                admitted_from=fact.admitted_from,
-                name_en=fact.name_en,
-                schac_home=fact.schac_home,
-                admitted_until=fact.admitted_until,
-            )
-            if state is None:
-                return Institution(event.originator_id, particulars=stated, **at)
-            return replace(state, particulars=stated, **at)
+    fact = institution_fact(event)
+    if isinstance(fact, InstitutionAdmitted | InstitutionChanged):
+        particulars = Particulars(
+            name=fact.name,
+            kind=fact.kind,
+            admitted_from=fact.admitted_from,
+            name_en=fact.name_en,
+            schac_home=fact.schac_home,
+            admitted_until=fact.admitted_until,
+        )
+        if state is None:
+            return Institution(event.originator_id, particulars=particulars, **at)
+        return replace(state, particulars=particulars, **at)
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case InstitutionSuspended():
             added = (*state.suspensions, Suspension(day, fact.reason))
@@ -118,7 +121,8 @@ def evolve(state: Institution | None, event: Event) -> Institution:
             return replace(state, suspensions=(*state.suspensions[:-1], lifted), **at)
         case InstitutionExempted():
             return replace(state, exempted=state.exempted | {fact.module_reference}, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of an institution")
+        case _:
+            assert_never(fact)
 
 
 def admit(
@@ -170,7 +174,7 @@ def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> 
         raise objection
 
 
-def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Refusal]:
+def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Objection]:
     """All that is against an award of this institution."""
     until = state.particulars.admitted_until
     if state.suspension is not None:

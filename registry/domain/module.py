@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from registry.domain.errors import (
     InvalidInput,
@@ -15,21 +15,25 @@ from registry.domain.errors import (
     ModuleVersionUnknown,
     ReferenceFixed,
     ReferenceTaken,
-    Refusal,
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
 )
 from registry.domain.events import (
     BadgeType,
     Event,
+    MisplacedEventError,
     ModuleContent,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
     canonical,
+    module_fact,
 )
 from registry.domain.institution import Institution, Origin
 from registry.domain.policy import check_study_load, check_target_group
+
+Objection = StudyLoadOutsidePolicy | TargetGroupOutsidePolicy
+"""What the policy of the day may have against a version; an import notes it and records all the same."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,21 @@ def fold(events: Iterable[Event]) -> Module:
 
 
 def evolve(state: Module | None, event: Event) -> Module:
+    """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
-    fact = event.data
-    match fact:
-        case ModuleRegistered():
-            first = ((fact.content_hash, fact.content),)
-            return Module(
-                event.originator_id,
-                institution=fact.institution,
-                reference=fact.reference,
-                versions=first,
-                badge_type=fact.badge_type,
-                findings=(fact.findings or (),),
-                **at,
-            )
+    fact = module_fact(event)
+    if isinstance(fact, ModuleRegistered):
+        return Module(
+            event.originator_id,
+            institution=fact.institution,
+            reference=fact.reference,
+            versions=((fact.content_hash, fact.content),),
+            badge_type=fact.badge_type,
+            findings=(fact.findings or (),),
+            **at,
+        )
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case ModuleRevised():
             return replace(
@@ -108,7 +111,8 @@ def evolve(state: Module | None, event: Event) -> Module:
             )
         case ModuleWithdrawn():
             return replace(state, withdrawn_from=fact.from_, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of a module")
+        case _:
+            assert_never(fact)
 
 
 def register(
@@ -186,7 +190,7 @@ def check_not_withdrawn(state: Module, today: dt.date) -> None:
 
 def objections(
     institution: Institution, reference: str, content: ModuleContent, today: dt.date
-) -> Iterator[Refusal]:
+) -> Iterator[Objection]:
     """All that the policy of the day has against a version."""
     sector = institution.particulars.kind
     try:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from registry.domain import badge as badges
-from registry.domain.events import UnknownEventError, canonical
+from registry.domain.events import MisplacedEventError, UnknownEventError, canonical
 from registry.domain.values import iso_time
 from registry.event_store.log import LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
@@ -58,7 +58,7 @@ def _status(stream: Sequence[LoggedEvent]) -> Status:
 def _value(stream: Sequence[LoggedEvent], last: LoggedEvent) -> _Value:
     try:
         badge = badges.fold(each.event() for each in stream)
-    except (UnknownEventError, msgspec.DecodeError, AssertionError):
+    except (UnknownEventError, MisplacedEventError, msgspec.DecodeError):
         # Of a later release, or spoilt: better said than left with the status of before.
         return _Value(last.subject, "unknown", iso_time(last.time), None, last.position)
     status, since = badges.status(
