@@ -29,8 +29,9 @@ from api.http.responses import (
 )
 from api.lookups.catalogue import content_of
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
-from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
-from projections.catalogue.queries import ModuleRow, read_module
+from projections.badges.projection import BadgeRow
+from projections.badges.queries import read_badge, read_status, rows_after
+from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
@@ -117,14 +118,14 @@ def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
     return rows_after(events).get(badge_id)
 
 
-def _module(row: ModuleRow) -> BadgeModule:
+def _module(row: VersionedModule) -> BadgeModule:
     beside = {
-        "id": row.id,
-        "version": row.version,
-        "reference": row.reference,
-        "contentHash": row.content_hash,
+        "id": row.module.id,
+        "version": row.version.version,
+        "reference": row.module.reference,
+        "contentHash": row.version.content_hash,
     }
-    return BadgeModule.model_validate(content_of(row) | beside)
+    return BadgeModule.model_validate(content_of(row.version) | beside)
 
 
 def _badge(

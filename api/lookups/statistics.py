@@ -159,7 +159,7 @@ def _read(request: Request, asked: Asked, position: int | None) -> tuple[int, li
             learners_at(cursor, asked.group_by, asked.period, at) if "learners" in asked.measures else {}
         )
     if not asked.group_by and not found:
-        found = [Figures((), 0, 0, 0, 0, 0, 0)]
+        found = [Figures(0, 0, 0, 0, 0, 0, group=())]
     return at, [_item(asked, figures, learners.get(figures.group, 0)) for figures in found]
 
 
