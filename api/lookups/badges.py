@@ -113,8 +113,10 @@ def get_history(request: Request, badge_id: BadgeId) -> Response:
 
 
 def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
-    """The badge as it was recorded by then, folded from its events."""
+    """The badge as it was recorded by then, folded from its events; None where the id is not a badge's."""
     events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
+    if not events or not isinstance(events[0].data, BadgeAwarded):
+        return None
     return rows_after(events).get(badge_id)
 
 
