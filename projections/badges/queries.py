@@ -34,7 +34,7 @@ def module_on_award(row: BadgeRow) -> ModuleOnAward:
 
 
 def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
-    """The rows that these events make, by badge id: the whole streams of some badges, as of a position."""
+    """The rows that whole streams of badges come to, by badge id."""
     return folded(events).awarded
 
 
@@ -91,10 +91,10 @@ def list_badges_as_of(
     until: int,
     limit: int,
 ) -> tuple[list[BadgeRow], int | None]:
-    """The same, as recorded through position `until`: what never changes filters, the rest is folded.
+    """The same, as recorded through position `until`: columns that never change filter, the rest is folded.
 
-    Answers also from below which position to go on, None at the end: where few of many badges have the
-    status, an answer may hold fewer than `limit`, and none at all.
+    Also returns the position below which the list goes on, None at the end: where few of many badges have
+    the status, a page may hold fewer rows than `limit`, or none.
     """
     unchanging = replace(wanted, status=None)
     page = list_badges(cursor, asker, owned, unchanging, time, before, limit + 1)
@@ -102,8 +102,8 @@ def list_badges_as_of(
     logged = read_streams(cursor, [row.id for row in shown], until)
     then = rows_after([event.event() for event in logged])
     rows = [then[row.id] for row in shown]
-    found = [row for row in rows if wanted.status in (None, row.status(time)[0])]
-    return found, shown[-1].award_position if len(page) > limit else None
+    matching = [row for row in rows if wanted.status in (None, row.status(time)[0])]
+    return matching, shown[-1].award_position if len(page) > limit else None
 
 
 _STATUS_CONDITIONS: dict[Status, str] = {
@@ -126,12 +126,12 @@ _ASKER_CONDITIONS = {"auditor": "true", "institution": "institution = %s", "lear
 def _select(
     cursor: Cursor, asker: Asker, condition: str, values: Sequence[object], limit: int
 ) -> list[BadgeRow]:
-    """The tenant stands in the query, and once more in the row-level security of the transaction."""
-    kind, _, who = asker.partition("/")
+    """The query checks the tenant, and the row-level security of the transaction checks it again."""
+    kind, _, name = asker.partition("/")
     tenant = _ASKER_CONDITIONS[kind]
     cursor.execute(
         f"SELECT {names(BadgeRow)} FROM badge WHERE {tenant} AND {condition}"
         " ORDER BY award_position DESC LIMIT %s",
-        (*([who] if who else []), *values, limit),
+        (*([name] if name else []), *values, limit),
     )
     return [BadgeRow(*row) for row in cursor.fetchall()]

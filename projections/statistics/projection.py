@@ -3,7 +3,7 @@
 Awards are counted in cells, one per combination of the dimensions; a cell keeps its sums as of now and
 what each block of positions added to them. The figures at an earlier position are those of now, less the
 later blocks, less the later changes of its own block. Every change is kept with its day, so that a period
-that begins or ends inside a month is counted as exactly.
+that begins or ends inside a month is counted exactly too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from registry.postgres.connections import Cursor
 
 BLOCK = 65_536
 NOW = -1
-"""Under this number of a block a cell has its sums as of now."""
+"""The number of the block under which a cell has its sums as of now."""
 
 
 class Cell(Row, frozen=True):
@@ -141,7 +141,7 @@ GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_r
 
 @dataclass
 class _Badge:
-    """What is needed of a badge to count the changes that come after its award.
+    """What must be known of a badge to count the changes that come after its award.
 
     `suspended` and `superseded` are what was counted so far, 0 or 1: so the figures are the same whatever the
     batches were, also where an event was skipped.
@@ -226,7 +226,7 @@ class _Batch:
 
 
 Dimensions = tuple[str, str, dt.date, str, str | None, str | None, str | None]
-"""Those of a cell, in their order, with the day for its month."""
+"""The dimensions of a cell, in order, with the day instead of the month."""
 
 
 def _dimensions(fact: BadgeAwarded) -> Dimensions:
@@ -295,8 +295,8 @@ def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
     return {bytes(key): number for key, number in cursor.fetchall()}
 
 
-# A subquery that stays one by its OFFSET is looked up badge by badge, whatever is known of the tables: right
-# after many awards too little is known of them, and the planner would read the whole.
+# OFFSET 0 keeps the subquery apart, so that it is looked up badge by badge. Otherwise the planner reads the
+# whole table right after many awards, when its statistics of the table are out of date.
 OF_BADGES = """
 SELECT e.subject, e.position, a.cell, a.day, a.half_credits, a.sbu, l.suspended, l.superseded
 FROM event e

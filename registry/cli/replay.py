@@ -60,7 +60,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
-    """The last position recorded by a time, of all where there is none."""
+    """The last position recorded by a time, or the last of all."""
     with pool.cursor() as cursor:
         last = last_position(cursor)
         if after > last:
@@ -69,7 +69,7 @@ def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
 
 
 def print_log(pool: Pool, after: int, until: int) -> None:
-    """The events, one a line, as `/v1/events` shows them; progress goes to standard error."""
+    """Prints the events, one a line, as `/v1/events` shows them; progress goes to standard error."""
     for page in read_pages(pool, after, until):
         sys.stdout.buffer.write(b"".join(event.line() for event in page))
         _say_progress(page, until)
@@ -77,7 +77,7 @@ def print_log(pool: Pool, after: int, until: int) -> None:
 
 
 def print_summary(pool: Pool, after: int, until: int) -> None:
-    """How many events of each type, and where the log stands."""
+    """Prints the number of events of each type, and the last position."""
     counts: Counter[str] = Counter()
     for page in read_pages(pool, after, until):
         counts.update(event.type for event in page)
@@ -88,7 +88,7 @@ def print_summary(pool: Pool, after: int, until: int) -> None:
 
 
 def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
-    """The badge as it was recorded by then, folded from its events; expiry is judged at that time."""
+    """Prints the badge as it was recorded by then, folded from its events; expiry is decided at that time."""
     with pool.cursor() as cursor:
         position, moment = _place(cursor, at)
         events = read_streams(cursor, [badge_id], position) if UUID.fullmatch(badge_id) else []
@@ -126,7 +126,7 @@ def _particulars(fact: BadgeFact) -> str:
 
 
 def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:
-    """The last position that counts, and the time at which expiry is judged."""
+    """The last position that counts, and the time at which expiry is decided."""
     if isinstance(at, dt.datetime):
         if at > dt.datetime.now(dt.UTC):
             raise NotYetRecordedError("--as-of lies in the future")

@@ -1,4 +1,4 @@
-"""A badge: awarded once, suspended and reinstated at times, revoked for ever."""
+"""A badge: awarded once, sometimes suspended and reinstated, and once revoked, revoked permanently."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def evolve(state: Badge | None, event: Event) -> Badge:
 
 
 class Award(msgspec.Struct, frozen=True, gc=False):
-    """What an institution states of an award that is not private."""
+    """The details of an award that are not private."""
 
     module_version: int | None
     awarded_on: dt.date
@@ -130,19 +130,19 @@ def award(
     institution: Institution,
     module: Module,
     superseded: Badge | None,
-    stated: Award,
+    details: Award,
     learner_id: str,
     commitments: Commitments,
     today: dt.date,
     origin: Origin,
 ) -> BadgeAwarded:
-    """Decides a badge that is not there yet."""
+    """Decides the award of a badge that does not exist yet."""
     if module.institution != institution.brin:
         raise ModuleOfAnother
-    institutions.check_may_award(institution, stated.awarded_on, today)
+    institutions.check_may_award(institution, details.awarded_on, today)
     modules.check_not_withdrawn(module, today)
-    fact = awarded(institution, module, stated, learner_id, commitments, origin)
-    if stated.supersedes is not None:
+    fact = awarded(institution, module, details, learner_id, commitments, origin)
+    if details.supersedes is not None:
         _check_superseded(superseded, institution)
     return fact
 
@@ -150,14 +150,14 @@ def award(
 def awarded(
     institution: Institution,
     module: Module,
-    stated: Award,
+    details: Award,
     learner_id: str,
     commitments: Commitments,
     origin: Origin,
     findings: tuple[str, ...] = (),
 ) -> BadgeAwarded:
-    """The award as it is recorded, with the short fields of the version that it is for."""
-    number, digest, content = module.content(stated.module_version)
+    """The award as it is recorded, with the short fields of its module version."""
+    number, digest, content = module.content(details.module_version)
     return BadgeAwarded(
         channel=origin.channel,
         client=origin.client,
@@ -174,9 +174,9 @@ def awarded(
         isced=content.isced,
         programme=content.programme,
         legal_ground=content.legal_ground,
-        awarded_on=stated.awarded_on,
-        valid_until=stated.valid_until,
-        supersedes=stated.supersedes,
+        awarded_on=details.awarded_on,
+        valid_until=details.valid_until,
+        supersedes=details.supersedes,
         commitments=commitments,
         badge_type=module.badge_type,
         findings=findings or None,
@@ -221,7 +221,7 @@ def revoke(
     today: dt.date,
     origin: Origin,
 ) -> BadgeRevoked | None:
-    """For ever. `effective_on` is what the institution states of it; it moves no status."""
+    """Revokes permanently. `effective_on` is the institution's own statement and changes no status."""
     if state.revoked_for is not None:
         if state.revoked_for != reason:
             raise RevokedForAnotherReason(state.revoked_for)
@@ -238,7 +238,7 @@ def revoke(
 
 
 def correct(state: Badge, commitments: Correction | None, salt: str, origin: Origin) -> BadgeCorrected | None:
-    """A wrong grade or spelling; `commitments` is None where what is stated stands already."""
+    """Corrects a grade or a spelling; `commitments` is None where the correction changes nothing."""
     if commitments is None:
         return None
     if state.revoked_since is not None:

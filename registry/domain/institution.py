@@ -1,4 +1,4 @@
-"""An institution: admitted by the registrar, sometimes suspended, the one who awards."""
+"""An institution, which awards: admitted by the registrar, sometimes suspended and reinstated."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from registry.domain.events import (
 from registry.domain.values import day_in_amsterdam
 
 Objection = InstitutionIsSuspended | AdmissionEnded | OutsideAdmission | SuspendedOnThatDay
-"""What may be against an award of an institution; an import notes it and records all the same."""
+"""An objection to an award by an institution: a refusal, which an import notes as a finding instead."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Through what a fact came in: the channel, and the id of the client's token (or `cli`)."""
+    """The origin of a fact: its channel, and the id of the client's token (or `cli`)."""
 
     channel: Channel
     client: str
@@ -45,7 +45,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Particulars:
-    """What the registrar states of an institution, whole."""
+    """Everything that the registrar states about an institution."""
 
     name: str
     kind: Sector
@@ -78,7 +78,7 @@ class Institution:
 
     @property
     def suspension(self) -> Suspension | None:
-        """The suspension that is in force, if there is one."""
+        """The suspension in force, if there is one."""
         last = self.suspensions[-1] if self.suspensions else None
         return last if last is not None and last.lifted is None else None
 
@@ -126,13 +126,13 @@ def evolve(state: Institution | None, event: Event) -> Institution:
 
 
 def admit(
-    state: Institution | None, stated: Particulars, origin: Origin
+    state: Institution | None, particulars: Particulars, origin: Origin
 ) -> InstitutionAdmitted | InstitutionChanged | None:
-    """The first statement admits; another one changes; the same again changes nothing."""
-    if state is not None and state.particulars == stated:
+    """Admits an institution, or changes its particulars; the same particulars again change nothing."""
+    if state is not None and state.particulars == particulars:
         return None
     kind = InstitutionAdmitted if state is None else InstitutionChanged
-    return kind(channel=origin.channel, client=origin.client, **vars(stated))
+    return kind(channel=origin.channel, client=origin.client, **vars(particulars))
 
 
 def suspend(
@@ -156,7 +156,7 @@ def reinstate(state: Institution, origin: Origin) -> InstitutionReinstated | Non
 def exempt(
     state: Institution, module_reference: str, rule: ExemptionRule, reason: str, origin: Origin
 ) -> InstitutionExempted | None:
-    """Lifts a rule of the policy for one reference, for ever; done already it changes nothing."""
+    """Lifts a rule of the policy for one reference permanently; a second exemption changes nothing."""
     if module_reference in state.exempted:
         return None
     return InstitutionExempted(
@@ -169,13 +169,13 @@ def exempt(
 
 
 def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:
-    """Refuses while it is suspended or past its admission, and a day outside the one or within the other."""
+    """Refuses an award where today or its day lies outside the admission or within a suspension."""
     for objection in objections(state, awarded_on, today):
         raise objection
 
 
 def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Objection]:
-    """All that is against an award of this institution."""
+    """Every objection to an award by this institution."""
     until = state.particulars.admitted_until
     if state.suspension is not None:
         yield InstitutionIsSuspended(state.brin)

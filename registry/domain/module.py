@@ -1,4 +1,4 @@
-"""A module: registered by an institution, revised in frozen versions, withdrawn at last."""
+"""A module: registered by an institution, revised in frozen versions, finally withdrawn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from registry.domain.institution import Institution, Origin
 from registry.domain.policy import check_study_load, check_target_group
 
 Objection = StudyLoadOutsidePolicy | TargetGroupOutsidePolicy
-"""What the policy of the day may have against a version; an import notes it and records all the same."""
+"""An objection of the policy to a version: a refusal, which an import notes as a finding instead."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ class Module:
     institution: str
     reference: str
     versions: tuple[tuple[str, ModuleContent], ...]
-    """Content hash and content per module version; the first is version 1."""
+    """Content hash and content of each version; the first is version 1."""
     withdrawn_from: dt.date | None = None
     badge_type: BadgeType | None = None
-    """What an import found it to be, when it is no microcredential."""
+    """The type that an import found, where it is not a microcredential."""
     findings: tuple[tuple[str, ...], ...] = ()
-    """Per version, what an import noted of it."""
+    """The findings of an import, for each version."""
 
     @property
     def latest(self) -> int:
         return len(self.versions)
 
     def version_of(self, content: ModuleContent) -> int | None:
-        """The latest version that says exactly this, None when none does."""
+        """The latest version with exactly this content, None where there is none."""
         digest = content_hash(content)
         numbers = [number for number, (known, _) in enumerate(self.versions, 1) if known == digest]
         return numbers[-1] if numbers else None
 
     def content(self, version: int | None) -> tuple[int, str, ModuleContent]:
-        """Number, hash and content of a version, the latest when none is named."""
+        """Number, hash and content of a version, by default the latest."""
         number = self.latest if version is None else version
         if not 1 <= number <= self.latest:
             raise ModuleVersionUnknown(number, self.latest)
@@ -149,7 +149,7 @@ def revise(
     today: dt.date,
     origin: Origin,
 ) -> ModuleRevised | None:
-    """Adds a version; what the latest version says already changes nothing."""
+    """Adds a version; the content of the latest version again changes nothing."""
     digest = content_hash(content)
     if reference != state.reference:
         raise ReferenceFixed
@@ -170,7 +170,7 @@ def revise(
 
 
 def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origin) -> ModuleWithdrawn | None:
-    """Withdraws from a day, today when none is named; a withdrawal stands."""
+    """Withdraws from a day, by default today; a withdrawal is permanent."""
     if state.withdrawn_from is not None:
         if from_ is not None and from_ != state.withdrawn_from:
             raise ModuleAlreadyWithdrawn(state.withdrawn_from)
@@ -191,7 +191,7 @@ def check_not_withdrawn(state: Module, today: dt.date) -> None:
 def objections(
     institution: Institution, reference: str, content: ModuleContent, today: dt.date
 ) -> Iterator[Objection]:
-    """All that the policy of the day has against a version."""
+    """Every objection of the day's policy to a version."""
     sector = institution.particulars.kind
     try:
         if content.study_load is not None:
