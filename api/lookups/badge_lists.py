@@ -24,8 +24,8 @@ from api.http.responses import (
 )
 from api.http.service import service_of
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
+from projections.badges.projection import BadgeRow
 from projections.badges.queries import (
-    BadgeRow,
     Filter,
     Owner,
     list_badges,
@@ -134,15 +134,15 @@ def list_module_badges(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    module = None
+    versioned = None
     if is_id(module_id):
         with reading_of(request).pool.cursor() as database:
-            module = read_module(database, module_id)
-    if module is None:
+            versioned = read_module(database, module_id)
+    if versioned is None:
         raise NotFound("module")
-    if principal.role == "institution" and principal.institution != module.institution:
+    owner = versioned.module.institution
+    if principal.role == "institution" and principal.institution != owner:
         raise ModuleOfAnother
-    owner = module.institution
     wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
     return _list(request, principal, ("module_id", module_id), wanted, then, limit, cursor)
 

@@ -30,8 +30,9 @@ from api.http.responses import (
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
 from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
-from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
-from projections.catalogue.queries import ModuleRow, read_module
+from projections.badges.projection import BadgeRow
+from projections.badges.queries import read_badge, read_status, rows_after
+from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
@@ -113,19 +114,21 @@ def get_history(request: Request, badge_id: BadgeId) -> Response:
 
 
 def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
-    """The badge as it was recorded by then, folded from its events."""
+    """The badge as it was recorded by then, folded from its events; None where the id is not a badge's."""
     events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
+    if not events or not isinstance(events[0].data, BadgeAwarded):
+        return None
     return rows_after(events).get(badge_id)
 
 
-def _module(row: ModuleRow) -> BadgeModule:
+def _module(row: VersionedModule) -> BadgeModule:
     beside = {
-        "id": row.id,
-        "version": row.version,
-        "reference": row.reference,
-        "contentHash": row.content_hash,
+        "id": row.module.id,
+        "version": row.version.version,
+        "reference": row.module.reference,
+        "contentHash": row.version.content_hash,
     }
-    return BadgeModule.model_validate(content_of(row) | beside)
+    return BadgeModule.model_validate(content_of(row.version) | beside)
 
 
 def _badge(

@@ -153,13 +153,13 @@ def _read(request: Request, asked: Asked, position: int | None) -> tuple[int, li
         # Before that moment is taken: a rebuild may swap the tables, and waits from here on.
         cursor.execute(f"LOCK TABLE {', '.join(ASKED)} IN ACCESS SHARE MODE")
         at = position_of(cursor, "statistics") if position is None else position
-        found = figures_at(cursor, asked.group_by, asked.period, at)
+        figures = figures_at(cursor, asked.group_by, asked.period, at)
         learners = (
             learners_at(cursor, asked.group_by, asked.period, at) if "learners" in asked.measures else {}
         )
-    if not asked.group_by and not found:
-        found = [Figures((), 0, 0, 0, 0, 0, 0)]
-    return at, [_item(asked, figures, learners.get(figures.group, 0)) for figures in found]
+    if not asked.group_by and not figures:
+        figures = [Figures(0, 0, 0, 0, 0, 0, group=())]
+    return at, [_item(asked, group, learners.get(group.group, 0)) for group in figures]
 
 
 def _item(asked: Asked, figures: Figures, learners: int) -> dict[str, Any]:

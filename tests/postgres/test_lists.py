@@ -11,7 +11,8 @@ import pytest
 from api.http import cursors
 from projections.all import read_models
 from projections.badges import queries
-from projections.catalogue.queries import ModuleFilter, ModuleRow, list_modules
+from projections.badges.projection import BadgeRow
+from projections.catalogue.queries import ModuleFilter, VersionedModule, list_modules
 from projections.read_model import asking, institution
 from registry.postgres.connections import Pool
 from registry.recording.commands import RevokeBadge, SuspendBadge, WithdrawModule
@@ -38,7 +39,7 @@ def reading(url: str) -> Iterator[Pool]:
     pool.close()
 
 
-def badge_pages(pool: Pool) -> Iterator[list[queries.BadgeRow]]:
+def badge_pages(pool: Pool) -> Iterator[list[BadgeRow]]:
     cursor: str | None = None
     while True:
         before = cursors.decode_position("badges", cursor, 2**62)
@@ -53,13 +54,13 @@ def badge_pages(pool: Pool) -> Iterator[list[queries.BadgeRow]]:
             return
 
 
-def module_pages(pool: Pool) -> Iterator[list[ModuleRow]]:
+def module_pages(pool: Pool) -> Iterator[list[VersionedModule]]:
     cursor: str | None = None
     while True:
         after = cursors.decode_position("modules", cursor, 0)
         with pool.cursor() as opened:
             rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
-        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.position)
+        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.module.position)
         yield shown
         if cursor is None:
             return
@@ -109,7 +110,7 @@ def test_pages_of_modules_hold_each_module_once_while_others_are_recorded(
         settled(url)
         writing = later(write)
         for _ in range(5):
-            found = [row.id for page in module_pages(reading) for row in page]
+            found = [row.module.id for page in module_pages(reading) for row in page]
             assert len(found) == len(set(found))
             assert [module for module in found if module in first] == first
         done.set()

@@ -285,7 +285,7 @@ def _counted(
     gone = [badge for badge in badges if badge in revoked]
     loads = [awards[badge].study_load or StudyLoad() for badge in badges if badge not in revoked]
     figures = Figures(
-        group,
+        group=group,
         awarded=len(badges),
         revoked=len(gone),
         superseded=sum(badge in named for badge in badges),
