@@ -7,6 +7,7 @@ are what two processes are: the lock and the indexes decide.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from registry.postgres.connections import UnavailableError
 from registry.postgres.disk_space import Room
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
+
+log = logging.getLogger("registry.recorder")
 
 # One thread decides while the other waits for its commit.
 THREADS = 1
@@ -81,9 +84,10 @@ class PageRecorder:
         try:
             while (page := self._take()) is not None:
                 self._record(session, page)
-        except BaseException:
+        except BaseException as error:
             self._failed = True
-            raise
+            # Its text may hold a value of a command.
+            log.critical("the recorder has ended after %s", type(error).__name__)
         finally:
             session.close()
             if self._failed:
