@@ -6,7 +6,6 @@ before a broken connection stands, and is `known` when the whole is sent again.
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -18,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.commands.award_bodies import AwardBody, stated_award
-from api.commands.common import Institution, registry_of
+from api.commands.common import Institution, Recording, registry_of
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
 from api.http.ndjson import MAX_LINE, Line, Lines
@@ -154,11 +153,11 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
         raise WrongMediaType(MEDIA_TYPE)
     registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
     before: list[_Read] = []
-    recording: asyncio.Future[list[Settled]] | None = None
+    recording: Recording | None = None
 
     async def finish() -> None:
         """Waits for the page that is being recorded."""
-        settled = [_decided(each) for each in await recording] if recording is not None else []
+        settled = [_decided(each) for each in await recording.outcomes()] if recording is not None else []
         await run_in_threadpool(outcomes.add, before, settled)
 
     try:
@@ -166,13 +165,12 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
             page = await run_in_threadpool(_read, some, parse_line)
             await finish()
             commands = [read.stated for read in page if not isinstance(read.stated, Refusal)]
-            recording = asyncio.wrap_future(registry.submit(commands)) if commands else None
+            recording = Recording(registry, commands) if commands else None
             before = page
         await finish()
     finally:
-        # A page that waits is not recorded any more. Retrieve an error, or asyncio logs that nobody did.
-        if recording is not None and not recording.cancel():
-            recording.exception()
+        if recording is not None:
+            recording.give_up()
     if lines.too_large:
         raise lines.too_large
     return outcomes.answer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -11,7 +12,7 @@ from fastapi import Depends, Request
 from api.http.auth import Allow
 from registry.postgres.connections import UnavailableError
 from registry.recording.award_preparation import Preparation
-from registry.recording.decisions import Command, OutcomeT_co
+from registry.recording.decisions import Command, Outcome, OutcomeT_co, Settled
 from registry.recording.registry import MAX_SECONDS, Registry
 from registry.tokens import Principal
 
@@ -36,13 +37,40 @@ def registry_of(request: Request) -> Registry:
     return writing_of(request).registry
 
 
+class Recording:
+    """Commands on their way to the record; an awaitable that holds no thread."""
+
+    def __init__(self, registry: Registry, commands: Sequence[Command[Outcome]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settled: asyncio.Future[list[Settled]] = self._loop.create_future()
+        self._submission = registry.submit(commands, self._done)
+
+    async def outcomes(self) -> list[Settled]:
+        return await self._settled
+
+    def give_up(self) -> None:
+        """What waits is not recorded any more; what is being recorded is not waited for."""
+        self._submission.given_up = True
+        self._settled.cancel()
+
+    def _done(self, settled: list[Settled]) -> None:
+        self._loop.call_soon_threadsafe(self._set, settled)
+
+    def _set(self, settled: list[Settled]) -> None:
+        if not self._settled.done():
+            self._settled.set_result(settled)
+
+
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
-    """As `Registry.record`, on the event loop: holds no thread meanwhile."""
+    """As `Registry.record`, on the event loop."""
+    recording = Recording(registry, [command])
     try:
         async with asyncio.timeout(MAX_SECONDS):
-            (settled,) = await asyncio.wrap_future(registry.submit([command]))
+            (settled,) = await recording.outcomes()
     except TimeoutError:
         raise UnavailableError("it was not recorded in time") from None
+    finally:
+        recording.give_up()
     if isinstance(settled, Exception):
         raise settled
     return cast(OutcomeT_co, settled)

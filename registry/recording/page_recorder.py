@@ -1,7 +1,7 @@
-"""The recorder of a process: what waits becomes a page, which one thread loads, decides and appends.
+"""The recorder of a process: what waits becomes a page, which its thread loads, decides and appends.
 
-A page has no timer: while one is recorded the next one gathers. To PostgreSQL, two threads of one process
-are what two processes are: the lock and the indexes decide.
+A page has no timer: while one is recorded the next one gathers. One thread is enough: another one's append
+would wait for the same lock, and a page of all that waits costs less than two halves.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+
+import msgspec
 
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
@@ -20,52 +22,57 @@ from registry.postgres.disk_space import Room
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
 
-log = logging.getLogger("registry.recorder")
-
-# One thread decides while the other waits for its commit.
-THREADS = 1
 MAX_PAGE = 2_000
 MAX_WAITING = 20_000
+# Callers who were answered just now mostly come back at once: half as many commits are worth more than the
+# fraction of a millisecond that they take.
+LINGER_SECONDS = 0.000_1
+MAX_LINGERS = 5
 
-_Submitted = tuple[Sequence[Command[Outcome]], "Future[list[Settled]]"]
+log = logging.getLogger("registry.recorder")
+
+
+class Submission(msgspec.Struct, gc=False):
+    """Commands on their way; `done` is called once, in the recorder's thread, with their outcomes.
+
+    A submission that is `given_up` before its page is taken is not recorded, and not answered.
+    """
+
+    commands: Sequence[Command[Outcome]]
+    done: Callable[[list[Settled]], None]
+    given_up: bool = False
 
 
 class PageRecorder:
-    """Decides and records what waits, in `THREADS` threads, each with a session of its own."""
+    """Decides and records what waits, in a thread and a session of its own."""
 
     def __init__(
         self, url: str, vault: Vault, clock: Callable[[], dt.datetime], on_recorded: Callable[[], None]
     ) -> None:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
         self._room = Room(url)
-        self._sessions = [Session(url, self._room) for _ in range(THREADS)]
-        self._queue: deque[_Submitted] = deque()
-        self._waiting = 0
+        self._session = Session(url, self._room)
+        self._queue: deque[Submission] = deque()
+        self._waiting = self._answered = 0
         self._changed = threading.Condition()
         self._closed = self._failed = False
-        self._threads = [
-            threading.Thread(target=self._run, args=(session,), name=f"recorder-{number}", daemon=True)
-            for number, session in enumerate(self._sessions)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
 
-    def submit(self, commands: Sequence[Command[Outcome]]) -> Future[list[Settled]]:
+    def submit(self, submission: Submission) -> None:
         """Settles the commands in order; raises `UnavailableError` where it is stopped or too many wait."""
-        submitted: Future[list[Settled]] = Future()
         with self._changed:
             if self._closed:
                 raise UnavailableError("the registry is stopping")
-            if self._waiting + len(commands) > MAX_WAITING:
+            if self._waiting + len(submission.commands) > MAX_WAITING:
                 raise UnavailableError("too many commands wait to be recorded")
-            self._waiting += len(commands)
-            self._queue.append((commands, submitted))
+            self._waiting += len(submission.commands)
+            self._queue.append(submission)
             self._changed.notify()
-        return submitted
 
     @property
     def works(self) -> bool:
-        """False when a thread has ended by a defect: the process is to be restarted."""
+        """False when the thread has ended by a defect: the process is to be restarted."""
         return not self._failed
 
     def has_room(self) -> bool:
@@ -76,56 +83,55 @@ class PageRecorder:
         """Records what waits, then stops."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+            self._changed.notify()
+        self._thread.join()
 
-    def _run(self, session: Session) -> None:
+    def _run(self) -> None:
         try:
             while (page := self._take()) is not None:
-                self._record(session, page)
+                self._record(page)
         except BaseException as error:
             self._failed = True
             # Its text may hold a value of a command.
             log.critical("the recorder has ended after %s", type(error).__name__)
         finally:
-            session.close()
-            if self._failed:
-                self._refuse_all()
+            self._session.close()
+            self._refuse_all()
 
-    def _take(self) -> list[_Submitted] | None:
+    def _take(self) -> list[Submission] | None:
         """What waits; None when the recorder is closed and all is recorded."""
+        for _ in range(MAX_LINGERS):
+            if len(self._queue) >= self._answered or self._closed:
+                break
+            time.sleep(LINGER_SECONDS)
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
             if not self._queue:
                 return None
-            page: list[_Submitted] = []
+            page: list[Submission] = []
             size = 0
-            while self._queue and (not page or size + len(self._queue[0][0]) <= MAX_PAGE):
-                commands, submitted = self._queue.popleft()
-                self._waiting -= len(commands)
-                if submitted.set_running_or_notify_cancel():  # else nobody waits for it any more
-                    page.append((commands, submitted))
-                    size += len(commands)
+            while self._queue and (not page or size + len(self._queue[0].commands) <= MAX_PAGE):
+                submission = self._queue.popleft()
+                self._waiting -= len(submission.commands)
+                if not submission.given_up:
+                    page.append(submission)
+                    size += len(submission.commands)
             return page
 
-    def _record(self, session: Session, page: Sequence[_Submitted]) -> None:
-        settled: list[Settled] = []
+    def _record(self, page: Sequence[Submission]) -> None:
+        commands = [command for submission in page for command in submission.commands]
+        settled: list[Settled] | None = None
         try:
-            settled = settle(
-                session, self._vault, self._clock, [command for commands, _ in page for command in commands]
-            )
+            settled = settle(self._session, self._vault, self._clock, commands)
             self._on_recorded()
         finally:
             first = 0
-            for commands, submitted in page:
-                last = first + len(commands)
-                if last <= len(settled):
-                    submitted.set_result(settled[first:last])
-                else:
-                    submitted.set_exception(UnavailableError("the recorder has stopped"))
+            for submission in page:
+                last = first + len(submission.commands)
+                _answer(submission, None if settled is None else settled[first:last])
                 first = last
+            self._answered = len(page)
 
     def _refuse_all(self) -> None:
         """Nobody waits for a thread that is gone."""
@@ -133,6 +139,15 @@ class PageRecorder:
             self._closed = True
             left = list(self._queue)
             self._queue.clear()
-            self._changed.notify_all()
-        for _, submitted in left:
-            submitted.set_exception(UnavailableError("the recorder has stopped"))
+        for submission in left:
+            _answer(submission, None)
+
+
+def _answer(submission: Submission, settled: list[Settled] | None) -> None:
+    """Hands over the outcomes; where there are none, a refusal for each command."""
+    if settled is None:
+        settled = [UnavailableError("the recorder has stopped") for _ in submission.commands]
+    try:
+        submission.done(settled)
+    except Exception as error:  # the caller's event loop may be closed by now
+        log.warning("an outcome could not be handed over (%s)", type(error).__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from typing import cast
 
 from eventsourcing.application import Application
@@ -21,7 +20,7 @@ from registry.postgres.connections import UnavailableError
 from registry.postgres.disk_space import Room
 from registry.recording.award_preparation import Preparation
 from registry.recording.decisions import Command, Known, Outcome, OutcomeT_co, Settled
-from registry.recording.page_recorder import PageRecorder
+from registry.recording.page_recorder import PageRecorder, Submission
 
 MAX_SECONDS = 15.0
 """How long a caller waits. To ask again is safe: a command that was recorded after all is known."""
@@ -64,13 +63,17 @@ class Registry(Application[str]):
 
     # Recording.
 
-    def submit(self, commands: Sequence[Command[Outcome]]) -> Future[list[Settled]]:
-        """Records: the future's result is, per command, its outcome or why it has none.
+    def submit(
+        self, commands: Sequence[Command[Outcome]], done: Callable[[list[Settled]], None]
+    ) -> Submission:
+        """Records; `done` is called in the recorder's thread with the outcome of each command.
 
         Of two commands about one subject the first is decided first. Raises `UnavailableError` at once
         where too much waits, or the registry is stopping.
         """
-        return self._pages.submit(commands)
+        submission = Submission(commands, done)
+        self._pages.submit(submission)
+        return submission
 
     def record(self, command: Command[OutcomeT_co]) -> OutcomeT_co:
         """Records one command; raises its refusal, or `UnavailableError`."""
@@ -81,10 +84,20 @@ class Registry(Application[str]):
 
     def settle(self, commands: Sequence[Command[Outcome]]) -> list[Settled]:
         """Records; per command, in order, its outcome or why it has none."""
-        try:
-            return self.submit(commands).result(MAX_SECONDS)
-        except TimeoutError:
-            raise UnavailableError("it was not recorded in time") from None
+        settled: list[Settled] = []
+        # A bare lock wakes its waiter at half the cost of a future.
+        answered = threading.Lock()
+        answered.acquire()
+
+        def done(outcomes: list[Settled]) -> None:
+            settled.extend(outcomes)
+            answered.release()
+
+        submission = self.submit(commands, done)
+        if not answered.acquire(timeout=MAX_SECONDS):
+            submission.given_up = True
+            raise UnavailableError("it was not recorded in time")
+        return settled
 
     def preparation(self) -> Preparation:
         """For the awards of one caller."""
