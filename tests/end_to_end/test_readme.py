@@ -1,4 +1,4 @@
-"""Every command that the documents tell people to type is there."""
+"""Every command, link and file that the documents name exists."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ from collections.abc import Iterator
 from tests.end_to_end.processes import PROJECT, explained
 
 RUNBOOKS = tuple(f"docs/runbooks/{page.name}" for page in sorted((PROJECT / "docs/runbooks").glob("*.md")))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operating.md", "docs/clients.md", *RUNBOOKS)
+DECISIONS = tuple(f"docs/decisions/{page.name}" for page in sorted((PROJECT / "docs/decisions").glob("*.md")))
+DOCUMENTS = (
+    "README.md",
+    "README.nl.md",
+    "CONTRIBUTING.md",
+    "docs/operating.md",
+    "docs/clients.md",
+    "docs/measured.md",
+    *RUNBOOKS,
+)
+PAGES = (*DOCUMENTS, "CHANGELOG.md", "SECURITY.md", *DECISIONS)
 FENCED = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE = re.compile(r"\b((?:api|consumers|deploy|docs|projections|registry|tests)/[\w./-]*\w)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # At the place of a command: first on the line, after a prompt, settings, `$(` or another command.
 COMMAND = re.compile(
     r"(?:^\s*(?:[$#] )?|\$\(|[|;&]\s*)(?:\w+=\S*\s+)*(?:exec\s+)?(?:\S*/bin/)?"
@@ -50,3 +63,24 @@ def test_every_registry_command_and_option_in_the_documents_exists() -> None:
         assert done.status == 0, (words, done.err)
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert option in done.out, words
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as the places that show the repository make them."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text)}
+
+
+def test_every_link_in_the_documents_leads_to_a_page_and_a_heading() -> None:
+    for page in PAGES:
+        for link in LINK.findall((PROJECT / page).read_text()):
+            if "://" not in link:
+                name, _, anchor = link.partition("#")
+                target = PROJECT / page if not name else (PROJECT / page).parent / name
+                assert target.exists(), (page, link)
+                assert not anchor or anchor in anchors(target.read_text()), (page, link)
+
+
+def test_every_file_that_the_documents_name_exists() -> None:
+    for page in PAGES:
+        for name in FILE.findall((PROJECT / page).read_text()):
+            assert (PROJECT / name).exists(), (page, name)
