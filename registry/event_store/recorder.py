@@ -1,7 +1,8 @@
-"""The event store: our recorder for the eventsourcing library, on psycopg2.
+"""The seam to the eventsourcing library: our log under its interfaces, on psycopg2.
 
-The library gives the interfaces (Application, Mapper, ApplicationRecorder, the factory found through
-`PERSISTENCE_MODULE`); `registry.event_store.group_commit` appends, this module maps and reads.
+The library finds the factory through `PERSISTENCE_MODULE`, and reads and follows the log through it as it
+does any other: `registry.recording.registry.Registry` is one of its applications. The registry's own
+commands take the shorter road of `registry.recording`, to the same `Session.append`.
 """
 
 from __future__ import annotations
