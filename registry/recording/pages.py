@@ -16,18 +16,19 @@ from registry.event_store.vault import Vault
 from registry.postgres.connections import UnavailableError
 from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
 
-ATTEMPTS = 8
+MAX_ROUNDS_IN_VAIN = 8
 
 Lines = list[tuple[int, Command[Outcome]]]
-"""Commands by their place in the page."""
+"""Commands with their places in the page."""
+Entry = tuple[int, Command[Outcome], Decision[Outcome]]
 
 
 class Decided:
-    """What a round has decided of a page: units to append, and what is settled or left without them."""
+    """What a round has decided of a page: units to append, lines that are settled, lines for later."""
 
     def __init__(self) -> None:
+        self.units: list[list[Entry]] = []
         self.settled: dict[int, Settled] = {}
-        self.units: list[list[tuple[int, Command[Outcome], Decision[Outcome]]]] = []
         self.later: Lines = []
 
 
@@ -43,16 +44,15 @@ def settle(
     settled: dict[int, Settled] = {}
     lines: Lines = list(enumerate(commands))
     failure = UnavailableError("too many writers want the same streams")
-    for _ in range(ATTEMPTS):
+    rounds_in_vain = 0
+    while lines and rounds_in_vain < MAX_ROUNDS_IN_VAIN:
+        before = len(lines)
         try:
             known = load(session, vault, clock(), lines)
             decided = decide(known, lines)
-            settled |= decided.settled
-            lines = sorted(decided.later + _append(session, vault, known, decided), key=itemgetter(0))
-            settled |= decided.settled
+            again = _append(session, vault, known, decided)
         except MaybeRecordedError as error:
             failure = error
-            continue
         except UnavailableError as error:
             failure = error
             break
@@ -61,8 +61,10 @@ def settle(
                 return [error]
             failure = _settle_alone(session, vault, clock, lines, settled) or failure
             break
-        if not lines:
-            break
+        else:
+            settled |= decided.settled
+            lines = sorted(decided.later + again, key=itemgetter(0))
+        rounds_in_vain += len(lines) == before
     # Each an exception of its own: one that is raised in several places collects their tracebacks.
     return [settled[line] if line in settled else copy.copy(failure) for line in range(len(commands))]
 
@@ -76,11 +78,10 @@ def _settle_alone(
 ) -> UnavailableError | None:
     """Settles each command as a page of one; ends, and answers why, where PostgreSQL is away."""
     for line, command in lines:
-        if line not in settled:
-            (result,) = settle(session, vault, clock, [command])
-            if isinstance(result, UnavailableError):
-                return result
-            settled[line] = result
+        (result,) = settle(session, vault, clock, [command])
+        if isinstance(result, UnavailableError):
+            return result
+        settled[line] = result
     return None
 
 
@@ -109,7 +110,7 @@ def decide(known: Known, lines: Lines) -> Decided:
     """
     decided = Decided()
     written: set[str] = set()
-    newcomers: dict[bytes | None, list[tuple[int, Command[Outcome], Decision[Outcome]]]] = {}
+    newcomers: dict[bytes | None, list[Entry]] = {}
     for line, command in lines:
         subjects = command.subjects
         if not written.isdisjoint(subjects):

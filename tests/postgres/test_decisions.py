@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from registry.domain.errors import (
+    BadgeIsRevoked,
     BadgeUnknown,
     InstitutionIsSuspended,
     InstitutionNotAdmitted,
@@ -32,6 +33,7 @@ from registry.recording.commands import (
     SuspendInstitution,
     WithdrawModule,
 )
+from registry.recording.decisions import BadgeOutcome
 from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, register_module, registry_on
 from tests.postgres.log import (
@@ -92,6 +94,22 @@ def test_another_award_under_one_reference_is_refused_also_when_both_come_at_onc
     assert sorted(type(each).__name__ for each in refusals) == ["NoneType", "ReferenceTaken"]
     with pytest.raises(ReferenceTaken):
         award(registry, "27UM", "1", "c")
+
+
+def test_many_commands_about_one_badge_in_one_page_are_decided_one_after_the_other(
+    url: str, registry: Registry
+) -> None:
+    badge = award(registry, "27UM", "1", "a").id
+    suspend, reinstate = (
+        SuspendBadge("27UM", badge, "appeal", None, ORIGIN),
+        ReinstateBadge("27UM", badge, ORIGIN),
+    )
+    revoke = RevokeBadge("27UM", badge, "other", None, None, ORIGIN)
+    settled = registry.settle([*[suspend, reinstate] * 15, revoke, suspend])
+    assert [isinstance(each, BadgeOutcome) and each.created for each in settled] == [True] * 31 + [False]
+    assert isinstance(settled[-1], BadgeIsRevoked)
+    kinds = ["badge.suspended", "badge.reinstated"] * 15
+    assert [event.type for event in whole_log(url)][-31:] == [*kinds, "badge.revoked"]
 
 
 class SlowClock:
