@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -32,7 +31,8 @@ async def only_known_parameters(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
-    known = _known_parameters(request.scope["route"])
+    route: APIRoute = request.scope["route"]
+    known = set(_query_names(route.dependant))
     wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
     wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
     wrong += [
@@ -42,11 +42,6 @@ async def only_known_parameters(request: Request) -> None:
     ]
     if wrong:
         raise InvalidInput(*wrong)
-
-
-@functools.cache
-def _known_parameters(route: APIRoute) -> frozenset[str]:
-    return frozenset(_query_names(route.dependant))
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
