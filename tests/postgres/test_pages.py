@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -24,13 +23,6 @@ from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
 from tests.postgres.log import execute, query, whole_log
 from tests.support import KEYS
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
 
 
 def made(settled: list[Settled]) -> list[BadgeOutcome]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import random
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,13 +19,6 @@ from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award,
 from tests.postgres.log import query, whole_log
 from tests.postgres.test_pages import made
 from tests.support import KEYS
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
 
 
 def page_of(registry: Registry, page: list[AwardCommand], *, ahead: bool = True) -> Awards[AwardCommand]:

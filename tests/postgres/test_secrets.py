@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,14 @@ from registry.event_store.group_commit import Writer
 from registry.keys import NAMES, KeyFileError, Keys, create_key_file, read_key_file
 from registry.settings import Settings
 from tests import support
-from tests.postgres.log import connection, execute, fresh, later, query, unit
-from tests.support import Databases
-
-
-@pytest.fixture(scope="module")
-def shared(databases: Databases) -> Iterator[str]:
-    with fresh(databases) as found:
-        yield found
+from tests.postgres.log import connection, execute, later, query, unit
 
 
 @pytest.fixture
-def empty(shared: str) -> str:
+def empty(shared_url: str) -> str:
     """The database of a registry that has no secrets yet."""
-    execute(shared, "DELETE FROM secret")
-    return shared
+    execute(shared_url, "DELETE FROM secret")
+    return shared_url
 
 
 @pytest.fixture
