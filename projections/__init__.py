@@ -1,1 +1,1 @@
-"""What can be looked up: one file per read model."""
+"""What can be looked up: one folder per read model."""

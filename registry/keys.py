@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 NAMES = ("id", "alias", "vault")
 SIZE = 32
-FIRST_DRAWN, MOST_DRAWN = 128, 16_384
+FIRST_DRAWN, MAX_DRAWN = 128, 16_384
 
 
 class KeyFileError(Exception):
@@ -51,7 +51,7 @@ class Keys:
         """Under which an identifier finds its learner: compared in lower case."""
         return _digest(self._by_alias, f"{kind}\n{scope}\n{value.lower()}".encode())
 
-    def sameness(self, statement: bytes) -> bytes:
+    def content_fingerprint(self, statement: bytes) -> bytes:
         """What tells two statements of one award apart without holding either."""
         return _digest(self._by_id, b"award\n" + statement)
 
@@ -75,16 +75,16 @@ def _digest(keyed: HMAC, message: bytes) -> bytes:
     return keyed.finalize()
 
 
-class Chance:
-    """Random bytes of the system, drawn for a page at once: a call for each took as long as a signature."""
+class RandomBytes:
+    """The system's random bytes, drawn in bulk: one call for each use took as long as a signature."""
 
     def __init__(self) -> None:
         self._drawn, self._at = b"", 0
 
-    def take(self, size: int) -> bytes:
+    def draw(self, size: int) -> bytes:
         if self._at + size > len(self._drawn):
-            # A single award takes little, a page much.
-            more = max(FIRST_DRAWN, size, min(2 * len(self._drawn), MOST_DRAWN))
+            # A single award needs little, a page much.
+            more = max(FIRST_DRAWN, size, min(2 * len(self._drawn), MAX_DRAWN))
             self._drawn, self._at = os.urandom(more), 0
         self._at += size
         return self._drawn[self._at - size : self._at]
@@ -134,9 +134,9 @@ def create_key_file(path: Path) -> Keys:
     return keys
 
 
-def random_id(chance: Chance) -> str:
+def random_id(random: RandomBytes) -> str:
     """A UUID of version 4."""
-    return _uuid(chance.take(16), "4")
+    return _uuid(random.draw(16), "4")
 
 
 def _uuid(data: bytes, version: str) -> str:

@@ -23,10 +23,10 @@ from api.http.fields import (
     Version,
 )
 from api.http.requests import Body, parse
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.recording.award_preparation import AwardCommand
+from registry.recording.awards import StatedAward
 
 
 class LearnerBody(Body):
@@ -78,9 +78,9 @@ class AwardBody(Body):
                 wrong.append((f"/evidence/{number}", "is empty; give a url or a narrative"))
         return wrong
 
-    def command(self, brin: str, origin: Origin) -> AwardCommand:
+    def command(self, brin: str, origin: Origin) -> StatedAward:
         learner = self.learner
-        return AwardCommand(
+        return StatedAward(
             brin=brin,
             reference=self.reference,
             module_id=self.module_id,
@@ -88,7 +88,7 @@ class AwardBody(Body):
             recipient=Recipient(
                 edu_id=learner.edu_id, eppn=learner.eppn, name=learner.name, email=learner.email
             ),
-            award=Award(self.module_version, self.awarded_on, self.valid_until, self.supersedes),
+            terms=AwardTerms(self.module_version, self.awarded_on, self.valid_until, self.supersedes),
             origin=origin,
             grade=self.grade,
             evidence=None if self.evidence is None else tuple(item.part() for item in self.evidence),
@@ -99,7 +99,7 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def award_command(raw: bytes, today: dt.date, brin: str, origin: Origin) -> AwardCommand:
+def stated_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> StatedAward:
     """What the body states; raises `InvalidInput` with all that is wrong."""
     plain = plain_award(raw, today, brin, origin)
     return plain or parse(AwardBody, raw, {"today": today}).command(brin, origin)

@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.commands.award_bodies import AwardBody, award_command
-from api.commands.awarding import Awarding
-from api.commands.common import Institution, registry_of
+from api.commands.award_bodies import AwardBody, stated_award
+from api.commands.common import Institution, recorded, registry_of, writing_of
 from api.http.auth import Allow, brin, origin
 from api.http.fields import Day, Grade, Name, Note
 from api.http.openapi import answers, takes
 from api.http.parameters import BadgeId
 from api.http.requests import Body, body, read_json
 from api.http.responses import BadgeWritten, answered
+from api.http.service import service_of
 from registry.domain.events import BadgeSuspensionReason, RevocationReason
+from registry.recording.commands import CorrectBadge, ReinstateBadge, RevokeBadge, SuspendBadge
 from registry.recording.decisions import BadgeOutcome
 
 router = APIRouter(tags=["badges"])
@@ -47,7 +48,7 @@ class CorrectionBody(Body):
         return []
 
 
-def _answer(outcome: BadgeOutcome) -> Response:
+def _answer(outcome: BadgeOutcome, status: int = 200) -> Response:
     written = BadgeWritten(
         id=outcome.id,
         learner_id=outcome.learner_id,
@@ -56,7 +57,7 @@ def _answer(outcome: BadgeOutcome) -> Response:
         status=outcome.status,
         position=outcome.position,
     )
-    return answered(written, 201 if outcome.created else 200)
+    return answered(written, status)
 
 
 may_award = Allow("institution")
@@ -71,12 +72,13 @@ may_award = Allow("institution")
     dependencies=[Depends(may_award)],
 )
 async def award_badge(request: Request) -> Response:
-    """A direct route (`api.http.fast_routes`): it finds its principal and its body itself."""
+    # A fast route (`api.http.fast_routes`) has no dependencies: it finds its principal and its body itself.
     principal = await may_award(request)
-    raw, today = await read_json(request), request.app.state.today()
-    command = award_command(raw, today, brin(principal), origin(principal))
-    awarding: Awarding = request.app.state.awarding
-    return _answer(await awarding.award(command))
+    raw, today = await read_json(request), service_of(request).today()
+    stated = stated_award(raw, today, brin(principal), origin(principal))
+    writing = writing_of(request)
+    outcome = await recorded(writing.registry, writing.preparation.prepare(stated))
+    return _answer(outcome, 201 if outcome.created else 200)
 
 
 @router.post(
@@ -92,11 +94,10 @@ def revoke_badge(
     principal: Institution,
     stated: Annotated[RevocationBody, Depends(body(RevocationBody))],
 ) -> Response:
-    return _answer(
-        registry_of(request).revoke_badge(
-            brin(principal), badge_id, stated.reason, stated.effective_on, stated.note, origin(principal)
-        )
+    command = RevokeBadge(
+        brin(principal), badge_id, stated.reason, stated.effective_on, stated.note, origin(principal)
     )
+    return _answer(registry_of(request).record(command))
 
 
 @router.post(
@@ -112,11 +113,8 @@ def suspend_badge(
     principal: Institution,
     stated: Annotated[BadgeSuspensionBody, Depends(body(BadgeSuspensionBody))],
 ) -> Response:
-    return _answer(
-        registry_of(request).suspend_badge(
-            brin(principal), badge_id, stated.reason, stated.note, origin(principal)
-        )
-    )
+    command = SuspendBadge(brin(principal), badge_id, stated.reason, stated.note, origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.delete(
@@ -130,7 +128,8 @@ def reinstate_badge(
     badge_id: BadgeId,
     principal: Institution,
 ) -> Response:
-    return _answer(registry_of(request).reinstate_badge(brin(principal), badge_id, origin(principal)))
+    command = ReinstateBadge(brin(principal), badge_id, origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.post(
@@ -146,7 +145,5 @@ def correct_badge(
     principal: Institution,
     stated: Annotated[CorrectionBody, Depends(body(CorrectionBody))],
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(
-        registry.correct_badge(brin(principal), badge_id, stated.grade, stated.name, origin(principal))
-    )
+    command = CorrectBadge(brin(principal), badge_id, stated.grade, stated.name, origin(principal))
+    return _answer(registry_of(request).record(command))

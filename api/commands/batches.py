@@ -7,12 +7,9 @@ before a broken connection stands, and is `known` when the whole is sent again.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import zlib
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -20,32 +17,26 @@ from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from api.commands.award_bodies import AwardBody, award_command
+from api.commands.award_bodies import AwardBody, stated_award
 from api.commands.common import Institution, registry_of
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
-from api.http.ndjson import LONGEST_LINE, Line, Lines
+from api.http.ndjson import MAX_LINE, Line, Lines
 from api.http.openapi import answers, answers_lines, takes_lines
 from api.http.problems import WrongMediaType, described
 from api.http.requests import Body, parse, parse_json
 from api.http.responses import BatchOutcome
+from api.http.service import service_of
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
-from registry.recording.award_preparation import AwardCommand, PreparedAward
-from registry.recording.awards import Awards
-from registry.recording.decisions import BadgeOutcome
-from registry.recording.pages import Page, Settled
-from registry.recording.registry import Registry
-from registry.recording.revocations import RevocationCommand
-from registry.tokens import Principal
+from registry.recording.commands import RevokeBadge
+from registry.recording.decisions import BadgeOutcome, Command, Settled
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
-MOST_WAITING = 2
-"""Pages that are read and not recorded yet, the one that is being recorded among them; one more is read."""
-MOST_PLAIN = 16 * 1024 * 1024
-"""Bytes of an answer in pages without a refusal that are kept as they are: the rest is compressed."""
+MAX_PLAIN = 16 * 1024 * 1024
+"""Bytes of outcomes without a refusal that are kept as they are; the rest is compressed."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
 
 
@@ -65,14 +56,18 @@ class BadgeRevocationBody(Body):
         return []
 
 
-Command = PreparedAward[AwardCommand] | RevocationCommand
-Understand = Callable[[bytes], tuple[str | None, Command]]
-"""The reference in a line, if it has one, and what the line states; raises a `Refusal`."""
-PageOf = Callable[[Sequence[Any]], Page[Any]]
-Read = tuple[int, str | None, Command | Refusal]
-"""A line by its number and its reference, as what it states or as what is wrong with it."""
+Parse = Callable[[bytes], tuple[str | None, Command[BadgeOutcome]]]
+"""What a line states, with its reference if it has one; raises a `Refusal`."""
 _reference = TypeAdapter(Reference)
 _encoder = msgspec.json.Encoder()
+
+
+class _Read(msgspec.Struct, gc=False):
+    """A line by its number, as what it states or as what is wrong with it."""
+
+    line: int
+    reference: str | None
+    stated: Command[BadgeOutcome] | Refusal
 
 
 class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
@@ -87,80 +82,54 @@ class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     problem: dict[str, Any] | None = None
 
 
-class _Batch:
-    """What the pages of one request share."""
+class _Outcomes:
+    """The answer of one batch, kept in memory until the last line was read: it holds references."""
 
-    def __init__(self, request: Request, principal: Principal, done: str) -> None:
-        self.registry: Registry = registry_of(request)
-        self.brin, self.done = brin(principal), done
-        self.origin = Origin("batch", principal.token_id)
-        self.today: dt.date = request.app.state.today()
-        self.ended = False
-        """Nothing more is recorded: something of a page could not be, or nobody waits for it."""
-        self.kept = 0
-        """Bytes of the answer so far, as they are kept: in memory, since they hold references."""
-        self.all_new = False
-        """Whether the last page that was settled met nothing that was recorded already."""
+    def __init__(self, done: str) -> None:
+        self._done = done
+        self._pages: list[bytes] = []
+        self._size = 0
 
-    def read(
-        self, lines: Sequence[Line], understand: Understand, page_of: PageOf
-    ) -> tuple[list[Read], Page[Any]]:
-        """Each line of a page as what it states, or its refusal; and those that state something."""
-        read = [(number, *self._read(text, understand)) for number, text in lines]
-        return read, page_of([stated for _, _, stated in read if not isinstance(stated, Refusal)])
-
-    def _read(self, text: bytes | None, understand: Understand) -> tuple[str | None, Command | Refusal]:
-        if text is None:
-            return None, InvalidInput(("", f"is a line of more than {LONGEST_LINE} bytes"))
-        try:
-            return understand(text)
-        except Refusal as refusal:
-            return _reference_in(text), refusal
-
-    def settle(self, page: Page[Any]) -> list[BadgeOutcome | Refusal]:
-        """Records a page, one after the other: of two lines with one reference the first wins.
-
-        So nothing of it is recorded where something of a page before it could not be.
-        """
-        if self.ended:
-            return []
-        try:
-            return [_decided(each) for each in (page.settle() if page.commands else ())]
-        except Exception:
-            self.ended = True
-            raise
-        finally:
-            self.all_new = page.all_new
-
-    def outcomes(self, read: Sequence[Read], settled: Sequence[BadgeOutcome | Refusal]) -> bytes:
-        """The outcomes of a page as NDJSON, as they are kept until all are there."""
+    def add(self, page: Sequence[_Read], settled: Sequence[BadgeOutcome | Refusal]) -> None:
+        if not page:
+            return
         left = iter(settled)
         outcomes = [
-            self._outcome(number, reference, stated if isinstance(stated, Refusal) else next(left))
-            for number, reference, stated in read
+            self._outcome(read, read.stated if isinstance(read.stated, Refusal) else next(left))
+            for read in page
         ]
         # A refusal is long and like the next one; ids hardly compress.
-        plain = self.kept < MOST_PLAIN and not any(each.problem for each in outcomes)
-        kept = zlib.compress(_encoder.encode_lines(outcomes), 0 if plain else 1)
-        self.kept += len(kept)
-        return kept
+        plain = self._size < MAX_PLAIN and not any(outcome.problem for outcome in outcomes)
+        self._pages.append(zlib.compress(_encoder.encode_lines(outcomes), 0 if plain else 1))
+        self._size += len(self._pages[-1])
 
-    def _outcome(self, number: int, reference: str | None, settled: BadgeOutcome | Refusal) -> _Outcome:
+    def answer(self) -> Response:
+        if not self._pages:
+            raise InvalidInput(("", "has no line"))
+        return StreamingResponse(map(zlib.decompress, self._pages), media_type=MEDIA_TYPE)
+
+    def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal) -> _Outcome:
         if isinstance(settled, Refusal):
-            return _Outcome(number, reference, "refused", problem=described(settled))
-        outcome = self.done if settled.created else "known"
-        return _Outcome(number, reference, outcome, settled.id, settled.learner_id, settled.position)
+            return _Outcome(read.line, read.reference, "refused", problem=described(settled))
+        outcome = self._done if settled.created else "known"
+        return _Outcome(read.line, read.reference, outcome, settled.id, settled.learner_id, settled.position)
 
 
-def _decided(settled: Settled) -> BadgeOutcome | Refusal:
-    """What became of a line; raises what kept it from being decided."""
-    if isinstance(settled, BadgeOutcome | Refusal):
-        return settled
-    raise settled
+def _read(lines: Sequence[Line], parse_line: Parse) -> list[_Read]:
+    return [_Read(number, *_stated(text, parse_line)) for number, text in lines]
+
+
+def _stated(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
+    if text is None:
+        return None, InvalidInput(("", f"is a line of more than {MAX_LINE} bytes"))
+    try:
+        return parse_line(text)
+    except Refusal as refusal:
+        return _reference_in(text), refusal
 
 
 def _reference_in(text: bytes) -> str | None:
-    """The reference of a line that is refused for something else, so that its sender knows which it is."""
+    """The reference of a line that is refused, where it can be read and may be answered."""
     try:
         members = parse_json(text)
         return _reference.validate_python(members["reference"], strict=True)
@@ -168,43 +137,45 @@ def _reference_in(text: bytes) -> str | None:
         return None
 
 
-async def _answer(request: Request, batch: _Batch, understand: Understand, page_of: PageOf) -> Response:
-    """Reads to the end before it answers: clients that send first and read later do not hang."""
+def _decided(settled: Settled) -> BadgeOutcome | Refusal:
+    if isinstance(settled, Exception) and not isinstance(settled, Refusal):
+        raise settled
+    return cast("BadgeOutcome | Refusal", settled)
+
+
+async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
+    """Reads to the end before it answers: clients that send first and read later do not hang.
+
+    Pages are recorded one after the other, so that of two lines with one reference the first wins, and
+    nothing is recorded after a page that failed. The next page is read while one is recorded.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
-    lines = Lines(request)
-    spooled: list[bytes] = []
-    waiting: deque[tuple[list[Read], asyncio.Future[list[BadgeOutcome | Refusal]]]] = deque()
-    loop = asyncio.get_running_loop()
+    registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
+    before: list[_Read] = []
+    recording: asyncio.Future[list[Settled]] | None = None
 
-    async def spool() -> None:
-        read, settling = waiting.popleft()
-        spooled.append(await run_in_threadpool(batch.outcomes, read, await settling))
+    async def finish() -> None:
+        """Waits for the page that is being recorded."""
+        settled = [_decided(each) for each in await recording] if recording is not None else []
+        await run_in_threadpool(outcomes.add, before, settled)
 
-    # A thread of its own: one page follows upon the other at once.
-    recording = ThreadPoolExecutor(1, "batch")
     try:
         async for some in lines.pages():
-            # Pages are read while those before them are recorded.
-            read, page = await run_in_threadpool(batch.read, some, understand, page_of)
-            if len(waiting) == MOST_WAITING:
-                await spool()
-            waiting.append((read, loop.run_in_executor(recording, batch.settle, page)))
-        while waiting:
-            await spool()
+            page = await run_in_threadpool(_read, some, parse_line)
+            await finish()
+            commands = [read.stated for read in page if not isinstance(read.stated, Refusal)]
+            recording = asyncio.wrap_future(registry.submit(commands)) if commands else None
+            before = page
+        await finish()
     finally:
-        # Whose request has ended has no more recorded than what is on its way.
-        batch.ended = True
-        for _, settling in waiting:
-            if not settling.cancel():
-                settling.exception()  # heard, so that nobody says it was not
-        recording.shutdown(wait=False)
+        # A page that waits is not recorded any more. Retrieve an error, or asyncio logs that nobody did.
+        if recording is not None and not recording.cancel():
+            recording.exception()
     if lines.too_large:
         raise lines.too_large
-    if not spooled:
-        raise InvalidInput(("", "has no line"))
-    return StreamingResponse(map(zlib.decompress, spooled), media_type=MEDIA_TYPE)
+    return outcomes.answer()
 
 
 @router.post(
@@ -216,40 +187,33 @@ async def _answer(request: Request, batch: _Batch, understand: Understand, page_
     response_class=StreamingResponse,
 )
 async def award_badges(request: Request, principal: Institution) -> Response:
-    batch = _Batch(request, principal, "awarded")
+    preparation = registry_of(request).preparation()
+    owner, today = brin(principal), service_of(request).today()
+    origin = Origin("batch", principal.token_id)
 
-    # Prepared here: that is done while the pages before are recorded.
-    preparation = batch.registry.preparation()
+    def parse_line(line: bytes) -> tuple[str, Command[BadgeOutcome]]:
+        stated = stated_award(line, today, owner, origin)
+        return stated.reference, preparation.prepare(stated)
 
-    def understand(line: bytes) -> tuple[str, PreparedAward[AwardCommand]]:
-        command = award_command(line, batch.today, batch.brin, batch.origin)
-        return command.reference, preparation.prepare(command)
-
-    def page_of(prepared: Sequence[PreparedAward[AwardCommand]]) -> Awards[AwardCommand]:
-        page = batch.registry.awards(prepared)
-        if batch.all_new:
-            page.expect_new()
-        return page
-
-    return await _answer(request, batch, understand, page_of)
+    return await _answer(request, "awarded", parse_line)
 
 
 @router.post(
     "/badge-revocations",
     operation_id="revokeBadges",
-    summary="Revoke badges in bulk, for ever",
+    summary="Revoke badges in bulk, permanently",
     responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
     openapi_extra=takes_lines(BadgeRevocationBody),
     response_class=StreamingResponse,
 )
 async def revoke_badges(request: Request, principal: Institution) -> Response:
-    batch = _Batch(request, principal, "revoked")
+    registry, owner = registry_of(request), brin(principal)
+    origin = Origin("batch", principal.token_id)
 
-    def understand(line: bytes) -> tuple[str | None, RevocationCommand]:
+    def parse_line(line: bytes) -> tuple[str | None, Command[BadgeOutcome]]:
         stated = parse(BadgeRevocationBody, line, {})
-        badge_id = stated.id or batch.registry.badge_id(batch.brin, stated.reference or "")
-        return stated.reference, RevocationCommand(
-            batch.brin, badge_id, stated.reason, batch.origin, stated.effective_on, stated.note
-        )
+        badge_id = stated.id or registry.badge_id(owner, stated.reference or "")
+        command = RevokeBadge(owner, badge_id, stated.reason, stated.effective_on, stated.note, origin)
+        return stated.reference, command
 
-    return await _answer(request, batch, understand, batch.registry.revocations)
+    return await _answer(request, "revoked", parse_line)

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
 from api.http.auth import Allow
-from registry.recording.registry import Registry
+from registry.postgres.connections import UnavailableError
+from registry.recording.award_preparation import Preparation
+from registry.recording.decisions import Command, OutcomeT_co
+from registry.recording.registry import MAX_SECONDS, Registry
 from registry.tokens import Principal
 
 Registrar = Annotated[Principal, Depends(Allow("registrar"))]
 Institution = Annotated[Principal, Depends(Allow("institution"))]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """What the writing door holds. `preparation` is the event loop's, for single awards."""
+
+    registry: Registry
+    preparation: Preparation
+
+
+def writing_of(request: Request) -> Writing:
+    writing: Writing = request.app.state.writing
+    return writing
+
+
 def registry_of(request: Request) -> Registry:
-    registry: Registry = request.app.state.registry
-    return registry
+    return writing_of(request).registry
+
+
+async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
+    """As `Registry.record`, on the event loop: holds no thread meanwhile."""
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            (settled,) = await asyncio.wrap_future(registry.submit([command]))
+    except TimeoutError:
+        raise UnavailableError("it was not recorded in time") from None
+    if isinstance(settled, Exception):
+        raise settled
+    return cast(OutcomeT_co, settled)

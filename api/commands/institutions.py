@@ -16,6 +16,12 @@ from registry.domain.errors import InvalidInput
 from registry.domain.events import ExemptionRule, Sector, SuspensionReason
 from registry.domain.institution import Particulars
 from registry.domain.values import BRIN
+from registry.recording.commands import (
+    AdmitInstitution,
+    ExemptModule,
+    ReinstateInstitution,
+    SuspendInstitution,
+)
 from registry.recording.decisions import Outcome
 
 router = APIRouter(tags=["institutions"])
@@ -82,7 +88,8 @@ def put_institution(
         schac_home=stated.schac_home,
         admitted_until=stated.admitted_until,
     )
-    return _answer(registry_of(request).admit_institution(brin, particulars, origin(principal)))
+    command = AdmitInstitution(brin, particulars, origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.post(
@@ -98,8 +105,8 @@ def suspend_institution(
     principal: Registrar,
     stated: Annotated[SuspensionBody, Depends(body(SuspensionBody))],
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(registry.suspend_institution(brin, stated.reason, stated.note, origin(principal)))
+    command = SuspendInstitution(brin, stated.reason, stated.note, origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.delete(
@@ -109,7 +116,8 @@ def suspend_institution(
     responses=answers(400, 401, 403, 404, ok=InstitutionWritten),
 )
 def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
-    return _answer(registry_of(request).reinstate_institution(brin, origin(principal)))
+    command = ReinstateInstitution(brin, origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.post(
@@ -125,7 +133,5 @@ def exempt_module(
     principal: Registrar,
     stated: Annotated[ExemptionBody, Depends(body(ExemptionBody))],
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(
-        registry.exempt(brin, stated.module_reference, stated.rule, stated.reason, origin(principal))
-    )
+    command = ExemptModule(brin, stated.module_reference, stated.rule, stated.reason, origin(principal))
+    return _answer(registry_of(request).record(command))

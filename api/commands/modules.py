@@ -32,6 +32,7 @@ from api.http.parameters import ModuleId
 from api.http.requests import Body, body
 from api.http.responses import ModuleWritten, answered
 from registry.domain.events import ModuleContent
+from registry.recording.commands import RegisterModule, ReviseModule, WithdrawModule
 from registry.recording.decisions import Outcome as WriteOutcome
 
 router = APIRouter(tags=["modules"])
@@ -96,7 +97,7 @@ class WithdrawalBody(Body):
 
 
 def _answer(outcome: WriteOutcome) -> Response:
-    written = ModuleWritten(id=outcome.id, version=outcome.version, position=outcome.position)
+    written = ModuleWritten(id=outcome.id, version=outcome.module_version, position=outcome.position)
     return answered(written, 201 if outcome.created else 200)
 
 
@@ -110,10 +111,10 @@ def _answer(outcome: WriteOutcome) -> Response:
 def register_module(
     request: Request, principal: Institution, stated: Annotated[ModuleBody, Depends(body(ModuleBody))]
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(
-        registry.register_module(brin(principal), stated.reference, stated.content(), origin(principal))
-    )
+    registry, owner = registry_of(request), brin(principal)
+    module_id = registry.module_id(owner, stated.reference)
+    command = RegisterModule(owner, module_id, stated.reference, stated.content(), origin(principal))
+    return _answer(registry.record(command))
 
 
 @router.post(
@@ -129,12 +130,8 @@ def revise_module(
     principal: Institution,
     stated: Annotated[ModuleBody, Depends(body(ModuleBody))],
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(
-        registry.revise_module(
-            brin(principal), module_id, stated.reference, stated.content(), origin(principal)
-        )
-    )
+    command = ReviseModule(brin(principal), module_id, stated.reference, stated.content(), origin(principal))
+    return _answer(registry_of(request).record(command))
 
 
 @router.post(
@@ -150,5 +147,5 @@ def withdraw_module(
     principal: Institution,
     stated: Annotated[WithdrawalBody, Depends(body(WithdrawalBody))],
 ) -> Response:
-    registry = registry_of(request)
-    return _answer(registry.withdraw_module(brin(principal), module_id, stated.from_, origin(principal)))
+    command = WithdrawModule(brin(principal), module_id, stated.from_, origin(principal))
+    return _answer(registry_of(request).record(command))

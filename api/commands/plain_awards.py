@@ -16,10 +16,10 @@ from msgspec import Meta
 
 from api.http.fields import EMAIL, URL
 from registry.domain import values
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.recording.award_preparation import AwardCommand
+from registry.recording.awards import StatedAward
 
 # At or within every limit of `api.http.fields` and `AwardBody`: what is longer is theirs to judge.
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -67,7 +67,7 @@ _encoder = msgspec.json.Encoder()
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
-def plain_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> AwardCommand | None:
+def plain_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> StatedAward | None:
     """What a plain award states; nothing where it is not plain."""
     try:
         stated = _decoder.decode(raw)
@@ -97,7 +97,7 @@ def _is_all(stated: _Award, raw: bytes) -> bool:
     return values.is_line(text) and unicodedata.is_normalized("NFC", text)
 
 
-def _command(stated: _Award, today: dt.date, brin: str, origin: Origin) -> AwardCommand | None:
+def _command(stated: _Award, today: dt.date, brin: str, origin: Origin) -> StatedAward | None:
     """The command; nothing, or a `ValueError`, where a rule between or beyond the members is broken."""
     learner, evidence = stated.learner, None
     values.award_day(stated.awarded_on, today)
@@ -113,13 +113,13 @@ def _command(stated: _Award, today: dt.date, brin: str, origin: Origin) -> Award
     )
     if broken:
         return None
-    return AwardCommand(
+    return StatedAward(
         brin,
         stated.reference,
         stated.module_id,
         stated.module_reference,
         Recipient(edu_id=learner.edu_id, eppn=learner.eppn, name=learner.name, email=learner.email),
-        Award(stated.module_version, stated.awarded_on, stated.valid_until, stated.supersedes),
+        AwardTerms(stated.module_version, stated.awarded_on, stated.valid_until, stated.supersedes),
         origin,
         stated.grade,
         evidence,

@@ -11,8 +11,8 @@ from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import authenticate
-from api.http.min_position import Positions
 from api.http.problems import Forbidden
+from api.http.reading import reading_of
 from registry.domain.errors import InvalidInput
 from registry.event_store.log import last_position, position_at, time_of
 from registry.postgres.connections import Cursor, Pool
@@ -46,10 +46,9 @@ async def as_of(
     principal = await authenticate(request)
     if principal.role != "auditor":
         raise Forbidden("asOf is for auditors.")
-    pool: Pool = request.app.state.reading
-    found = await run_in_threadpool(_resolve, pool, asked)
-    positions: Positions = request.app.state.positions
-    await positions.wait(["badges"], found.position)
+    reading = reading_of(request)
+    found = await run_in_threadpool(_resolve, reading.pool, asked)
+    await reading.positions.wait(["badges"], found.position)
     return found
 
 

@@ -6,8 +6,9 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from api.http.problems import Forbidden, Unauthenticated
+from api.http.service import service_of
 from registry.domain.institution import Origin
-from registry.tokens import Principal, Role, TokenReader
+from registry.tokens import Principal, Role
 
 
 async def authenticate(request: Request) -> Principal:
@@ -15,7 +16,7 @@ async def authenticate(request: Request) -> Principal:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    reader: TokenReader = request.app.state.tokens
+    reader = service_of(request).tokens
     principal = reader.kept(token.strip()) or await run_in_threadpool(reader.read, token.strip())
     if principal is None:
         raise Unauthenticated

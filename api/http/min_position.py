@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
 
-from fastapi import Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from api.http.problems import NotReady
@@ -18,11 +16,6 @@ from registry.postgres.connections import Pool
 LONGEST_SECONDS = 5.0
 MOST_WAITING = 200
 POLL_SECONDS = 0.02
-
-MinPosition = Annotated[
-    int | None,
-    Query(alias="minPosition", ge=0, le=2**53, description="Wait until the answer holds this position."),
-]
 
 
 class Positions:
@@ -72,14 +65,3 @@ class Positions:
     def _last(self) -> int:
         with self._pool.cursor() as cursor:
             return last_position(cursor)
-
-
-def held_by(*names: str) -> Callable[..., Awaitable[None]]:
-    """A dependency: waits until these read models hold the request's `minPosition`."""
-
-    async def wait(request: Request, min_position: MinPosition = None) -> None:
-        if min_position is not None:
-            positions: Positions = request.app.state.positions
-            await positions.wait(names, min_position)
-
-    return wait

@@ -8,9 +8,9 @@ from fastapi import Request
 
 from api.http.problems import TooLarge
 
-LONGEST_LINE = 64 * 1024
-MOST_LINES = 100_000
-LARGEST_BATCH = 256 * 1024 * 1024
+MAX_LINE = 64 * 1024
+MAX_LINES = 100_000
+MAX_BATCH = 256 * 1024 * 1024
 PAGE = 2_000
 PAGE_BYTES = 4 * 1024 * 1024
 
@@ -41,8 +41,8 @@ class Lines:
                 if len(page) == PAGE or held >= PAGE_BYTES:
                     yield page
                     page, held = [], 0
-            if size > LARGEST_BATCH:
-                self.too_large = TooLarge(LARGEST_BATCH)
+            if size > MAX_BATCH:
+                self.too_large = TooLarge(MAX_BATCH)
             if self.too_large:
                 break
         if not self.too_large and (self._rest or self._too_long):
@@ -57,7 +57,7 @@ class Lines:
             self._keep(parts[0])
             parts[0] = b"" if self._too_long else bytes(self._rest)
         lines: list[Line] = [
-            (number, part if len(part) <= LONGEST_LINE else None)
+            (number, part if len(part) <= MAX_LINE else None)
             for number, part in enumerate(parts, self._number + 1)
         ]
         if lines:
@@ -66,14 +66,14 @@ class Lines:
             self._rest.clear()
             self._too_long = False
         self._number += len(lines)
-        if self._number > MOST_LINES or (rest and self._number == MOST_LINES):
-            self.too_large = TooLarge(MOST_LINES, "lines")
-            return lines[: len(lines) - (self._number - MOST_LINES)]
+        if self._number > MAX_LINES or (rest and self._number == MAX_LINES):
+            self.too_large = TooLarge(MAX_LINES, "lines")
+            return lines[: len(lines) - (self._number - MAX_LINES)]
         self._keep(rest)
         return lines
 
     def _keep(self, part: bytes) -> None:
-        if self._too_long or len(self._rest) + len(part) > LONGEST_LINE:
+        if self._too_long or len(self._rest) + len(part) > MAX_LINE:
             self._too_long = True
             self._rest.clear()
         else:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import Path, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 
 from registry.domain import values
 from registry.domain.errors import InvalidInput
@@ -31,8 +30,7 @@ async def only_known_parameters(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
-    route: APIRoute = request.scope["route"]
-    known = set(_query_names(route.dependant))
+    known = frozenset(_query_names(request.scope["route"].dependant))
     wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
     wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
     wrong += [

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from api.http.problems import TooLarge, WrongMediaType
+from api.http.service import service_of
 from registry.domain.errors import InvalidInput
 
 LARGEST_BODY = 1024 * 1024
@@ -51,7 +52,7 @@ def body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
 
     async def read(request: Request) -> BodyT:
         raw = await read_json(request, may_be_empty=model.may_be_empty)
-        return parse(model, raw or b"{}", {"today": request.app.state.today()})
+        return parse(model, raw or b"{}", {"today": service_of(request).today()})
 
     return read
 

@@ -12,19 +12,20 @@ from api.http.as_of import AsOf, AsOfParameter
 from api.http.auth import Allow, authenticate
 from api.http.cursors import Cursor, Limit
 from api.http.fields import Day
-from api.http.min_position import held_by
 from api.http.openapi import answers
 from api.http.parameters import LearnerId, ModuleId
 from api.http.problems import Forbidden, NotFound
+from api.http.reading import held_by, reading_of
 from api.http.responses import (
     BadgeItem,
     BadgeList,
     ModuleShort,
     answered,
 )
-from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, keys_of, now, pool_of, vault_of
+from api.http.service import service_of
+from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
+from projections.badges.projection import BadgeRow
 from projections.badges.queries import (
-    BadgeRow,
     Filter,
     Owner,
     list_badges,
@@ -108,7 +109,7 @@ def list_institution_badges(
 ) -> Response:
     if principal.role == "institution" and principal.institution != brin:
         raise Forbidden("An institution's token shows that institution's badges only.")
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         if read_institution(database, brin) is None:
             raise NotFound("institution")
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
@@ -133,15 +134,15 @@ def list_module_badges(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    module = None
+    versioned = None
     if is_id(module_id):
-        with pool_of(request).cursor() as database:
-            module = read_module(database, module_id)
-    if module is None:
+        with reading_of(request).pool.cursor() as database:
+            versioned = read_module(database, module_id)
+    if versioned is None:
         raise NotFound("module")
-    if principal.role == "institution" and principal.institution != module.institution:
+    owner = versioned.module.institution
+    if principal.role == "institution" and principal.institution != owner:
         raise ModuleOfAnother
-    owner = module.institution
     wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
     return _list(request, principal, ("module_id", module_id), wanted, then, limit, cursor)
 
@@ -158,7 +159,9 @@ def _filter(
     """A reference is not stored in the clear: it is looked for by the id that follows from it."""
     if reference is not None and principal.role == "auditor":
         raise InvalidInput(("/reference", "is private to the institution; an auditor asks by badge id"))
-    badge_id = None if reference is None else keys_of(request).made_id("badge", brin, clean_line(reference))
+    badge_id = None
+    if reference is not None:
+        badge_id = reading_of(request).keys.made_id("badge", brin, clean_line(reference))
     return Filter(badge_id, status, awarded_from, awarded_until)
 
 
@@ -173,8 +176,8 @@ def _list(
 ) -> Response:
     before = cursors.decode_position("badges", cursor, LARGEST_POSITION)
     who = asker(principal)
-    moment = now(request) if then is None else then.time
-    with asking(pool_of(request), who) as database:
+    moment = service_of(request).now() if then is None else then.time
+    with asking(reading_of(request).pool, who) as database:
         if then is not None:
             before = min(before, then.position + 1)
             shown, below = list_badges_as_of(
@@ -190,7 +193,7 @@ def _list(
 
 
 def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]) -> dict[str, str | None]:
-    private = vault_of(request).read_awards(database, [row.id for row in rows])
+    private = reading_of(request).vault.read_awards(database, [row.id for row in rows])
     return {badge_id: parts.reference for badge_id, parts in private.items()}
 
 

@@ -13,10 +13,10 @@ from msgspec.structs import asdict
 
 from api.http.as_of import AsOf, AsOfParameter
 from api.http.auth import Allow, authenticate
-from api.http.min_position import held_by
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
 from api.http.problems import NotFound, NotReady
+from api.http.reading import held_by, reading_of
 from api.http.responses import (
     BadgeAnswer,
     BadgeModule,
@@ -27,10 +27,12 @@ from api.http.responses import (
     StatusAnswer,
     answered,
 )
+from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id, now, pool_of, vault_of
-from projections.badges.queries import BadgeRow, read_badge, read_status, rows_after
-from projections.catalogue.queries import ModuleRow, read_module
+from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
+from projections.badges.projection import BadgeRow
+from projections.badges.queries import read_badge, read_status, rows_after
+from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
@@ -52,11 +54,11 @@ router = APIRouter(tags=["badges"])
 def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         row = read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
     if row is None:
         raise NotFound("badge")
-    moment = now(request) if then is None else then.time
+    moment = service_of(request).now() if then is None else then.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -80,18 +82,18 @@ def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Resp
 def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with asking(pool_of(request), asker(principal)) as database:
+    with asking(reading_of(request).pool, asker(principal)) as database:
         row = read_badge(database, asker(principal), badge_id)
         if then is not None:
             row = row_as_of(database, badge_id, then)
         if row is None:
             raise NotFound("badge")
         module = read_module(database, row.module_id, row.module_version)
-        private = vault_of(request).read_awards(database, [badge_id]).get(badge_id)
-        notes = vault_of(request).read_notes(database, badge_id)
+        private = reading_of(request).vault.read_awards(database, [badge_id]).get(badge_id)
+        notes = reading_of(request).vault.read_notes(database, badge_id)
     if module is None:
         raise NotReady("The catalogue is behind and does not hold the badge's module yet; try again soon.")
-    moment = now(request) if then is None else then.time
+    moment = service_of(request).now() if then is None else then.time
     return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
 
 
@@ -103,7 +105,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
     dependencies=[Depends(Allow("auditor")), Depends(held_by())],
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         events = read_streams(database, [badge_id], LARGEST_POSITION) if is_id(badge_id) else []
     if not events or not isinstance(events[0].event().data, BadgeAwarded):
         raise NotFound("badge")
@@ -112,19 +114,21 @@ def get_history(request: Request, badge_id: BadgeId) -> Response:
 
 
 def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
-    """The badge as it was recorded by then, folded from its events."""
+    """The badge as it was recorded by then, folded from its events; None where the id is not a badge's."""
     events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
+    if not events or not isinstance(events[0].data, BadgeAwarded):
+        return None
     return rows_after(events).get(badge_id)
 
 
-def _module(row: ModuleRow) -> BadgeModule:
+def _module(row: VersionedModule) -> BadgeModule:
     beside = {
-        "id": row.id,
-        "version": row.version,
-        "reference": row.reference,
-        "contentHash": row.content_hash,
+        "id": row.module.id,
+        "version": row.version.version,
+        "reference": row.module.reference,
+        "contentHash": row.version.content_hash,
     }
-    return BadgeModule.model_validate(content_of(row) | beside)
+    return BadgeModule.model_validate(content_of(row.version) | beside)
 
 
 def _badge(

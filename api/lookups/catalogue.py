@@ -9,14 +9,16 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.http import cursors
 from api.http.cursors import Cursor, Limit
-from api.http.min_position import held_by
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
 from api.http.problems import NotFound
+from api.http.reading import held_by, reading_of
 from api.http.responses import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
-from api.lookups.common import is_id, now, pool_of
+from api.http.service import service_of
+from api.lookups.common import is_id
 from projections.catalogue import queries
-from projections.catalogue.queries import InstitutionRow, ModuleFilter, ModuleRow
+from projections.catalogue.projection import InstitutionRow, VersionRow
+from projections.catalogue.queries import ModuleFilter, VersionedModule
 from registry.domain.values import BRIN, clean_line
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
@@ -30,7 +32,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 )
 def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
@@ -44,7 +46,7 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None
     responses=answers(400, 404, ok=InstitutionAnswer),
 )
 def get_institution(request: Request, brin: str) -> Response:
-    with pool_of(request).cursor() as database:
+    with reading_of(request).pool.cursor() as database:
         row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
@@ -67,9 +69,9 @@ def list_modules(
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
-    with pool_of(request).cursor() as database:
-        rows = queries.list_modules(database, wanted, now(request), after, limit + 1)
-    shown, following = cursors.page("modules", rows, limit, lambda row: row.position)
+    with reading_of(request).pool.cursor() as database:
+        rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+    shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
     items = [_module(row) for row in shown]
     return answered(ModuleList(items=items, next=following))
 
@@ -96,9 +98,9 @@ def get_module_version(
     return answered(_module(_read(request, module_id, version)))
 
 
-def _read(request: Request, module_id: str, version: int | None) -> ModuleRow:
+def _read(request: Request, module_id: str, version: int | None) -> VersionedModule:
     if is_id(module_id):
-        with pool_of(request).cursor() as database:
+        with reading_of(request).pool.cursor() as database:
             row = queries.read_module(database, module_id, version)
         if row is not None:
             return row
@@ -120,21 +122,22 @@ def _institution(row: InstitutionRow) -> InstitutionAnswer:
     )
 
 
-def _module(row: ModuleRow) -> ModuleAnswer:
+def _module(row: VersionedModule) -> ModuleAnswer:
+    module, version = row
     beside: dict[str, Any] = {
-        "id": row.id,
-        "institution": row.institution,
-        "reference": row.reference,
-        "version": row.version,
-        "latestVersion": row.latest,
-        "contentHash": row.content_hash,
-        "registeredAt": row.registered_at,
-        "withdrawnFrom": row.withdrawn_from,
-        "position": row.last_position,
+        "id": module.id,
+        "institution": module.institution,
+        "reference": module.reference,
+        "version": version.version,
+        "latestVersion": module.latest,
+        "contentHash": version.content_hash,
+        "registeredAt": version.registered_at,
+        "withdrawnFrom": module.withdrawn_from,
+        "position": module.last_position,
     }
-    return ModuleAnswer.model_validate(content_of(row) | beside)
+    return ModuleAnswer.model_validate(content_of(version) | beside)
 
 
-def content_of(row: ModuleRow) -> dict[str, Any]:
-    content: dict[str, Any] = msgspec.json.decode(row.content)
+def content_of(version: VersionRow) -> dict[str, Any]:
+    content: dict[str, Any] = msgspec.json.decode(version.content)
     return content

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from api.http.auth import Allow
 from api.http.problems import Forbidden
 from projections import read_model
 from projections.read_model import Asker
 from registry.domain.values import UUID
-from registry.event_store.vault import Vault
-from registry.keys import Keys
-from registry.postgres.connections import Pool
 from registry.tokens import Principal
 
 LARGEST_POSITION = 2**63 - 1
 Reader = Annotated[Principal, Depends(Allow("institution", "learner", "auditor"))]
-
-
-def pool_of(request: Request) -> Pool:
-    pool: Pool = request.app.state.reading
-    return pool
-
-
-def vault_of(request: Request) -> Vault:
-    vault: Vault = request.app.state.vault
-    return vault
-
-
-def keys_of(request: Request) -> Keys:
-    keys: Keys = request.app.state.keys
-    return keys
-
-
-def now(request: Request) -> dt.datetime:
-    moment: dt.datetime = request.app.state.clock()
-    return moment
 
 
 def asker(principal: Principal) -> Asker:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.http.auth import Allow
-from api.http.min_position import held_by
 from api.http.openapi import answers, answers_lines
+from api.http.reading import held_by, reading_of
 from api.http.responses import RecordedEvent
-from api.lookups.common import LARGEST_POSITION, pool_of
+from api.lookups.common import LARGEST_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
@@ -46,7 +46,7 @@ def list_events(
 ) -> StreamingResponse:
     if kind is not None and kind not in TYPES:
         raise InvalidInput(("/type", f"is no event type; there are {', '.join(TYPES)}"))
-    pool = pool_of(request)
+    pool = reading_of(request).pool
     with pool.cursor() as database:
         last = last_position(database)
         if after > last:

@@ -15,10 +15,9 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import Allow
 from api.http.fields import Day
-from api.http.min_position import Positions, held_by
 from api.http.openapi import answers
+from api.http.reading import held_by, reading_of
 from api.http.responses import Codebook, CodebookEntry, Statistics, answered
-from api.lookups.common import pool_of
 from projections.read_model import position as position_of
 from projections.statistics.queries import ASKED, DIMENSIONS, Figures, Period, figures_at, learners_at
 from registry.domain.errors import InvalidInput
@@ -71,7 +70,7 @@ class Asked:
 async def held_position(request: Request, position: int | None) -> None:
     """Waits until the read model holds the position that is asked for."""
     if position is not None:
-        positions: Positions = request.app.state.positions
+        positions = reading_of(request).positions
         await positions.wait(["statistics"], position, "/position")
 
 
@@ -148,19 +147,19 @@ def _names(
 
 
 def _read(request: Request, asked: Asked, position: int | None) -> tuple[int, list[dict[str, Any]]]:
-    with pool_of(request).transaction() as cursor:
+    with reading_of(request).pool.transaction() as cursor:
         # All that is read is as of one moment, while the projector goes on.
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # Before that moment is taken: a rebuild may swap the tables, and waits from here on.
         cursor.execute(f"LOCK TABLE {', '.join(ASKED)} IN ACCESS SHARE MODE")
         at = position_of(cursor, "statistics") if position is None else position
-        found = figures_at(cursor, asked.group_by, asked.period, at)
+        figures = figures_at(cursor, asked.group_by, asked.period, at)
         learners = (
             learners_at(cursor, asked.group_by, asked.period, at) if "learners" in asked.measures else {}
         )
-    if not asked.group_by and not found:
-        found = [Figures((), 0, 0, 0, 0, 0, 0)]
-    return at, [_item(asked, figures, learners.get(figures.group, 0)) for figures in found]
+    if not asked.group_by and not figures:
+        figures = [Figures(0, 0, 0, 0, 0, 0, group=())]
+    return at, [_item(asked, group, learners.get(group.group, 0)) for group in figures]
 
 
 def _item(asked: Asked, figures: Figures, learners: int) -> dict[str, Any]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from api.http.problems import NotReady
+from api.http.reading import reading_of
 from api.http.responses import Readiness, ReadModelHealth, answered
 from registry.event_store.log import last_position
 from registry.postgres.connections import Cursor
@@ -25,6 +29,19 @@ ORDER BY p.name
 """
 
 
+@dataclass(frozen=True)
+class Operations:
+    """What operations ask of the writing door: whether there is room, and whether all its threads work."""
+
+    has_room: Callable[[], bool]
+    records: Callable[[], bool]
+
+
+def operations_of(request: Request) -> Operations:
+    operations: Operations = request.app.state.operations
+    return operations
+
+
 @router.get("/health/live")
 async def live() -> Response:
     """On the event loop: it answers also while every thread waits for PostgreSQL."""
@@ -34,10 +51,13 @@ async def live() -> Response:
 @router.get("/health/ready")
 def ready(request: Request) -> Response:
     """503 when PostgreSQL does not answer or has no room (see `api.http.problems.unavailable`)."""
-    with request.app.state.reading.cursor() as cursor:
+    with reading_of(request).pool.cursor() as cursor:
         last, models = read_health(cursor)
-    if not request.app.state.registry.has_room():
+    operations = operations_of(request)
+    if not operations.has_room():
         raise NoRoomError("the disk is full")
+    if not operations.records():
+        raise NotReady("A thread that records has ended; restart the service.")
     stopped = any(model.stopped_at is not None for model in models)
     return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
 

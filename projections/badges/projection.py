@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
+from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, copy, names
+from registry.domain.badge import Status, status
 from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
-    BadgeFact,
     BadgeReinstated,
     BadgeRevoked,
     BadgeSuspended,
     Event,
     Level,
     StudyLoad,
+    badge_fact,
     canonical,
 )
-from registry.postgres.binary_copy import copy_rows
 from registry.postgres.connections import Cursor
 
-TABLES = """
+
+class StatusRow(Row, frozen=True):
+    """What anyone may know of a badge."""
+
+    id: Uuid
+    institution: Text
+    last_position: BigInt
+    valid_until: Date | None
+    active_since: Timestamp
+    suspended_since: Timestamp | None
+    revoked_since: Timestamp | None
+
+    def status(self, at: dt.datetime) -> tuple[Status, dt.datetime]:
+        return status(
+            at,
+            revoked_since=self.revoked_since,
+            suspended_since=self.suspended_since,
+            valid_until=self.valid_until,
+            active_since=self.active_since,
+        )
+
+
+class BadgeRow(StatusRow, frozen=True):
+    award_position: BigInt
+    learner_id: Uuid
+    module_id: Uuid
+    module_version: Integer
+    module: Text
+    awarded_on: Date
+    supersedes: Uuid | None
+    suspended_for: Text | None = None
+    revoked_for: Text | None = None
+    effective_on: Date | None = None
+
+
+TABLES = f"""
 CREATE TABLE badge (
     id uuid PRIMARY KEY,
     award_position bigint NOT NULL,
@@ -60,39 +97,10 @@ CREATE POLICY asker ON badge FOR SELECT TO registry_read USING (
 
 -- What anyone may know of any badge. A view reads as its owner, past the row-level security.
 CREATE VIEW badge_status AS
-    SELECT id, institution, last_position, valid_until, active_since, suspended_since, revoked_since
+    SELECT {names(StatusRow)}
     FROM badge;
 GRANT SELECT ON badge_status TO registry_read;
 """
-
-_COLUMNS = {
-    "id": "uuid",
-    "award_position": "int8",
-    "last_position": "int8",
-    "learner_id": "uuid",
-    "institution": "text",
-    "module_id": "uuid",
-    "module_version": "int4",
-    "module": "text",
-    "awarded_on": "date",
-    "valid_until": "date",
-    "supersedes": "uuid",
-    "active_since": "timestamptz",
-    "suspended_since": "timestamptz",
-    "suspended_for": "text",
-    "revoked_since": "timestamptz",
-    "revoked_for": "text",
-    "effective_on": "date",
-}
-_CHANGING = (
-    "last_position",
-    "active_since",
-    "suspended_since",
-    "suspended_for",
-    "revoked_since",
-    "revoked_for",
-    "effective_on",
-)
 
 
 class ModuleOnAward(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -103,14 +111,13 @@ class ModuleOnAward(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     level: Any
 
 
-Row = dict[str, Any]
-
-
 class Folded(NamedTuple):
-    """What a batch makes of badges, by id: the rows of those awarded in it, what changes in others."""
+    """What a batch makes of badges, by id."""
 
-    new: dict[str, Row]
-    later: dict[str, Row]
+    awarded: dict[str, BadgeRow]
+    """The rows of the badges that were awarded in the batch."""
+    changed: dict[str, dict[str, Any]]
+    """The columns that change in badges that were awarded before it."""
 
 
 class Badges:
@@ -123,72 +130,65 @@ class Badges:
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
         batch = folded(events)
-        if batch.new:
-            # COPY goes not into a table with row-level security: through a table of the session.
+        if batch.awarded:
+            # PostgreSQL cannot COPY into a table with row-level security: use a temporary table.
             cursor.execute(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
             )
-            copy_rows(cursor, "new_badge", _COLUMNS, [row.values() for row in batch.new.values()])
+            copy(cursor, "new_badge", list(batch.awarded.values()))
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
-        for badge_id in sorted(batch.later):
-            _update(cursor, badge_id, batch.later[badge_id])
+        for badge_id in sorted(batch.changed):
+            _update(cursor, badge_id, batch.changed[badge_id])
 
 
 def folded(events: Sequence[Event]) -> Folded:
-    """What the events make of badges, those awarded by them and others."""
+    """What the events make of badges: of those that are awarded in them, and of others."""
     batch = Folded({}, {})
     for event in events:
-        fact = event.data
+        fact, badge_id = badge_fact(event), event.originator_id
         if isinstance(fact, BadgeAwarded):
-            batch.new[event.originator_id] = _row(event, fact)
-        elif isinstance(fact, BadgeFact):
-            row = batch.new.get(event.originator_id)
-            if row is None:
-                row = batch.later.setdefault(event.originator_id, {})
-            row |= _changed(event, fact)
+            batch.awarded[badge_id] = _row(event, fact)
+            continue
+        changes: dict[str, Any] = {"last_position": event.position}
+        match fact:
+            case BadgeCorrected():
+                pass
+            case BadgeSuspended():
+                changes |= {"suspended_since": event.time, "suspended_for": fact.reason}
+            case BadgeReinstated():
+                changes |= {"suspended_since": None, "suspended_for": None, "active_since": event.time}
+            case BadgeRevoked():
+                changes |= {
+                    "revoked_since": event.time,
+                    "revoked_for": fact.reason,
+                    "effective_on": fact.effective_on,
+                }
+            case _:
+                assert_never(fact)
+        if badge_id in batch.awarded:
+            batch.awarded[badge_id] = msgspec.structs.replace(batch.awarded[badge_id], **changes)
+        else:
+            batch.changed.setdefault(badge_id, {}).update(changes)
     return batch
 
 
-def _changed(event: Event, fact: BadgeFact) -> Row:
-    match fact:
-        case BadgeCorrected():
-            changed: Row = {}
-        case BadgeSuspended():
-            changed = {"suspended_since": event.time, "suspended_for": fact.reason}
-        case BadgeReinstated():
-            changed = {"suspended_since": None, "suspended_for": None, "active_since": event.time}
-        case BadgeRevoked():
-            changed = {
-                "revoked_since": event.time,
-                "revoked_for": fact.reason,
-                "effective_on": fact.effective_on,
-            }
-        case _:
-            raise AssertionError(f"{fact.TYPE} changes no badge")
-    return {**changed, "last_position": event.position}
-
-
-def _row(event: Event, fact: BadgeAwarded) -> Row:
-    """In the order of the columns."""
-    return {
-        "id": event.originator_id,
-        "award_position": event.position,
-        "last_position": event.position,
-        "learner_id": fact.learner_id,
-        "institution": fact.institution,
-        "module_id": fact.module_id,
-        "module_version": fact.module_version,
-        "module": _module(fact.module_name, fact.study_load, fact.level),
-        "awarded_on": fact.awarded_on,
-        "valid_until": fact.valid_until,
-        "supersedes": fact.supersedes,
-        "active_since": event.time,
-        "suspended_since": None,
-        "suspended_for": None,
-        "revoked_since": None,
-        "revoked_for": None,
-        "effective_on": None,
-    }
+def _row(event: Event, fact: BadgeAwarded) -> BadgeRow:
+    return BadgeRow(
+        id=event.originator_id,
+        institution=fact.institution,
+        last_position=event.position,
+        valid_until=fact.valid_until,
+        active_since=event.recorded_at,
+        suspended_since=None,
+        revoked_since=None,
+        award_position=event.position,
+        learner_id=fact.learner_id,
+        module_id=fact.module_id,
+        module_version=fact.module_version,
+        module=_module(fact.module_name, fact.study_load, fact.level),
+        awarded_on=fact.awarded_on,
+        supersedes=fact.supersedes,
+    )
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -196,11 +196,8 @@ def _module(name: str, study_load: StudyLoad | None, level: Level | None) -> str
     return canonical(ModuleOnAward(name, study_load, level)).decode()
 
 
-def _update(cursor: Cursor, badge_id: str, later: Row) -> None:
-    names = [name for name in _CHANGING if name in later]
-    assignments = ", ".join(f"{name} = %s" for name in names)
-    cursor.execute(
-        f"UPDATE badge SET {assignments} WHERE id = %s", (*(later[name] for name in names), badge_id)
-    )
+def _update(cursor: Cursor, badge_id: str, changes: dict[str, Any]) -> None:
+    assignments = ", ".join(f"{name} = %s" for name in changes)
+    cursor.execute(f"UPDATE badge SET {assignments} WHERE id = %s", (*changes.values(), badge_id))
     if cursor.rowcount != 1:
         raise LookupError(f"badge {badge_id} was never awarded")

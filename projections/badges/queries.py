@@ -9,56 +9,14 @@ from typing import Literal
 
 import msgspec
 
-from projections.badges.projection import ModuleOnAward, folded
+from projections.badges.projection import BadgeRow, ModuleOnAward, StatusRow, folded
 from projections.read_model import Asker
-from registry.domain.badge import Status, status
+from projections.tables import names
+from registry.domain.badge import Status
 from registry.domain.events import Event
 from registry.domain.values import day_in_amsterdam
 from registry.event_store.log import read_streams
 from registry.postgres.connections import Cursor
-
-
-class StatusRow(msgspec.Struct, frozen=True):
-    """What anyone may know of a badge."""
-
-    id: str
-    institution: str
-    last_position: int
-    valid_until: dt.date | None
-    active_since: dt.datetime
-    suspended_since: dt.datetime | None
-    revoked_since: dt.datetime | None
-
-    def status(self, at: dt.datetime) -> tuple[Status, dt.datetime]:
-        return status(
-            at,
-            revoked_since=self.revoked_since,
-            suspended_since=self.suspended_since,
-            valid_until=self.valid_until,
-            active_since=self.active_since,
-        )
-
-
-class BadgeRow(StatusRow, frozen=True):
-    award_position: int
-    learner_id: str
-    module_id: str
-    module_version: int
-    module: str
-    awarded_on: dt.date
-    supersedes: str | None
-    suspended_for: str | None
-    revoked_for: str | None
-    effective_on: dt.date | None
-
-
-_STATUS_COLUMNS = (
-    "id::text, institution, last_position, valid_until, active_since, suspended_since, revoked_since"
-)
-_BADGE_COLUMNS = (
-    f"{_STATUS_COLUMNS}, award_position, learner_id::text, module_id::text, module_version, module,"
-    " awarded_on, supersedes::text, suspended_for, revoked_for, effective_on"
-)
 
 
 @dataclass(frozen=True)
@@ -76,15 +34,15 @@ def module_on_award(row: BadgeRow) -> ModuleOnAward:
 
 
 def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
-    """The rows that these events make, by badge id: the whole streams of some badges, as of a position."""
-    return {badge_id: BadgeRow(**row) for badge_id, row in folded(events).new.items()}
+    """The rows that whole streams of badges come to, by badge id."""
+    return folded(events).awarded
 
 
 def read_status(cursor: Cursor, badge_id: str) -> StatusRow | None:
     """For anyone, of any badge: nothing about the learner or the reason."""
-    cursor.execute(f"SELECT {_STATUS_COLUMNS} FROM badge_status WHERE id = %s", (badge_id,))
-    found = cursor.fetchone()
-    return StatusRow(*found) if found else None
+    cursor.execute(f"SELECT {names(StatusRow)} FROM badge_status WHERE id = %s", (badge_id,))
+    row = cursor.fetchone()
+    return StatusRow(*row) if row else None
 
 
 def read_badge(cursor: Cursor, asker: Asker, badge_id: str) -> BadgeRow | None:
@@ -133,10 +91,10 @@ def list_badges_as_of(
     until: int,
     limit: int,
 ) -> tuple[list[BadgeRow], int | None]:
-    """The same, as recorded through position `until`: what never changes filters, the rest is folded.
+    """The same, as recorded through position `until`: columns that never change filter, the rest is folded.
 
-    Answers also from below which position to go on, None at the end: where few of many badges have the
-    status, an answer may hold fewer than `limit`, and none at all.
+    Also returns the position below which the list goes on, None at the end: where few of many badges have
+    the status, a page may hold fewer rows than `limit`, or none.
     """
     unchanging = replace(wanted, status=None)
     page = list_badges(cursor, asker, owned, unchanging, time, before, limit + 1)
@@ -144,8 +102,8 @@ def list_badges_as_of(
     logged = read_streams(cursor, [row.id for row in shown], until)
     then = rows_after([event.event() for event in logged])
     rows = [then[row.id] for row in shown]
-    found = [row for row in rows if wanted.status in (None, row.status(time)[0])]
-    return found, shown[-1].award_position if len(page) > limit else None
+    matching = [row for row in rows if wanted.status in (None, row.status(time)[0])]
+    return matching, shown[-1].award_position if len(page) > limit else None
 
 
 _STATUS_CONDITIONS: dict[Status, str] = {
@@ -168,12 +126,12 @@ _ASKER_CONDITIONS = {"auditor": "true", "institution": "institution = %s", "lear
 def _select(
     cursor: Cursor, asker: Asker, condition: str, values: Sequence[object], limit: int
 ) -> list[BadgeRow]:
-    """The tenant stands in the query, and once more in the row-level security of the transaction."""
-    kind, _, who = asker.partition("/")
+    """The query checks the tenant, and the row-level security of the transaction checks it again."""
+    kind, _, name = asker.partition("/")
     tenant = _ASKER_CONDITIONS[kind]
     cursor.execute(
-        f"SELECT {_BADGE_COLUMNS} FROM badge WHERE {tenant} AND {condition}"
+        f"SELECT {names(BadgeRow)} FROM badge WHERE {tenant} AND {condition}"
         " ORDER BY award_position DESC LIMIT %s",
-        (*([who] if who else []), *values, limit),
+        (*([name] if name else []), *values, limit),
     )
     return [BadgeRow(*row) for row in cursor.fetchall()]

@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
+from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, insert
 from registry.domain.events import (
+    BadgeFact,
     Event,
-    Fact,
     InstitutionAdmitted,
     InstitutionChanged,
     InstitutionExempted,
     InstitutionReinstated,
     InstitutionSuspended,
+    MisplacedEventError,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
+    Sector,
     canonical,
 )
 from registry.postgres.connections import Cursor
+
+
+class InstitutionRow(Row, frozen=True):
+    brin: Text
+    name: Text
+    name_en: Text | None
+    kind: Annotated[Sector, "text"]
+    schac_home: Text | None
+    admitted_from: Date
+    admitted_until: Date | None
+    suspended_since: Timestamp | None
+    suspended_for: Text | None
+    last_position: BigInt
+
+
+class ModuleRow(Row, frozen=True):
+    id: Uuid
+    position: BigInt
+    institution: Text
+    reference: Text
+    latest: Integer
+    withdrawn_from: Date | None
+    last_position: BigInt
+
+
+class VersionRow(Row, frozen=True):
+    """A version of a module; `content` is canonical JSON."""
+
+    module_id: Uuid
+    version: Integer
+    content_hash: Text
+    content: Text
+    registered_at: Timestamp
+    position: BigInt
+
 
 TABLES = """
 CREATE TABLE institution (
@@ -61,6 +99,11 @@ GRANT SELECT ON institution, module, module_version TO registry_read;
 """
 
 
+# What an institution's change states anew: all but its suspension.
+_RESTATED = [name for name in columns(InstitutionRow) if name not in ("suspended_since", "suspended_for")]
+_RESTATE = "ON CONFLICT (brin) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _RESTATED)
+
+
 class Catalogue:
     name = "catalogue"
     version = 2
@@ -70,13 +113,16 @@ class Catalogue:
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         for event in events:
-            _apply(cursor, event, event.data)
+            _apply(cursor, event)
 
 
-def _apply(cursor: Cursor, event: Event, fact: Fact) -> None:
+def _apply(cursor: Cursor, event: Event) -> None:
+    fact = event.data
+    if isinstance(fact, BadgeFact):
+        raise MisplacedEventError(f"{fact.TYPE} is not an event of the catalogue")
     match fact:
         case InstitutionAdmitted() | InstitutionChanged():
-            _put_institution(cursor, event, fact)
+            insert(cursor, "institution", _institution(event, fact), _RESTATE)
         case InstitutionSuspended():
             _change(cursor, "institution", event, suspended_since=event.time, suspended_for=fact.reason)
         case InstitutionReinstated():
@@ -84,63 +130,61 @@ def _apply(cursor: Cursor, event: Event, fact: Fact) -> None:
         case InstitutionExempted():
             _change(cursor, "institution", event)
         case ModuleRegistered():
-            cursor.execute(
-                "INSERT INTO module (id, position, institution, reference, latest, last_position)"
-                " VALUES (%s, %s, %s, %s, 1, %s)",
-                (event.originator_id, event.position, fact.institution, fact.reference, event.position),
-            )
-            _add_version(cursor, event, fact)
+            insert(cursor, "module", _module(event, fact))
+            insert(cursor, "module_version", _version(event, fact))
         case ModuleRevised():
             _change(cursor, "module", event, latest=fact.version)
-            _add_version(cursor, event, fact)
+            insert(cursor, "module_version", _version(event, fact))
         case ModuleWithdrawn():
             _change(cursor, "module", event, withdrawn_from=fact.from_)
         case _:
-            raise AssertionError(f"{fact.TYPE} is not projected into the catalogue")
+            assert_never(fact)
 
 
-def _put_institution(cursor: Cursor, event: Event, fact: InstitutionAdmitted | InstitutionChanged) -> None:
-    cursor.execute(
-        "INSERT INTO institution"
-        " (brin, name, name_en, kind, schac_home, admitted_from, admitted_until, last_position)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (brin) DO UPDATE SET name = excluded.name, name_en = excluded.name_en,"
-        " kind = excluded.kind, schac_home = excluded.schac_home, admitted_from = excluded.admitted_from,"
-        " admitted_until = excluded.admitted_until, last_position = excluded.last_position",
-        (
-            event.originator_id,
-            fact.name,
-            fact.name_en,
-            fact.kind,
-            fact.schac_home,
-            fact.admitted_from,
-            fact.admitted_until,
-            event.position,
-        ),
+def _institution(event: Event, fact: InstitutionAdmitted | InstitutionChanged) -> InstitutionRow:
+    return InstitutionRow(
+        brin=event.originator_id,
+        name=fact.name,
+        name_en=fact.name_en,
+        kind=fact.kind,
+        schac_home=fact.schac_home,
+        admitted_from=fact.admitted_from,
+        admitted_until=fact.admitted_until,
+        suspended_since=None,
+        suspended_for=None,
+        last_position=event.position,
     )
 
 
-def _add_version(cursor: Cursor, event: Event, fact: ModuleRegistered | ModuleRevised) -> None:
-    cursor.execute(
-        "INSERT INTO module_version (module_id, version, content_hash, content, registered_at, position)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (
-            event.originator_id,
-            fact.version,
-            fact.content_hash,
-            canonical(fact.content).decode(),
-            event.time,
-            event.position,
-        ),
+def _module(event: Event, fact: ModuleRegistered) -> ModuleRow:
+    return ModuleRow(
+        id=event.originator_id,
+        position=event.position,
+        institution=fact.institution,
+        reference=fact.reference,
+        latest=fact.version,
+        withdrawn_from=None,
+        last_position=event.position,
     )
 
 
-def _change(cursor: Cursor, table: Literal["institution", "module"], event: Event, **values: Any) -> None:
-    changed = {**values, "last_position": event.position}
-    assignments = ", ".join(f"{name} = %s" for name in changed)
+def _version(event: Event, fact: ModuleRegistered | ModuleRevised) -> VersionRow:
+    return VersionRow(
+        module_id=event.originator_id,
+        version=fact.version,
+        content_hash=fact.content_hash,
+        content=canonical(fact.content).decode(),
+        registered_at=event.recorded_at,
+        position=event.position,
+    )
+
+
+def _change(cursor: Cursor, table: Literal["institution", "module"], event: Event, **changes: Any) -> None:
+    changes["last_position"] = event.position
+    assignments = ", ".join(f"{name} = %s" for name in changes)
     key = "brin" if table == "institution" else "id"
     cursor.execute(
-        f"UPDATE {table} SET {assignments} WHERE {key} = %s", (*changed.values(), event.originator_id)
+        f"UPDATE {table} SET {assignments} WHERE {key} = %s", (*changes.values(), event.originator_id)
     )
     if cursor.rowcount != 1:
         raise LookupError(f"{table} {event.originator_id} is not in the catalogue")

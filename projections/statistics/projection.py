@@ -3,7 +3,7 @@
 Awards are counted in cells, one per combination of the dimensions; a cell keeps its sums as of now and
 what each block of positions added to them. The figures at an earlier position are those of now, less the
 later blocks, less the later changes of its own block. Every change is kept with its day, so that a period
-that begins or ends inside a month is counted as exactly.
+that begins or ends inside a month is counted exactly too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Literal, assert_never
 
 import msgspec
 
+from projections.tables import BigInt, Bytea, Date, Integer, Row, SmallInt, Text, Uuid, columns, copy, names
 from registry.domain.events import (
     BadgeAwarded,
     BadgeCorrected,
@@ -25,14 +27,67 @@ from registry.domain.events import (
     BadgeRevoked,
     BadgeSuspended,
     Event,
+    badge_fact,
     canonical,
 )
-from registry.postgres.binary_copy import copy_rows
 from registry.postgres.connections import Cursor
 
 BLOCK = 65_536
 NOW = -1
-"""Under this number of a block a cell has its sums as of now."""
+"""The number of the block under which a cell has its sums as of now."""
+
+
+class Cell(Row, frozen=True):
+    """The dimensions by which awards are counted."""
+
+    institution: Text
+    module: Uuid
+    month: Date
+    sector: Text
+    nlqf: Text | None
+    isced: Text | None
+    programme: Text | None
+
+
+class CellRow(Cell, frozen=True):
+    id: Integer
+    key: Bytea
+
+
+class Sums(Row, frozen=True):
+    """What is counted; `half_credits` are ECTS times two."""
+
+    awarded: BigInt
+    revoked: BigInt
+    superseded: BigInt
+    suspended: BigInt
+    half_credits: BigInt
+    sbu: BigInt
+
+
+class SumRow(Sums, frozen=True):
+    block: Integer
+    cell: Integer
+
+
+class ChangeRow(Row, frozen=True):
+    """What one event adds to the sums of a cell."""
+
+    position: BigInt
+    cell: Integer
+    day: Date
+    awarded: SmallInt = 0
+    revoked: SmallInt = 0
+    superseded: SmallInt = 0
+    suspended: SmallInt = 0
+    half_credits: Integer = 0
+    sbu: Integer = 0
+    learner: Uuid | None = None
+    of_award: BigInt | None = None
+
+
+SUMS = tuple(columns(Sums))
+_sums_of = attrgetter(*SUMS)
 
 TABLES = f"""
 CREATE TABLE statistics_cell (
@@ -83,55 +138,13 @@ GRANT SELECT, INSERT, UPDATE ON statistics_sum TO registry_project;
 GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_read;
 """
 
-SUMS = ("awarded", "revoked", "superseded", "suspended", "half_credits", "sbu")
-_CHANGE_COLUMNS = {
-    "position": "int8",
-    "cell": "int4",
-    "day": "date",
-    "awarded": "int2",
-    "revoked": "int2",
-    "superseded": "int2",
-    "suspended": "int2",
-    "half_credits": "int4",
-    "sbu": "int4",
-    "learner": "uuid",
-    "of_award": "int8",
-}
-_CELL_COLUMNS = {
-    "id": "int4",
-    "key": "bytea",
-    "institution": "text",
-    "module": "uuid",
-    "month": "date",
-    "sector": "text",
-    "nlqf": "text",
-    "isced": "text",
-    "programme": "text",
-}
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """The dimensions by which awards are counted."""
-
-    institution: str
-    module: str
-    month: dt.date
-    sector: str
-    nlqf: str | None
-    isced: str | None
-    programme: str | None
-
-    @property
-    def key(self) -> bytes:
-        return sha256(canonical(self)).digest()
-
 
 @dataclass
 class _Badge:
-    """What is needed of a badge to count what becomes of it.
+    """What must be known of a badge to count the changes that come after its award.
 
-    Suspended and superseded are what was counted so far, 0 or 1: so the figures are the same whatever the
-    batches were, also where an event was passed over.
+    `suspended` and `superseded` are what was counted so far, 0 or 1: so the figures are the same whatever the
+    batches were, also where an event was skipped.
     """
 
     award_position: int
@@ -150,10 +163,10 @@ class _Batch:
     cells: Iterator[int]
     """The cell of each award, in their order."""
     later: Set[str]
-    """The badges of which more is told than their award."""
+    """The badges that the batch changes after their award."""
     badges: dict[str, _Badge]
-    """Of these, those awarded by now: before the batch, or in it."""
-    changes: list[tuple[Any, ...]] = field(default_factory=list)
+    """Those of them that are awarded by now: before the batch, or in it."""
+    changes: list[ChangeRow] = field(default_factory=list)
 
     def take(self, event: Event, fact: BadgeFact) -> None:
         if isinstance(fact, BadgeAwarded):
@@ -177,14 +190,18 @@ class _Batch:
                     sbu=-badge.sbu,
                 )
             case _:
-                raise AssertionError(f"{fact.TYPE} changes no badge")
+                assert_never(fact)
 
     def _award(self, event: Event, fact: BadgeAwarded) -> None:
         load, position = fact.study_load, event.position
         half_credits = round((load.ects or 0) * 2) if load else 0
         sbu = (load.sbu or 0) if load else 0
         cell, day = next(self.cells), fact.awarded_on
-        self.changes.append((position, cell, day, 1, 0, 0, 0, half_credits, sbu, fact.learner_id, None))
+        self.changes.append(
+            ChangeRow(
+                position, cell, day, awarded=1, half_credits=half_credits, sbu=sbu, learner=fact.learner_id
+            )
+        )
         if event.originator_id in self.later:
             self.badges[event.originator_id] = _Badge(position, cell, day, half_credits, sbu)
         if fact.supersedes is not None:
@@ -192,32 +209,24 @@ class _Batch:
             self._change(event, old, superseded=1 - old.superseded)
 
     def _known(self, badge_id: str) -> _Badge:
-        found = self.badges.get(badge_id)
-        if found is None:
+        badge = self.badges.get(badge_id)
+        if badge is None:
             raise LookupError(f"badge {badge_id} was never awarded")
-        return found
+        return badge
 
-    def _change(
-        self,
-        event: Event,
-        badge: _Badge,
-        *,
-        revoked: int = 0,
-        superseded: int = 0,
-        suspended: int = 0,
-        half_credits: int = 0,
-        sbu: int = 0,
-    ) -> None:
-        """What comes after an award, where it changes a figure."""
-        counted = (0, revoked, superseded, suspended, half_credits, sbu)
-        if any(counted):
-            self.changes.append((event.position, badge.cell, badge.day, *counted, None, badge.award_position))
-            badge.suspended += suspended
-            badge.superseded += superseded
+    def _change(self, event: Event, badge: _Badge, **sums: int) -> None:
+        """Keeps what comes after an award, where it changes a figure."""
+        if any(sums.values()):
+            of_award = badge.award_position
+            self.changes.append(
+                ChangeRow(event.position, badge.cell, badge.day, learner=None, of_award=of_award, **sums)
+            )
+            badge.suspended += sums.get("suspended", 0)
+            badge.superseded += sums.get("superseded", 0)
 
 
 Dimensions = tuple[str, str, dt.date, str, str | None, str | None, str | None]
-"""Those of a cell, in their order, with the day for its month."""
+"""The dimensions of a cell, in order, with the day instead of the month."""
 
 
 def _dimensions(fact: BadgeAwarded) -> Dimensions:
@@ -237,6 +246,10 @@ def _cell(dimensions: Dimensions) -> Cell:
     return Cell(institution, module, day.replace(day=1), sector, nlqf, isced, programme)
 
 
+def _key(cell: Cell) -> bytes:
+    return sha256(canonical(cell)).digest()
+
+
 class Statistics:
     name = "statistics"
     version = 2
@@ -245,7 +258,7 @@ class Statistics:
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
-        facts = [(event, event.data) for event in events if isinstance(event.data, BadgeFact)]
+        facts = [(event, badge_fact(event)) for event in events]
         awards = [fact for _, fact in facts if isinstance(fact, BadgeAwarded)]
         later = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
         later |= {fact.supersedes for fact in awards if fact.supersedes is not None}
@@ -254,24 +267,24 @@ class Statistics:
         for event, fact in facts:
             batch.take(event, fact)
         if batch.changes:
-            copy_rows(cursor, "statistics_change", _CHANGE_COLUMNS, batch.changes)
+            copy(cursor, "statistics_change", batch.changes)
             _add_sums(cursor, batch.changes)
 
 
 def _cells(cursor: Cursor, awards: Sequence[Dimensions]) -> Iterator[int]:
-    """The ids of the cells of these awards, made where they are new, in the order in which they come."""
-    cells = {each: _cell(each) for each in dict.fromkeys(awards)}
-    by_key = {cell.key: cell for cell in dict.fromkeys(cells.values())}
-    found = _cell_ids(cursor, by_key)
-    new = [key for key in by_key if key not in found]
+    """The ids of the cells of these awards, in their order; a cell that is new is added."""
+    cells = {dimensions: _cell(dimensions) for dimensions in dict.fromkeys(awards)}
+    by_key = {_key(cell): cell for cell in dict.fromkeys(cells.values())}
+    ids = _cell_ids(cursor, by_key)
+    new = [key for key in by_key if key not in ids]
     if new:
         cursor.execute("SELECT coalesce(max(id), 0) FROM statistics_cell")
         (last,) = cursor.fetchone() or (0,)
-        found |= {key: last + number for number, key in enumerate(new, 1)}
-        rows = [(found[key], key, *msgspec.structs.astuple(by_key[key])) for key in new]
-        copy_rows(cursor, "statistics_cell", _CELL_COLUMNS, rows)
-    ids = {each: found[cell.key] for each, cell in cells.items()}
-    return map(ids.__getitem__, awards)
+        ids |= {key: last + number for number, key in enumerate(new, 1)}
+        rows = [CellRow(**msgspec.structs.asdict(by_key[key]), id=ids[key], key=key) for key in new]
+        copy(cursor, "statistics_cell", rows)
+    by_dimensions = {dimensions: ids[_key(cell)] for dimensions, cell in cells.items()}
+    return map(by_dimensions.__getitem__, awards)
 
 
 def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
@@ -282,8 +295,8 @@ def _cell_ids(cursor: Cursor, keys: Iterable[bytes]) -> dict[bytes, int]:
     return {bytes(key): number for key, number in cursor.fetchall()}
 
 
-# A subquery that stays one by its OFFSET is looked up badge by badge, whatever is known of the tables: right
-# after many awards too little is known of them, and the planner would read the whole.
+# OFFSET 0 keeps the subquery apart, so that it is looked up badge by badge. Otherwise the planner reads the
+# whole table right after many awards, when its statistics of the table are out of date.
 OF_BADGES = """
 SELECT e.subject, e.position, a.cell, a.day, a.half_credits, a.sbu, l.suspended, l.superseded
 FROM event e
@@ -305,22 +318,20 @@ def _badges(cursor: Cursor, badge_ids: Iterable[str]) -> dict[str, _Badge]:
     return {badge_id: _Badge(*rest) for badge_id, *rest in cursor.fetchall()}
 
 
-def _add_sums(cursor: Cursor, changes: Sequence[tuple[Any, ...]]) -> None:
+def _add_sums(cursor: Cursor, changes: Sequence[ChangeRow]) -> None:
     # Most changes of a page count the same in the same cell.
-    alike = Counter(
-        ((position - 1) // BLOCK, cell, *counted) for position, cell, _, *counted, _, _ in changes
-    )
+    alike = Counter(((row.position - 1) // BLOCK, row.cell, _sums_of(row)) for row in changes)
     sums: dict[tuple[int, int], tuple[int, ...]] = {}
-    for (block, cell, *counted), times in alike.items():
+    for (block, cell, counted), times in alike.items():
         for key in ((block, cell), (NOW, cell)):
-            held = sums.get(key, (0,) * len(SUMS))
-            sums[key] = tuple(sum_ + times * each for sum_, each in zip(held, counted, strict=True))
+            so_far = sums.get(key, (0,) * len(SUMS))
+            sums[key] = tuple(sum_ + times * added for sum_, added in zip(so_far, counted, strict=True))
     # In the order of the key, as every upsert.
-    rows = sorted((*key, *held) for key, held in sums.items())
+    rows = [(*added, *key) for key, added in sorted(sums.items())]
     cursor.execute(
-        f"INSERT INTO statistics_sum AS s (block, cell, {', '.join(SUMS)})"
-        f" SELECT * FROM unnest(%s::integer[], %s::integer[]{', %s::bigint[]' * len(SUMS)})"
+        f"INSERT INTO statistics_sum AS s ({names(SumRow)})"
+        f" SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in columns(SumRow).values())})"
         " ON CONFLICT (block, cell) DO UPDATE SET "
         + ", ".join(f"{name} = s.{name} + excluded.{name}" for name in SUMS),
-        [[row[place] for row in rows] for place in range(len(SUMS) + 2)],
+        [list(values) for values in zip(*rows, strict=True)],
     )

@@ -7,33 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from projections.statistics.projection import BLOCK, NOW, SUMS
+from projections.statistics.projection import BLOCK, NOW, SUMS, Cell, Sums
+from projections.tables import columns
 from registry.postgres.connections import Cursor
 
 ASKED = ("statistics_cell", "statistics_sum", "statistics_change")
-DIMENSIONS = {
-    "institution": "c.institution",
-    "module": "c.module",
-    "month": "c.month",
-    "sector": "c.sector",
-    "nlqf": "c.nlqf",
-    "isced": "c.isced",
-    "programme": "c.programme",
-}
+DIMENSIONS = {name: f"c.{name}" for name in columns(Cell)}
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """The figures of one group; `half_credits` are ECTS times two."""
+class Figures(Sums, frozen=True):
+    """The figures of one group."""
 
     group: tuple[str | None, ...]
-    awarded: int
-    revoked: int
-    superseded: int
-    suspended: int
-    half_credits: int
-    sbu: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,11 @@ def figures_at(cursor: Cursor, group_by: Sequence[str], period: Period, position
     )
     places = len(groups)
     # Without groups there is one row, of an empty register too.
-    return [Figures(_group(row[:places]), *row[places:]) for row in cursor.fetchall() if row[places]]
+    return [
+        Figures(**dict(zip(SUMS, row[places:], strict=True)), group=_group(row[:places]))
+        for row in cursor.fetchall()
+        if row[places]
+    ]
 
 
 def learners_at(

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from registry.cli import database
 from registry.cli.common import opened
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Recipient
-from registry.recording.award_preparation import AwardCommand
+from registry.recording.awards import StatedAward
+from registry.recording.commands import AdmitInstitution, RegisterModule
 from registry.recording.registry import Registry, utc_now
 from registry.settings import Settings
 
@@ -107,11 +108,11 @@ def load(registry: Registry) -> int:
     """Records the pilot's data once; run again it changes nothing. Answers the last position."""
     last = 0
     for brin, particulars in INSTITUTIONS:
-        last = max(last, registry.admit_institution(brin, particulars, ORIGIN).position)
+        last = max(last, registry.record(AdmitInstitution(brin, particulars, ORIGIN)).position)
     for module in MODULES:
-        last = max(
-            last, registry.register_module(module.brin, module.reference, _content(module), ORIGIN).position
-        )
+        module_id = registry.module_id(module.brin, module.reference)
+        command = RegisterModule(module.brin, module_id, module.reference, _content(module), ORIGIN)
+        last = max(last, registry.record(command).position)
     for number in range(1, 11):
         last = max(last, _award(registry, KLINRED, f"2023-0419-{number:02}", number))
     for module in MAKE_IT_WORK:
@@ -146,10 +147,10 @@ def _award(registry: Registry, module: DemoModule, reference: str, learner: int)
         name=f"Deelnemer {learner} (verzonnen)",
         email=f"deelnemer{learner}@example.org",
     )
-    command = AwardCommand(
-        module.brin, reference, None, module.reference, recipient, Award(None, AWARD_DAY), ORIGIN
+    stated = StatedAward(
+        module.brin, reference, None, module.reference, recipient, AwardTerms(None, AWARD_DAY), ORIGIN
     )
-    return registry.award_badge(command).position
+    return registry.record(registry.preparation().prepare(stated)).position
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:

@@ -6,12 +6,21 @@ import argparse
 import datetime as dt
 import sys
 from collections import Counter
+from typing import assert_never
 
 from registry.cli import database
 from registry.cli.common import NotYetRecordedError, UsageError
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
-from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, Fact
+from registry.domain.events import (
+    BadgeAwarded,
+    BadgeCorrected,
+    BadgeFact,
+    BadgeReinstated,
+    BadgeRevoked,
+    BadgeSuspended,
+    badge_fact,
+)
 from registry.domain.values import UUID, iso_time
 from registry.event_store.log import (
     LoggedEvent,
@@ -51,7 +60,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
-    """The last position recorded by a time, of all where there is none."""
+    """The last position recorded by a time, or the last of all."""
     with pool.cursor() as cursor:
         last = last_position(cursor)
         if after > last:
@@ -60,7 +69,7 @@ def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
 
 
 def print_log(pool: Pool, after: int, until: int) -> None:
-    """The events, one a line, as `/v1/events` shows them; progress goes to standard error."""
+    """Prints the events, one a line, as `/v1/events` shows them; progress goes to standard error."""
     for page in read_pages(pool, after, until):
         sys.stdout.buffer.write(b"".join(event.line() for event in page))
         _say_progress(page, until)
@@ -68,7 +77,7 @@ def print_log(pool: Pool, after: int, until: int) -> None:
 
 
 def print_summary(pool: Pool, after: int, until: int) -> None:
-    """How many events of each type, and where the log stands."""
+    """Prints the number of events of each type, and the last position."""
     counts: Counter[str] = Counter()
     for page in read_pages(pool, after, until):
         counts.update(event.type for event in page)
@@ -79,7 +88,7 @@ def print_summary(pool: Pool, after: int, until: int) -> None:
 
 
 def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
-    """The badge as it was recorded by then, folded from its events; expiry is judged at that time."""
+    """Prints the badge as it was recorded by then, folded from its events; expiry is decided at that time."""
     with pool.cursor() as cursor:
         position, moment = _place(cursor, at)
         events = read_streams(cursor, [badge_id], position) if UUID.fullmatch(badge_id) else []
@@ -97,23 +106,27 @@ def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
     if award.valid_until is not None:
         print(f"valid until {award.valid_until}")
     for event in events:
-        print(f"  {event.position} {iso_time(event.time)} {event.type}{_stated(event.event().data)}")
+        print(
+            f"  {event.position} {iso_time(event.time)} {event.type}{_particulars(badge_fact(event.event()))}"
+        )
 
 
-def _stated(fact: Fact) -> str:
-    """Why, and from which day by law: what moves no status stands beside it."""
+def _particulars(fact: BadgeFact) -> str:
+    """The reason, and the day from which a revocation holds by law, which moves no status."""
     match fact:
         case BadgeSuspended():
             return f", {fact.reason}"
         case BadgeRevoked():
             effective = f", effective on {fact.effective_on}" if fact.effective_on else ""
             return f", {fact.reason}{effective}{', as observed' if fact.observed else ''}"
-        case _:
+        case BadgeAwarded() | BadgeCorrected() | BadgeReinstated():
             return ""
+        case _:
+            assert_never(fact)
 
 
 def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:
-    """The last position that counts, and the time at which expiry is judged."""
+    """The last position that counts, and the time at which expiry is decided."""
     if isinstance(at, dt.datetime):
         if at > dt.datetime.now(dt.UTC):
             raise NotYetRecordedError("--as-of lies in the future")

@@ -1,11 +1,11 @@
-"""A badge: awarded once, suspended and reinstated at times, revoked for ever."""
+"""A badge: awarded once, sometimes suspended and reinstated, and once revoked, revoked permanently."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -30,7 +30,9 @@ from registry.domain.events import (
     Commitments,
     Correction,
     Event,
+    MisplacedEventError,
     RevocationReason,
+    badge_fact,
 )
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
@@ -84,6 +86,11 @@ def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
     )
 
 
+def status_when_reinstated(badge: Badge, at: dt.datetime) -> Status:
+    """The status of a badge that is suspended no longer."""
+    return status_of(replace(badge, suspended_since=None), at)[0]
+
+
 def fold(events: Iterable[Event]) -> Badge:
     """The state after a whole stream, which has at least its first event."""
     state: Badge | None = None
@@ -95,17 +102,13 @@ def fold(events: Iterable[Event]) -> Badge:
 
 
 def evolve(state: Badge | None, event: Event) -> Badge:
-    if event.time is None:
-        raise AssertionError("a badge is folded from recorded events only")
+    """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
-    fact, time = event.data, event.time
-    match fact:
-        case BadgeAwarded():
-            return Badge(
-                event.originator_id, award_position=event.position, award=fact, active_since=time, **at
-            )
+    fact, time = badge_fact(event), event.recorded_at
+    if isinstance(fact, BadgeAwarded):
+        return Badge(event.originator_id, award_position=event.position, award=fact, active_since=time, **at)
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case BadgeCorrected():
             return replace(state, **at)
@@ -115,11 +118,12 @@ def evolve(state: Badge | None, event: Event) -> Badge:
             return replace(state, suspended_since=None, suspended_for=None, active_since=time, **at)
         case BadgeRevoked():
             return replace(state, revoked_since=time, revoked_for=fact.reason, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of a badge")
+        case _:
+            assert_never(fact)
 
 
-class Award(msgspec.Struct, frozen=True, gc=False):
-    """What an institution states of an award that is not private."""
+class AwardTerms(msgspec.Struct, frozen=True, gc=False):
+    """The terms of an award: what an institution states of it that is not private."""
 
     module_version: int | None
     awarded_on: dt.date
@@ -131,19 +135,19 @@ def award(
     institution: Institution,
     module: Module,
     superseded: Badge | None,
-    stated: Award,
+    terms: AwardTerms,
     learner_id: str,
     commitments: Commitments,
     today: dt.date,
     origin: Origin,
 ) -> BadgeAwarded:
-    """Decides a badge that is not there yet."""
+    """Decides the award of a badge that does not exist yet."""
     if module.institution != institution.brin:
         raise ModuleOfAnother
-    institutions.check_may_award(institution, stated.awarded_on, today)
+    institutions.check_may_award(institution, terms.awarded_on, today)
     modules.check_not_withdrawn(module, today)
-    fact = awarded(institution, module, stated, learner_id, commitments, origin)
-    if stated.supersedes is not None:
+    fact = awarded(institution, module, terms, learner_id, commitments, origin)
+    if terms.supersedes is not None:
         _check_superseded(superseded, institution)
     return fact
 
@@ -151,14 +155,14 @@ def award(
 def awarded(
     institution: Institution,
     module: Module,
-    stated: Award,
+    terms: AwardTerms,
     learner_id: str,
     commitments: Commitments,
     origin: Origin,
     findings: tuple[str, ...] = (),
 ) -> BadgeAwarded:
-    """The award as it is recorded, with the short fields of the version that it is for."""
-    number, digest, content = module.content(stated.module_version)
+    """The award as it is recorded, with the short fields of its module version."""
+    number, digest, content = module.content(terms.module_version)
     return BadgeAwarded(
         channel=origin.channel,
         client=origin.client,
@@ -175,9 +179,9 @@ def awarded(
         isced=content.isced,
         programme=content.programme,
         legal_ground=content.legal_ground,
-        awarded_on=stated.awarded_on,
-        valid_until=stated.valid_until,
-        supersedes=stated.supersedes,
+        awarded_on=terms.awarded_on,
+        valid_until=terms.valid_until,
+        supersedes=terms.supersedes,
         commitments=commitments,
         badge_type=module.badge_type,
         findings=findings or None,
@@ -222,7 +226,7 @@ def revoke(
     today: dt.date,
     origin: Origin,
 ) -> BadgeRevoked | None:
-    """For ever. `effective_on` is what the institution states of it; it moves no status."""
+    """Revokes permanently. `effective_on` is the institution's own statement and changes no status."""
     if state.revoked_for is not None:
         if state.revoked_for != reason:
             raise RevokedForAnotherReason(state.revoked_for)
@@ -239,7 +243,7 @@ def revoke(
 
 
 def correct(state: Badge, commitments: Correction | None, salt: str, origin: Origin) -> BadgeCorrected | None:
-    """A wrong grade or spelling; `commitments` is None where what is stated stands already."""
+    """Corrects a grade or a spelling; `commitments` is None where the correction changes nothing."""
     if commitments is None:
         return None
     if state.revoked_since is not None:

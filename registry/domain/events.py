@@ -8,7 +8,7 @@ its own and an upcast on reading.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -80,8 +80,8 @@ class Commitments(_Members, frozen=True):
     evidence: str | None = None
 
 
-class Fact(_Members, frozen=True):
-    """The `data` of an event: who recorded it through what, and the members of its type."""
+class _Fact(_Members, frozen=True):
+    """The `data` of an event: the channel and the client that recorded it, and the members of its type."""
 
     TYPE: ClassVar[str]
     SCHEMA_VERSION: ClassVar[int] = 1
@@ -96,7 +96,7 @@ class Fact(_Members, frozen=True):
             cls.TOPIC = f"{cls.TYPE}/{cls.SCHEMA_VERSION}"
 
 
-class _InstitutionParticulars(Fact, frozen=True):
+class _InstitutionParticulars(_Fact, frozen=True):
     name: str
     kind: Sector
     admitted_from: dt.date
@@ -113,24 +113,24 @@ class InstitutionChanged(_InstitutionParticulars, frozen=True):
     TYPE = "institution.changed"
 
 
-class InstitutionSuspended(Fact, frozen=True):
+class InstitutionSuspended(_Fact, frozen=True):
     TYPE = "institution.suspended"
     reason: SuspensionReason
     note_commitment: str | None = None
 
 
-class InstitutionReinstated(Fact, frozen=True):
+class InstitutionReinstated(_Fact, frozen=True):
     TYPE = "institution.reinstated"
 
 
-class InstitutionExempted(Fact, frozen=True):
+class InstitutionExempted(_Fact, frozen=True):
     TYPE = "institution.exempted"
     module_reference: str
     rule: ExemptionRule
     reason: str
 
 
-class _ModuleVersion(Fact, frozen=True):
+class _ModuleVersion(_Fact, frozen=True):
     institution: str
     reference: str
     version: int
@@ -148,13 +148,13 @@ class ModuleRevised(_ModuleVersion, frozen=True):
     TYPE = "module.revised"
 
 
-class ModuleWithdrawn(Fact, frozen=True):
+class ModuleWithdrawn(_Fact, frozen=True):
     TYPE = "module.withdrawn"
     institution: str
     from_: dt.date = msgspec.field(name="from")
 
 
-class BadgeFact(Fact, frozen=True):
+class _BadgeMembers(_Fact, frozen=True):
     """What every `badge.*` event repeats, so that each can be routed and counted by itself."""
 
     institution: str
@@ -164,7 +164,7 @@ class BadgeFact(Fact, frozen=True):
     awarded_on: dt.date
 
 
-class BadgeAwarded(BadgeFact, frozen=True):
+class BadgeAwarded(_BadgeMembers, frozen=True):
     TYPE = "badge.awarded"
     module_name: str
     institution_name: str
@@ -189,25 +189,25 @@ class Correction(_Members, frozen=True):
     recipient: str | None = None
 
 
-class BadgeCorrected(BadgeFact, frozen=True):
+class BadgeCorrected(_BadgeMembers, frozen=True):
     TYPE = "badge.corrected"
     commitments: Correction
     salt: str
 
 
-class BadgeSuspended(BadgeFact, frozen=True):
+class BadgeSuspended(_BadgeMembers, frozen=True):
     TYPE = "badge.suspended"
     reason: BadgeSuspensionReason
     salt: str
     note_commitment: str | None = None
 
 
-class BadgeReinstated(BadgeFact, frozen=True):
+class BadgeReinstated(_BadgeMembers, frozen=True):
     TYPE = "badge.reinstated"
     salt: str
 
 
-class BadgeRevoked(BadgeFact, frozen=True):
+class BadgeRevoked(_BadgeMembers, frozen=True):
     TYPE = "badge.revoked"
     reason: RevocationReason
     salt: str
@@ -216,8 +216,24 @@ class BadgeRevoked(BadgeFact, frozen=True):
     observed: bool | None = None
 
 
+InstitutionFact = (
+    InstitutionAdmitted
+    | InstitutionChanged
+    | InstitutionSuspended
+    | InstitutionReinstated
+    | InstitutionExempted
+)
+ModuleFact = ModuleRegistered | ModuleRevised | ModuleWithdrawn
+BadgeFact = BadgeAwarded | BadgeCorrected | BadgeSuspended | BadgeReinstated | BadgeRevoked
+Fact = InstitutionFact | ModuleFact | BadgeFact
+"""Every fact there is. A `match` over facts ends in `assert_never`: mypy then names each place that must
+handle a class that is added to a union."""
+
+FACTS: dict[str, type[Fact]] = {fact.TOPIC: fact for fact in get_args(Fact)}
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A fact in its stream. `position` and `time` are the store's to give: 0 and None until recorded.
+    """A fact in its stream. The store gives `position` and `time`: 0 and None until it is recorded.
 
     `originator_id` (the subject: a BRIN or a module's, badge's or learner's id) and
     `originator_version` (its place in the stream, from 1) carry the names of the eventsourcing library.
@@ -229,29 +245,40 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     position: int = 0
     time: dt.datetime | None = None
 
-
-FACTS: dict[str, type[Fact]] = {
-    fact.TOPIC: fact
-    for fact in (
-        InstitutionAdmitted,
-        InstitutionChanged,
-        InstitutionSuspended,
-        InstitutionReinstated,
-        InstitutionExempted,
-        ModuleRegistered,
-        ModuleRevised,
-        ModuleWithdrawn,
-        BadgeAwarded,
-        BadgeCorrected,
-        BadgeSuspended,
-        BadgeReinstated,
-        BadgeRevoked,
-    )
-}
+    @property
+    def recorded_at(self) -> dt.datetime:
+        if self.time is None:
+            raise AssertionError("only a recorded event has a time")
+        return self.time
 
 
 class UnknownEventError(Exception):
     """An event of a type or schema version that this release does not know."""
+
+
+class MisplacedEventError(Exception):
+    """An event that cannot be where it is: another subject's, or first where another type begins a stream."""
+
+
+def institution_fact(event: Event) -> InstitutionFact:
+    """The fact of an institution's event; raises `MisplacedEventError` for an event of another subject."""
+    if not isinstance(event.data, InstitutionFact):
+        raise MisplacedEventError(f"{event.data.TYPE} is not an event of an institution")
+    return event.data
+
+
+def module_fact(event: Event) -> ModuleFact:
+    """The fact of a module's event; raises `MisplacedEventError` for an event of another subject."""
+    if not isinstance(event.data, ModuleFact):
+        raise MisplacedEventError(f"{event.data.TYPE} is not an event of a module")
+    return event.data
+
+
+def badge_fact(event: Event) -> BadgeFact:
+    """The fact of a badge's event; raises `MisplacedEventError` for an event of another subject."""
+    if not isinstance(event.data, BadgeFact):
+        raise MisplacedEventError(f"{event.data.TYPE} is not an event of a badge")
+    return event.data
 
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -1,4 +1,4 @@
-"""What an import records of the past: where the API would refuse, it notes a finding and goes on.
+"""What an import records of the past: it notes a finding where the API would refuse.
 
 Policy, admission and the first award day are noted; that a module is its institution's and is not
 withdrawn holds for an import too.
@@ -14,13 +14,12 @@ import msgspec
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import (
     AdmissionEnded,
     InstitutionIsSuspended,
     ModuleOfAnother,
     OutsideAdmission,
-    Refusal,
     StudyLoadOutsidePolicy,
     SuspendedOnThatDay,
     TargetGroupOutsidePolicy,
@@ -39,7 +38,7 @@ from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.domain.values import FIRST_AWARD_DAY
 
-_FINDINGS: dict[type[Refusal], str] = {
+_FINDINGS: dict[type[institutions.Objection | modules.Objection], str] = {
     StudyLoadOutsidePolicy: "study-load-outside-policy",
     TargetGroupOutsidePolicy: "target-group-outside-policy",
     InstitutionIsSuspended: "institution-suspended",
@@ -47,7 +46,7 @@ _FINDINGS: dict[type[Refusal], str] = {
     OutsideAdmission: "outside-admission",
     SuspendedOnThatDay: "suspended-that-day",
 }
-# The members that an import may not find, and that every other module has.
+# The members that every other module has, and that an import may not find.
 _EXPECTED = {
     "description": "no-description",
     "study_load": "no-study-load",
@@ -61,7 +60,7 @@ _EXPECTED = {
 
 
 class ImportedModule(msgspec.Struct, frozen=True):
-    """A module as the source states it, with what was noted on reading it."""
+    """A module as the source describes it, with the findings of reading it."""
 
     reference: str
     content: ModuleContent
@@ -70,16 +69,16 @@ class ImportedModule(msgspec.Struct, frozen=True):
 
 
 def module(
-    state: Module | None, institution: Institution, stated: ImportedModule, today: dt.date, origin: Origin
+    state: Module | None, institution: Institution, source: ImportedModule, today: dt.date, origin: Origin
 ) -> ModuleRegistered | ModuleRevised | None:
-    """Registers what is not there, and adds a version where the source completes the latest one.
+    """Registers a module that is new, and adds a version where the source completes the latest one.
 
-    What says less, or something else, changes nothing: the institution may have mended it here.
+    A source that says less, or something else, changes nothing: the institution may have corrected it here.
     """
     if state is not None and (
         state.institution != institution.brin
         or state.withdrawn_from is not None
-        or not _completes(stated.content, state.versions[-1][1])
+        or not _completes(source.content, state.versions[-1][1])
     ):
         return None
     kind = ModuleRegistered if state is None else ModuleRevised
@@ -87,19 +86,19 @@ def module(
         channel=origin.channel,
         client=origin.client,
         institution=institution.brin,
-        reference=stated.reference,
+        reference=source.reference,
         version=1 if state is None else state.latest + 1,
-        content_hash=modules.content_hash(stated.content),
-        content=stated.content,
-        badge_type=stated.badge_type,
-        findings=_module_findings(institution, stated, today) or None,
+        content_hash=modules.content_hash(source.content),
+        content=source.content,
+        badge_type=source.badge_type,
+        findings=_module_findings(institution, source, today) or None,
     )
 
 
 def award(
     institution: Institution,
     of: Module,
-    stated: Award,
+    terms: AwardTerms,
     source: ImportedModule | None,
     noted: tuple[str, ...],
     learner_id: str,
@@ -107,7 +106,7 @@ def award(
     today: dt.date,
     origin: Origin,
 ) -> BadgeAwarded:
-    """Decides an award of the past that is not there yet; `source` is its module as the source states it."""
+    """Decides an award of the past that is not recorded yet; `source` is its module where one is given."""
     if of.institution != institution.brin:
         raise ModuleOfAnother
     modules.check_not_withdrawn(of, today)
@@ -116,10 +115,10 @@ def award(
         *of.findings[number - 1],
         *noted,
         *differs,
-        *(("before-2018",) if stated.awarded_on < FIRST_AWARD_DAY else ()),
-        *_codes(institutions.objections(institution, stated.awarded_on, today)),
+        *(("before-2018",) if terms.awarded_on < FIRST_AWARD_DAY else ()),
+        *_codes(institutions.objections(institution, terms.awarded_on, today)),
     )
-    versioned = msgspec.structs.replace(stated, module_version=number)
+    versioned = msgspec.structs.replace(terms, module_version=number)
     return badges.awarded(
         institution, of, versioned, learner_id, commitments, origin, tuple(dict.fromkeys(findings))
     )
@@ -128,21 +127,21 @@ def award(
 def revocation(
     state: Badge, reason: RevocationReason, salt: str, note_commitment: str | None, origin: Origin
 ) -> BadgeRevoked | None:
-    """A revocation that was seen, its day unknown; of a badge that is revoked already it says nothing new."""
+    """Decides a revocation that was observed, its day unknown; a revoked badge stays as it is."""
     if state.revoked_for is not None:
         return None
     fact = badges.revoke(state, reason, None, salt, note_commitment, dt.date.max, origin)
     return None if fact is None else msgspec.structs.replace(fact, observed=True)
 
 
-def _module_findings(institution: Institution, stated: ImportedModule, today: dt.date) -> tuple[str, ...]:
-    content = stated.content
+def _module_findings(institution: Institution, source: ImportedModule, today: dt.date) -> tuple[str, ...]:
+    content = source.content
     missing = [code for name, code in _EXPECTED.items() if getattr(content, name) is None]
-    policy = modules.objections(institution, stated.reference, content, today)
-    return tuple(dict.fromkeys((*missing, *stated.findings, *_codes(policy))))
+    policy = modules.objections(institution, source.reference, content, today)
+    return tuple(dict.fromkeys((*missing, *source.findings, *_codes(policy))))
 
 
-def _codes(objections: Iterable[Refusal]) -> list[str]:
+def _codes(objections: Iterable[institutions.Objection | modules.Objection]) -> list[str]:
     return [_FINDINGS[type(objection)] for objection in objections]
 
 

@@ -1,11 +1,11 @@
-"""An institution: admitted by the registrar, sometimes suspended, the one who awards."""
+"""An institution, which awards: admitted by the registrar, sometimes suspended and reinstated."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -14,7 +14,6 @@ from registry.domain.errors import (
     AlreadySuspended,
     InstitutionIsSuspended,
     OutsideAdmission,
-    Refusal,
     SuspendedOnThatDay,
 )
 from registry.domain.events import (
@@ -26,14 +25,19 @@ from registry.domain.events import (
     InstitutionExempted,
     InstitutionReinstated,
     InstitutionSuspended,
+    MisplacedEventError,
     Sector,
     SuspensionReason,
+    institution_fact,
 )
 from registry.domain.values import day_in_amsterdam
 
+Objection = InstitutionIsSuspended | AdmissionEnded | OutsideAdmission | SuspendedOnThatDay
+"""An objection to an award by an institution: a refusal, which an import notes as a finding instead."""
+
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Through what a fact came in: the channel, and the id of the client's token (or `cli`)."""
+    """The origin of a fact: its channel, and the id of the client's token (or `cli`)."""
 
     channel: Channel
     client: str
@@ -41,7 +45,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Particulars:
-    """What the registrar states of an institution, whole."""
+    """Everything that the registrar states about an institution."""
 
     name: str
     kind: Sector
@@ -74,7 +78,7 @@ class Institution:
 
     @property
     def suspension(self) -> Suspension | None:
-        """The suspension that is in force, if there is one."""
+        """The suspension in force, if there is one."""
         last = self.suspensions[-1] if self.suspensions else None
         return last if last is not None and last.lifted is None else None
 
@@ -93,22 +97,21 @@ def evolve(state: Institution | None, event: Event) -> Institution:
     """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
     day = day_in_amsterdam(event.time) if event.time else dt.date.min
-    fact = event.data
-    match fact:
-        case InstitutionAdmitted() | InstitutionChanged():
-            stated = Particulars(
-                name=fact.name,
-                kind=fact.kind,
-                admitted_from=fact.admitted_from,
-                name_en=fact.name_en,
-                schac_home=fact.schac_home,
-                admitted_until=fact.admitted_until,
-            )
-            if state is None:
-                return Institution(event.originator_id, particulars=stated, **at)
-            return replace(state, particulars=stated, **at)
+    fact = institution_fact(event)
+    if isinstance(fact, InstitutionAdmitted | InstitutionChanged):
+        particulars = Particulars(
+            name=fact.name,
+            kind=fact.kind,
+            admitted_from=fact.admitted_from,
+            name_en=fact.name_en,
+            schac_home=fact.schac_home,
+            admitted_until=fact.admitted_until,
+        )
+        if state is None:
+            return Institution(event.originator_id, particulars=particulars, **at)
+        return replace(state, particulars=particulars, **at)
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case InstitutionSuspended():
             added = (*state.suspensions, Suspension(day, fact.reason))
@@ -118,17 +121,18 @@ def evolve(state: Institution | None, event: Event) -> Institution:
             return replace(state, suspensions=(*state.suspensions[:-1], lifted), **at)
         case InstitutionExempted():
             return replace(state, exempted=state.exempted | {fact.module_reference}, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of an institution")
+        case _:
+            assert_never(fact)
 
 
 def admit(
-    state: Institution | None, stated: Particulars, origin: Origin
+    state: Institution | None, particulars: Particulars, origin: Origin
 ) -> InstitutionAdmitted | InstitutionChanged | None:
-    """The first statement admits; another one changes; the same again changes nothing."""
-    if state is not None and state.particulars == stated:
+    """Admits an institution, or changes its particulars; the same particulars again change nothing."""
+    if state is not None and state.particulars == particulars:
         return None
     kind = InstitutionAdmitted if state is None else InstitutionChanged
-    return kind(channel=origin.channel, client=origin.client, **vars(stated))
+    return kind(channel=origin.channel, client=origin.client, **vars(particulars))
 
 
 def suspend(
@@ -152,7 +156,7 @@ def reinstate(state: Institution, origin: Origin) -> InstitutionReinstated | Non
 def exempt(
     state: Institution, module_reference: str, rule: ExemptionRule, reason: str, origin: Origin
 ) -> InstitutionExempted | None:
-    """Lifts a rule of the policy for one reference, for ever; done already it changes nothing."""
+    """Lifts a rule of the policy for one reference permanently; a second exemption changes nothing."""
     if module_reference in state.exempted:
         return None
     return InstitutionExempted(
@@ -165,13 +169,13 @@ def exempt(
 
 
 def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:
-    """Refuses while it is suspended or past its admission, and a day outside the one or within the other."""
+    """Refuses an award where today or its day lies outside the admission or within a suspension."""
     for objection in objections(state, awarded_on, today):
         raise objection
 
 
-def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Refusal]:
-    """All that is against an award of this institution."""
+def objections(state: Institution, awarded_on: dt.date, today: dt.date) -> Iterator[Objection]:
+    """Every objection to an award by this institution."""
     until = state.particulars.admitted_until
     if state.suspension is not None:
         yield InstitutionIsSuspended(state.brin)

@@ -1,4 +1,4 @@
-"""A module: registered by an institution, revised in frozen versions, withdrawn at last."""
+"""A module: registered by an institution, revised in frozen versions, finally withdrawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from registry.domain.errors import (
     InvalidInput,
@@ -15,21 +15,25 @@ from registry.domain.errors import (
     ModuleVersionUnknown,
     ReferenceFixed,
     ReferenceTaken,
-    Refusal,
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
 )
 from registry.domain.events import (
     BadgeType,
     Event,
+    MisplacedEventError,
     ModuleContent,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
     canonical,
+    module_fact,
 )
 from registry.domain.institution import Institution, Origin
 from registry.domain.policy import check_study_load, check_target_group
+
+Objection = StudyLoadOutsidePolicy | TargetGroupOutsidePolicy
+"""An objection of the policy to a version: a refusal, which an import notes as a finding instead."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,25 @@ class Module:
     institution: str
     reference: str
     versions: tuple[tuple[str, ModuleContent], ...]
-    """Content hash and content per module version; the first is version 1."""
+    """Content hash and content of each version; the first is version 1."""
     withdrawn_from: dt.date | None = None
     badge_type: BadgeType | None = None
-    """What an import found it to be, when it is no microcredential."""
+    """The type that an import found, where it is not a microcredential."""
     findings: tuple[tuple[str, ...], ...] = ()
-    """Per version, what an import noted of it."""
+    """The findings of an import, for each version."""
 
     @property
     def latest(self) -> int:
         return len(self.versions)
 
     def version_of(self, content: ModuleContent) -> int | None:
-        """The latest version that says exactly this, None when none does."""
+        """The latest version with exactly this content, None where there is none."""
         digest = content_hash(content)
         numbers = [number for number, (known, _) in enumerate(self.versions, 1) if known == digest]
         return numbers[-1] if numbers else None
 
     def content(self, version: int | None) -> tuple[int, str, ModuleContent]:
-        """Number, hash and content of a version, the latest when none is named."""
+        """Number, hash and content of a version, by default the latest."""
         number = self.latest if version is None else version
         if not 1 <= number <= self.latest:
             raise ModuleVersionUnknown(number, self.latest)
@@ -81,22 +85,21 @@ def fold(events: Iterable[Event]) -> Module:
 
 
 def evolve(state: Module | None, event: Event) -> Module:
+    """The state after `event`: assigns, and checks nothing."""
     at: dict[str, Any] = {"version": event.originator_version, "position": event.position}
-    fact = event.data
-    match fact:
-        case ModuleRegistered():
-            first = ((fact.content_hash, fact.content),)
-            return Module(
-                event.originator_id,
-                institution=fact.institution,
-                reference=fact.reference,
-                versions=first,
-                badge_type=fact.badge_type,
-                findings=(fact.findings or (),),
-                **at,
-            )
+    fact = module_fact(event)
+    if isinstance(fact, ModuleRegistered):
+        return Module(
+            event.originator_id,
+            institution=fact.institution,
+            reference=fact.reference,
+            versions=((fact.content_hash, fact.content),),
+            badge_type=fact.badge_type,
+            findings=(fact.findings or (),),
+            **at,
+        )
     if state is None:
-        raise AssertionError(f"{event.originator_id} begins with {fact.TYPE}")
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
     match fact:
         case ModuleRevised():
             return replace(
@@ -108,7 +111,8 @@ def evolve(state: Module | None, event: Event) -> Module:
             )
         case ModuleWithdrawn():
             return replace(state, withdrawn_from=fact.from_, **at)
-    raise AssertionError(f"{fact.TYPE} is no event of a module")
+        case _:
+            assert_never(fact)
 
 
 def register(
@@ -145,7 +149,7 @@ def revise(
     today: dt.date,
     origin: Origin,
 ) -> ModuleRevised | None:
-    """Adds a version; what the latest version says already changes nothing."""
+    """Adds a version; the content of the latest version again changes nothing."""
     digest = content_hash(content)
     if reference != state.reference:
         raise ReferenceFixed
@@ -166,7 +170,7 @@ def revise(
 
 
 def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origin) -> ModuleWithdrawn | None:
-    """Withdraws from a day, today when none is named; a withdrawal stands."""
+    """Withdraws from a day, by default today; a withdrawal is permanent."""
     if state.withdrawn_from is not None:
         if from_ is not None and from_ != state.withdrawn_from:
             raise ModuleAlreadyWithdrawn(state.withdrawn_from)
@@ -186,8 +190,8 @@ def check_not_withdrawn(state: Module, today: dt.date) -> None:
 
 def objections(
     institution: Institution, reference: str, content: ModuleContent, today: dt.date
-) -> Iterator[Refusal]:
-    """All that the policy of the day has against a version."""
+) -> Iterator[Objection]:
+    """Every objection of the day's policy to a version."""
     sector = institution.particulars.kind
     try:
         if content.study_load is not None:

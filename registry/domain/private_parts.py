@@ -35,7 +35,8 @@ class Salts(_Part, frozen=True):
 
 
 class PrivateParts(_Part, frozen=True):
-    """The private parts of one event, with their salts. `sameness` is of an award: see `Keys.sameness`."""
+    """The private parts of one event, with their salts. `content_fingerprint` is of an award: see
+    `Keys.content_fingerprint`. The vault holds it under the name `sameness`, which stays."""
 
     salts: Salts
     recipient: Recipient | None = None
@@ -43,7 +44,7 @@ class PrivateParts(_Part, frozen=True):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
     note: str | None = None
-    sameness: str | None = None
+    content_fingerprint: str | None = msgspec.field(default=None, name="sameness")
 
 
 def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:

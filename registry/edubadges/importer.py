@@ -25,10 +25,10 @@ from registry.edubadges.files import Source
 from registry.edubadges.items import Award, Refused, Revoked, Unreadable
 from registry.edubadges.texts import members
 from registry.postgres.connections import UnavailableError
-from registry.recording.imported_awards import ImportedAward
-from registry.recording.pages import Settled
+from registry.recording.awards import ImportedAward
+from registry.recording.commands import ImportModule, RevokeBadge
+from registry.recording.decisions import Known, Settled
 from registry.recording.registry import Registry
-from registry.recording.revocations import RevocationCommand
 
 ORIGIN = Origin("import", "cli")
 PAGE = 500
@@ -47,7 +47,7 @@ class Line(NamedTuple):
     reason: str = ""
 
 
-class _Known(NamedTuple):
+class _Place(NamedTuple):
     """Where an award belongs: its module here, and as the source states it."""
 
     brin: str
@@ -75,7 +75,7 @@ def import_bulk(
         raise ModuleNotFound
     if institution not in (None, module.institution):
         raise ModuleOfAnother
-    known = _Known(module.institution, module_id, None)
+    known = _Place(module.institution, module_id, None)
     for page in _pages(items, PAGE):
         yield from _settle(registry, page, lambda award: _command(award, known))
 
@@ -89,8 +89,8 @@ class _Hosted:
         self._registry, self._source, self._named, self._all_types = registry, source, institution, all_types
         if institution is not None and not self._admitted(institution):
             raise InstitutionNotAdmitted(institution)
-        self._institutions = registry.event_recorder.institutions()
-        self._settled: dict[str, _Known | Unreadable | Refusal] = {}
+        self._institutions = registry.institutions()
+        self._settled: dict[str, _Place | Unreadable | Refusal] = {}
 
     def command(self, award: Award) -> ImportedAward:
         badge = award.badge or ""
@@ -108,14 +108,16 @@ class _Hosted:
         """Touches known badges only: a revoked answer holds no badge and no day."""
         made = self._registry.badge_id
         ids = [[made(brin, revoked.reference) for brin in self._institutions] for revoked in page]
-        states = self._registry.badges_by_id([badge_id for each in ids for badge_id in each])
-        chosen = [self._chosen([states[badge_id] for badge_id in each if badge_id in states]) for each in ids]
+        known = self._registry.known(badge_id for each in ids for badge_id in each)
+        chosen = [
+            self._chosen([badge for badge in map(known.badge, each) if badge is not None]) for each in ids
+        ]
         commands = [
             _revocation(revoked, state)
             for revoked, state in zip(page, chosen, strict=True)
             if isinstance(state, Badge)
         ]
-        settled = iter(self._registry.revocations(commands).settle() if commands else ())
+        settled = iter(self._registry.settle(commands) if commands else ())
         for revoked, state in zip(page, chosen, strict=True):
             if isinstance(state, str):
                 yield Line(revoked.place, "refused", state)
@@ -129,7 +131,7 @@ class _Hosted:
                 return "is revoked, and known at several institutions; name one by --institution"
         return states[0] if states else "is revoked, and not known here: there is nothing to revoke"
 
-    def _known(self, badge: str) -> _Known:
+    def _known(self, badge: str) -> _Place:
         stated = self._source.classes.get(badge)
         if stated is None:
             return self._registered(badge)
@@ -138,10 +140,10 @@ class _Hosted:
         source = msgspec.structs.replace(source, findings=(*source.findings, *findings))
         module_id = self._registry.keys.made_id("module", brin, badge)
         self._check_type(source, _module(self._registry, module_id))
-        self._registry.import_module(brin, source, ORIGIN)
-        return _Known(brin, module_id, source)
+        self._registry.record(ImportModule(brin, module_id, source, ORIGIN))
+        return _Place(brin, module_id, source)
 
-    def _registered(self, badge: str) -> _Known:
+    def _registered(self, badge: str) -> _Place:
         """Of a badge class that is not among the files: a module that is here already."""
         places = self._places(badge)
         if not places:
@@ -151,7 +153,7 @@ class _Hosted:
         brin = self._named if self._named in places else places[0]
         module_id = self._registry.keys.made_id("module", brin, badge)
         self._check_type(None, _module(self._registry, module_id))
-        return _Known(brin, module_id, None)
+        return _Place(brin, module_id, None)
 
     def _standing(self, badge: str, stated: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         """The institution of a badge class. Where it was imported before, that stands, whoever is admitted
@@ -171,8 +173,8 @@ class _Hosted:
         """The institutions under which a badge class is a module already."""
         made = self._registry.keys.made_id
         ids = {made("module", brin, badge): brin for brin in self._institutions}
-        known, _, _ = self._registry.event_recorder.look_up(list(ids), [])
-        return sorted(ids[each] for each in known)
+        known = self._registry.known(ids)
+        return sorted(brin for module_id, brin in ids.items() if known.module(module_id) is not None)
 
     def _institution(self, badge_class: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         issuer = self._source.issuer_of(badge_class)
@@ -184,7 +186,7 @@ class _Hosted:
         return self._named, ("institution-named",)
 
     def _admitted(self, brin: str) -> bool:
-        return self._registry.loaded(fresh=False).institution(brin) is not None
+        return self._registry.known([brin]).institution(brin) is not None
 
     def _check_type(self, source: ImportedModule | None, module: Module | None) -> None:
         badge_type = (source and source.badge_type) or (module and module.badge_type)
@@ -193,18 +195,17 @@ class _Hosted:
 
 
 def _module(registry: Registry, module_id: str) -> Module | None:
-    kept = registry.loaded(fresh=True).module(module_id)
-    return kept.state if kept else None
+    return registry.known([module_id]).module(module_id)
 
 
-def _command(award: Award, known: _Known) -> ImportedAward:
+def _command(award: Award, known: _Place) -> ImportedAward:
     return ImportedAward(
         brin=known.brin,
         reference=award.reference,
         module_id=known.module_id,
         module_reference=None,
         recipient=award.recipient,
-        award=domain.Award(None, award.awarded_on, award.valid_until),
+        terms=domain.AwardTerms(None, award.awarded_on, award.valid_until),
         origin=ORIGIN,
         grade=award.grade,
         evidence=award.evidence,
@@ -214,16 +215,17 @@ def _command(award: Award, known: _Known) -> ImportedAward:
     )
 
 
-def _revocation(revoked: Revoked, state: Badge) -> RevocationCommand:
+def _revocation(revoked: Revoked, state: Badge) -> RevokeBadge:
     """Edubadges has a reason in words: one of ours where it is the same word, else it is kept as a note."""
     word = revoked.reason.lower().replace(" ", "-")
     ours = word in get_args(RevocationReason)
-    return RevocationCommand(
+    return RevokeBadge(
         state.award.institution,
         state.id,
         cast(RevocationReason, word) if ours else "other",
-        ORIGIN,
+        effective_on=None,
         note=None if ours else revoked.reason or None,
+        origin=ORIGIN,
         observed=True,
     )
 
@@ -242,14 +244,14 @@ def _settle(
         except (Unreadable, Refusal) as error:
             made.append(Line(item.place, "refused", str(error)))
     commands = [each for each in made if isinstance(each, ImportedAward)]
-    settled = registry.import_awards(commands) if commands else []
-    recorded = registry.badges_by_id([each.id for each in settled if not isinstance(each, Exception)])
+    settled = registry.settle(registry.preparation().prepare_all(commands)) if commands else []
+    recorded = registry.known(each.id for each in settled if not isinstance(each, Exception))
     answers = iter(settled)
     for item, each in zip(page, made, strict=True):
         yield each if isinstance(each, Line) else _line(item.place, next(answers), recorded)
 
 
-def _line(place: str, settled: Settled, said: dict[str, Badge] | str) -> Line:
+def _line(place: str, settled: Settled, said: Known | str) -> Line:
     if isinstance(settled, UnavailableError):
         raise settled
     if isinstance(settled, Refusal):
@@ -257,12 +259,14 @@ def _line(place: str, settled: Settled, said: dict[str, Badge] | str) -> Line:
     if isinstance(settled, Exception):
         # Its text may hold what it was about.
         return Line(place, "refused", f"could not be recorded ({type(settled).__name__})")
-    reason = said if isinstance(said, str) else _noted(said[settled.id])
+    reason = said if isinstance(said, str) else _noted(said.badge(settled.id))
     return Line(place, "imported" if settled.created else "known", reason)
 
 
-def _noted(state: Badge) -> str:
+def _noted(state: Badge | None) -> str:
     """What the event says of it: its type where it is no microcredential, and the findings."""
+    if state is None:
+        return ""
     award = state.award
     parts = [award.badge_type] if award.badge_type else []
     return "; ".join([*parts, ", ".join(award.findings)] if award.findings else parts)

@@ -1,25 +1,57 @@
 """One append as one call of the SQL function `append`: the rows as literals, or by COPY.
 
-The rules of an append are in the function itself (migrations/0003_append_from_staging.sql).
+The rules of an append are in the function itself (`append.sql`).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError
 
-from registry.event_store.vault import PrivateRow
+from registry.domain.errors import EventTooLarge
+from registry.domain.events import Fact, canonical
 from registry.postgres.binary_copy import copy_packed, packed_rows
 from registry.postgres.connections import Cursor, UnavailableError
 
-# Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-own-recorder.md).
+MAX_EVENT = 60 * 1024
+"""Bytes of an event's data: an entry of the transparency log has at most 65,535 bytes."""
+# Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-append.md).
 COPY_FROM_ROWS = 64
 
-_STAGED = {
+
+class ConflictError(IntegrityError):
+    """Another writer was first with a stream's version or an alias: nothing of the unit was recorded."""
+
+
+class MaybeRecordedError(UnavailableError):
+    """The connection was lost during the append: it may be recorded. Read before you decide again."""
+
+
+class Row(msgspec.Struct, gc=False):
+    """An event to append, with the private parts and the alias that belong to it.
+
+    `sealed` is the vault's row of `institution` and, of a badge, `learner_id`; `alias_key` is a new
+    identifier of that learner. The SQL type `append_row` has the same members after the unit's number.
+    """
+
+    subject: str
+    version: int
+    type: str
+    schema_version: int
+    data: bytes
+    institution: str | None = None
+    learner_id: str | None = None
+    sealed: bytes | None = None
+    alias_key: bytes | None = None
+
+
+Unit = Sequence[Row]
+"""What is recorded together or not at all."""
+
+_COLUMNS = {
     "unit": "int4",
     "subject": "text",
     "version": "int4",
@@ -32,44 +64,25 @@ _STAGED = {
     "alias_key": "bytea",
 }
 STAGING = (
-    "CREATE TEMPORARY TABLE staged (unit integer, subject text, version integer, type text,"
-    " schema_version smallint, data bytea, institution text, learner_id uuid, sealed bytea,"
-    " alias_key bytea) ON COMMIT DELETE ROWS"
+    f"CREATE TEMPORARY TABLE staged ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})"
+    " ON COMMIT DELETE ROWS"
 )
 
 
-class ConflictError(IntegrityError):
-    """Another writer was first with a stream or an alias, what the decision relied on has changed, or
-    PostgreSQL was lost since it was made.
-
-    Nothing of the unit was recorded: load and decide again.
-    """
-
-
-class MaybeRecordedError(UnavailableError):
-    """The connection was lost during the append: the unit may be recorded. Read before deciding again."""
-
-
-class Unit(msgspec.Struct, frozen=True):
-    """What is recorded together or not at all.
-
-    `private` holds the vault row of an event by its place in `events`; `aliases` the new identifiers'
-    keys, by that place too, for the learner of its vault row. `relied_on` names the streams that the
-    decision read, each with the position at which it was read; `epoch` is the writer's from before the
-    decision read anything, None where it relied on nothing. `packed` is all of it as COPY takes it, where
-    that was made ahead.
-    """
-
-    events: Sequence[StoredEvent]
-    private: dict[int, PrivateRow] = {}
-    aliases: dict[int, bytes] = {}
-    relied_on: Mapping[str, int] = {}
-    epoch: int | None = None
-    packed: bytes = b""
+def row(subject: str, version: int, fact: Fact) -> Row:
+    """The event that records a fact; refuses one that is too large."""
+    data = canonical(fact)
+    if len(data) > MAX_EVENT:
+        raise EventTooLarge(len(data), MAX_EVENT)
+    return Row(subject, version, fact.TYPE, fact.SCHEMA_VERSION, data)
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """The answer of the SQL function `append`."""
+    """The answer of the SQL function `append`: appended rows have the positions after `last`, in order.
+
+    `conflicts` names the units, by number, to which another writer was first. Where a stream that the
+    decisions relied on has changed, nothing was appended, and `changed` names it with its last position.
+    """
 
     last: int
     conflicts: list[int]
@@ -79,101 +92,51 @@ class Appended(msgspec.Struct, frozen=True):
 _answer = msgspec.json.Decoder(Appended)
 
 
-def ready(unit: Unit) -> Unit:
-    """The unit with its rows packed for COPY, if it is one for that: to be recorded by itself, and soon."""
-    if len(unit.events) < COPY_FROM_ROWS:
-        return unit
-    return msgspec.structs.replace(unit, packed=packed_rows(_STAGED, _rows([unit])))
+def append(cursor: Cursor, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
+    """Appends the units in one transaction, which is durable when this returns.
+
+    `relied_on` names the streams that the decisions read, all of them as of position `read_at`.
+    """
+    rows = [(number, *msgspec.structs.astuple(row)) for number, unit in enumerate(units) for row in unit]
+    streams = (list(relied_on), [read_at] * len(relied_on))
+    call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
+    return _answer.decode(call(cursor, rows, streams))
 
 
-def append(cursor: Cursor, units: Sequence[Unit]) -> Appended:
-    """Appends the units in one transaction, which is durable when this returns."""
-    relied_on = since([unit.relied_on for unit in units])
-    if len(units) == 1 and units[0].packed:
-        return _answer.decode(_call_with_copy(cursor, units[0].packed, relied_on))
-    rows = _rows(units)
-    if len(rows) >= COPY_FROM_ROWS:
-        return _answer.decode(_call_with_copy(cursor, packed_rows(_STAGED, rows), relied_on))
-    return _answer.decode(_call_with_literals(cursor, rows, relied_on))
-
-
-def since(relied_on: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
-    """Each stream that one of them names, with the first position at which it was read."""
-    distinct = {id(each): each for each in relied_on}.values()
-    if len(distinct) == 1:
-        return next(iter(distinct))
-    first: dict[str, int] = {}
-    for each in distinct:
-        for subject, read_at in each.items():
-            first[subject] = min(read_at, first.get(subject, read_at))
-    return first
-
-
-@functools.cache
-def _type_of(topic: str) -> tuple[str, int]:
-    """Type and schema version of a topic; the library's own tests have topics without one."""
-    kind, _, schema = topic.rpartition("/")
-    return (kind, int(schema)) if kind else (topic, 0)
-
-
-def _rows(units: Sequence[Unit]) -> list[tuple[Any, ...]]:
-    return [row for number, unit in enumerate(units) for row in _rows_of(number, unit)]
-
-
-def _rows_of(number: int, unit: Unit) -> Iterable[tuple[Any, ...]]:
-    for place, event in enumerate(unit.events):
-        kind, schema = _type_of(event.topic)
-        private = unit.private.get(place)
-        yield (
-            number,
-            str(event.originator_id),
-            event.originator_version,
-            kind,
-            schema,
-            event.state,
-            private.institution if private else None,
-            private.learner_id if private else None,
-            private.sealed if private else None,
-            unit.aliases.get(place),
-        )
-
-
-def _call_with_literals(cursor: Cursor, rows: list[tuple[Any, ...]], relied_on: Mapping[str, int]) -> str:
+def _call_with_literals(
+    cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]]
+) -> str:
     """One round trip, the rows in the statement."""
     literals = ",".join(map(_literal, rows)).encode()
     if b"\0" in literals:
         raise ValueError("PostgreSQL takes no NUL in a text")
     cursor.execute(
         b"SELECT append(ARRAY[%s]::append_row[]," % literals
-        + cursor.mogrify("%s::text[],%s::bigint[])", _columns(relied_on))
+        + cursor.mogrify("%s::text[],%s::bigint[])", streams)
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)
 
 
-def _call_with_copy(cursor: Cursor, data: bytes, relied_on: Mapping[str, int]) -> str:
+def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]]) -> str:
     """COPY into the session's staging table, then one message that appends and commits.
 
-    The lock is taken in that last message only: a process stopped before it holds up nobody. The answer
-    passes through a session setting, because the client sees the last result of a message alone.
+    Only that last message takes the lock: a process that stops before it holds up nobody. The answer
+    passes through a session setting, because the client sees only the last result of a message.
     """
-    copy_packed(cursor, "staged", _STAGED, data, "BEGIN;")
+    copy_packed(cursor, "staged", _COLUMNS, packed_rows(_COLUMNS, rows), "BEGIN;")
     cursor.execute(
         "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[]), false);"
         "COMMIT;"
         "SELECT current_setting('registry.appended')",
-        _columns(relied_on),
+        streams,
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)
 
 
-def _columns(relied_on: Mapping[str, int]) -> tuple[list[str], list[int]]:
-    return list(relied_on), list(relied_on.values())
-
-
 def _literal(row: tuple[Any, ...]) -> str:
-    """A row of the statement. Written here, at half the cost of `mogrify`."""
+    """A row of the statement, written here at half the cost of `mogrify`."""
     unit, subject, version, kind, schema, data, institution, learner_id, sealed, alias_key = row
     return (
         f"({unit},{_quoted(subject)},{version},{_quoted(kind)},{schema},{_as_text(data)},{_quoted(institution)},"
@@ -190,7 +153,7 @@ def _as_hex(value: bytes | None) -> str:
 
 
 def _as_text(value: bytes) -> str:
-    """Bytes that are text as text (PostgreSQL's escape format): half as long as in hex, and read as fast."""
+    """Text in PostgreSQL's escape format: half as long as hexadecimal digits, and read as fast."""
     try:
         text = value.decode()
     except UnicodeDecodeError:

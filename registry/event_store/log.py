@@ -6,7 +6,7 @@ import datetime as dt
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -100,9 +100,13 @@ class _Learner(msgspec.Struct, rename="camel"):
 _learner_of = msgspec.json.Decoder(_Learner)
 
 
-def read_streams(cursor: Cursor, subjects: Sequence[str], until: int) -> list[LoggedEvent]:
-    """The events of some subjects through a position, in order."""
-    return _select(cursor, "subject = ANY(%s) AND position <= %s ORDER BY position", [list(subjects), until])
+def read_streams(cursor: Cursor, subjects: Iterable[str], until: int | None = None) -> list[LoggedEvent]:
+    """The events of some subjects, through a position where one is named; those of a subject in order."""
+    # One text: psycopg2 writes an array value by value. The order is that of the index.
+    condition, values = "subject = ANY(string_to_array(%s, ' '))", [" ".join(subjects)]  # type: tuple[str, list[object]]
+    if until is not None:
+        condition, values = f"{condition} AND position <= %s", [*values, until]
+    return _select(cursor, f"{condition} ORDER BY subject, version", values)
 
 
 def read_log(

@@ -1,4 +1,4 @@
-"""Forward-only, numbered migrations: the SQL files beside this module, each in one transaction."""
+"""Forward-only, numbered migrations, each in one transaction; and the function that appends."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def migrations() -> list[tuple[int, str, str]]:
     folder = resources.files("registry.event_store.migrations")
     files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
     return sorted((int(file.name[:4]), file.name[5:-4], file.read_text()) for file in files)
+
+
+def _append_function() -> str:
+    return (resources.files("registry.event_store") / "append.sql").read_text()
 
 
 def pending(connection: Connection) -> list[tuple[int, str, str]]:
@@ -63,6 +67,7 @@ def migrate(connection: Connection) -> list[str]:
                 cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
                 cursor.execute("COMMIT")
                 done.append(f"{number:04} {name}")
+            cursor.execute(_append_function())
         finally:
             if connection.info.transaction_status:
                 cursor.execute("ROLLBACK")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import msgspec
+import psycopg2.errors
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -27,16 +27,13 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from registry.domain.errors import EventTooLarge
-from registry.domain.events import Event, InstitutionAdmitted, canonical, decode
-from registry.domain.private_parts import PrivateParts
-from registry.event_store.append import Unit
-from registry.event_store.group_commit import Writer
+from registry.domain.events import Event, decode
+from registry.event_store.append import ConflictError, Row, row
 from registry.event_store.read_model_positions import PositionRecorder
-from registry.event_store.vault import Vault
+from registry.event_store.session import Session
 from registry.postgres.connections import Pool
+from registry.postgres.disk_space import Room
 
-LARGEST_EVENT = 60 * 1024
 READ_CONNECTIONS = 16
 POLL_SECONDS = 0.05
 
@@ -48,13 +45,6 @@ class RecordedEvent(Notification):
     time: dt.datetime
 
 
-def stored_event(subject: str, version: int, topic: str, data: bytes) -> StoredEvent:
-    """An event as the recorder takes it; refuses one that is too large."""
-    if len(data) > LARGEST_EVENT:
-        raise EventTooLarge(len(data), LARGEST_EVENT)
-    return StoredEvent(subject, version, topic, data)
-
-
 class EventMapper(Mapper[str]):
     """Events to and from the library's stored form; `topic` is `{type}/{schema version}`."""
 
@@ -62,9 +52,8 @@ class EventMapper(Mapper[str]):
         event = cast(Event, domain_event)
         if event.originator_version < 1:
             raise ValueError("a stream's versions begin at 1")
-        return stored_event(
-            event.originator_id, event.originator_version, event.data.TOPIC, canonical(event.data)
-        )
+        made = row(event.originator_id, event.originator_version, event.data)
+        return StoredEvent(made.subject, made.version, event.data.TOPIC, made.data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         recorded = cast(RecordedEvent, stored_event)
@@ -86,23 +75,22 @@ class EventRecorder(ApplicationRecorder):
 
     def __init__(self, url: str) -> None:
         self._pool = Pool(url, "registry_write", READ_CONNECTIONS)
-        self._writer = Writer(url)
+        self._session = Session(url, Room(url))
+        self._lock = threading.Lock()
 
-    def has_room(self) -> bool:
-        return self._writer.has_room()
-
-    @property
-    def epoch(self) -> int:
-        """As `Writer.epoch`."""
-        return self._writer.epoch
-
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, unit: Unit | None = None, **_: Any
-    ) -> Sequence[int] | None:
-        """Records the events with the rest of their `unit`; raises as `Writer.append`."""
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:
+        """Records the events together; raises `ConflictError` where another writer was first."""
         if not stored_events:
             return []
-        return self._writer.append(msgspec.structs.replace(unit or Unit(()), events=stored_events))
+        unit = [_row(event) for event in stored_events]
+        with self._lock, self._session.cursor():
+            try:
+                answer = self._session.append([unit], (), 0)
+            except psycopg2.errors.UniqueViolation:
+                raise ConflictError("a version is given twice") from None
+        if answer.conflicts:
+            raise ConflictError("another writer was first")
+        return list(range(answer.last + 1, answer.last + 1 + len(unit)))
 
     def select_events(
         self,
@@ -154,58 +142,13 @@ class EventRecorder(ApplicationRecorder):
             (last,) = cursor.fetchone() or (None,)
             return None if last is None else int(last)
 
-    def append_each(self, units: Sequence[Unit]) -> list[list[int] | Exception]:
-        """Records each unit by itself; as `Writer.append_each`."""
-        return self._writer.append_each(units)
-
-    def select_streams(self, subjects: Sequence[str]) -> list[RecordedEvent]:
-        """All events of these subjects, in the order of their positions."""
-        with self._pool.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {_COLUMNS} FROM event WHERE subject = ANY(%s) ORDER BY position", (list(subjects),)
-            )
-            return [_recorded(*row) for row in cursor.fetchall()]
-
-    def look_up(
-        self, badge_ids: Sequence[str], alias_keys: Sequence[bytes]
-    ) -> tuple[set[str], dict[bytes, str], int]:
-        """Those of the badges that are recorded, the learners by alias, and the log's last position."""
-        with self._pool.cursor() as cursor:
-            # One statement, so that all of it is as of one moment.
-            cursor.execute(
-                "SELECT coalesce((SELECT max(position) FROM event), 0),"
-                " ARRAY(SELECT subject FROM event"
-                " WHERE subject = ANY(string_to_array(%s, ' ')) AND version = 1),"
-                " ARRAY(SELECT ARRAY[encode(key, 'hex'), learner_id::text] FROM alias"
-                " WHERE key = ANY(string_to_array(%s, ' ')::bytea[]))",
-                # One text each: the client writes an array value by value.
-                (" ".join(badge_ids), " ".join(["\\x" + key.hex() for key in alias_keys])),
-            )
-            last, known, learners = cursor.fetchone() or (0, [], [])
-            return set(known), {bytes.fromhex(key): learner_id for key, learner_id in learners}, last
-
-    def institutions(self) -> list[str]:
-        """The BRINs of all institutions, found among the few events that are no badge's."""
-        with self._pool.cursor() as cursor:
-            cursor.execute(
-                "SELECT subject FROM event WHERE type NOT LIKE 'badge.%%' AND type = %s ORDER BY position",
-                (InstitutionAdmitted.TYPE,),
-            )
-            return [brin for (brin,) in cursor.fetchall()]
-
-    def private_parts(self, vault: Vault, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
-        """The private parts of awards by badge id; missing after the learner's erasure."""
-        with self._pool.cursor() as cursor:
-            return vault.read_awards(cursor, badge_ids)
-
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
         return PollingSubscription(self, gt, topics)
 
     def close(self) -> None:
-        """Records what is queued, then lets go of the database."""
-        self._writer.close()
+        self._session.close()
         self._pool.close()
 
 
@@ -235,6 +178,13 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
             raise StopIteration
         self._last_notification_id = self._page[-1].id
         return self._page.pop()
+
+
+def _row(event: StoredEvent) -> Row:
+    """A topic is `{type}/{schema version}`; the library's own tests have topics without a version."""
+    kind, _, schema = event.topic.rpartition("/")
+    subject, version = str(event.originator_id), event.originator_version
+    return Row(subject, version, kind or event.topic, int(schema) if kind else 0, event.state)
 
 
 def _recorded(

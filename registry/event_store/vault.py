@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registry.domain.private_parts import PrivateParts, corrected
-from registry.keys import Chance, Keys
+from registry.keys import Keys, RandomBytes
 from registry.postgres.connections import Cursor
 
 NONCE = 12
@@ -35,9 +35,9 @@ class Vault:
         self._cipher = AESGCM(keys.vault)
         self._decoder = msgspec.json.Decoder(PrivateParts)
 
-    def seal(self, event_id: str, parts: PrivateParts, chance: Chance | None = None) -> bytes:
+    def seal(self, event_id: str, parts: PrivateParts, random: RandomBytes | None = None) -> bytes:
         """Nonce and ciphertext; `event_id` is `{subject}/{version}` and must be the same on opening."""
-        nonce = chance.take(NONCE) if chance else os.urandom(NONCE)
+        nonce = random.draw(NONCE) if random else os.urandom(NONCE)
         return nonce + self._cipher.encrypt(nonce, msgspec.json.encode(parts), event_id.encode())
 
     def open(self, event_id: str, sealed: bytes) -> PrivateParts:

@@ -1,4 +1,4 @@
-"""The latest status of badges, for those who follow the topic of statuses instead of asking for each.
+"""The latest status of badges, for readers that follow the topic of statuses instead of calling the API.
 
 A record's key is the badge's id, its value the members of `GET /v1/badges/{id}/status` that do not depend
 on the day, and `validUntil`: after that day a badge that is `active` here has expired. `unknown` is the
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from registry.domain import badge as badges
-from registry.domain.events import UnknownEventError, canonical
+from registry.domain.events import MisplacedEventError, UnknownEventError, canonical
 from registry.domain.values import iso_time
 from registry.event_store.log import LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
@@ -47,7 +47,7 @@ def latest_statuses(cursor: Cursor, page: Sequence[LoggedEvent]) -> list[Status]
         streams |= {subject: [] for subject in older}
         for event in read_streams(cursor, older, page[-1].position):
             streams[event.subject].append(event)
-    return sorted((_status(streams[subject]) for subject in last), key=lambda each: each.position)
+    return sorted((_status(streams[subject]) for subject in last), key=lambda status: status.position)
 
 
 def _status(stream: Sequence[LoggedEvent]) -> Status:
@@ -57,9 +57,9 @@ def _status(stream: Sequence[LoggedEvent]) -> Status:
 
 def _value(stream: Sequence[LoggedEvent], last: LoggedEvent) -> _Value:
     try:
-        badge = badges.fold(each.event() for each in stream)
-    except (UnknownEventError, msgspec.DecodeError, AssertionError):
-        # Of a later release, or spoilt: better said than left with the status of before.
+        badge = badges.fold(logged.event() for logged in stream)
+    except (UnknownEventError, MisplacedEventError, msgspec.DecodeError):
+        # The event, of a later release or damaged, may have changed the status: the last one must not stay.
         return _Value(last.subject, "unknown", iso_time(last.time), None, last.position)
     status, since = badges.status(
         last.time,

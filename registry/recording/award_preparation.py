@@ -1,121 +1,69 @@
-"""Awards as an institution states them, and all that follows from one alone, whatever is recorded."""
+"""Preparing awards: ids, the learner's alias, and private parts, committed and sealed.
+
+None of it depends on what is recorded, so it is done in the caller's thread, before the award waits.
+"""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Generic, TypeVar
+from collections.abc import Sequence
 
-import msgspec
-
-from registry.domain.badge import Award
-from registry.domain.events import Commitments, canonical
-from registry.domain.institution import Origin
-from registry.domain.private_parts import Evidence, Recipient
-from registry.keys import Chance
+from registry.domain.events import canonical
+from registry.event_store.vault import Vault
+from registry.keys import Keys, RandomBytes, random_id
+from registry.recording.awards import AwardBadge, ImportAward, ImportedAward, StatedAward
 from registry.recording.commitments import commit_award
-from registry.recording.decisions import RecordingApplication
 
 EDUID_SCOPE = "eduid.nl"
-MOST_MODULES = 1_000
-
-
-class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """What makes two statements of one award the same (contract section 2): name and e-mail do not.
-
-    Its canonical JSON stands behind what is recorded: it may never change for what could be stated before.
-    """
-
-    module_id: str
-    learner: Recipient
-    awarded_on: dt.date
-    module_version: int | None = None
-    valid_until: dt.date | None = None
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
-    supersedes: str | None = None
-
-
-class AwardCommand(msgspec.Struct, frozen=True, gc=False):
-    """An award as an institution states it. `reference`, recipient, grade and evidence are private."""
-
-    brin: str
-    reference: str
-    module_id: str | None
-    module_reference: str | None
-    recipient: Recipient
-    award: Award
-    origin: Origin
-    grade: str | None = None
-    evidence: tuple[Evidence, ...] | None = None
-
-    def statement(self, module_id: str) -> Statement:
-        """What is compared when the reference comes again."""
-        recipient = self.recipient
-        return Statement(
-            module_id,
-            Recipient(
-                edu_id=recipient.edu_id and recipient.edu_id.lower(),
-                eppn=recipient.eppn and recipient.eppn.lower(),
-                edubadges=recipient.edubadges and recipient.edubadges.lower(),
-            ),
-            self.award.awarded_on,
-            self.award.module_version,
-            self.award.valid_until,
-            self.grade,
-            self.evidence,
-            self.award.supersedes,
-        )
-
-
-CommandT = TypeVar("CommandT", bound=AwardCommand)
-
-
-class PreparedAward(msgspec.Struct, Generic[CommandT], frozen=True, gc=False):
-    """What follows from an award alone: its ids, its learner's alias, what is compared on a repeat, and
-    its private parts, committed and sealed."""
-
-    command: CommandT
-    badge_id: str
-    module_id: str
-    alias: bytes | None
-    sameness: bytes
-    commitments: Commitments
-    sealed: bytes
+MAX_MODULES = 1_000
 
 
 class Preparation:
-    """Prepares awards, one after the other and by one thread: its chance is drawn for nobody else."""
+    """Prepares awards, one after the other and in one thread: its random bytes are for nobody else."""
 
-    def __init__(self, recording: RecordingApplication) -> None:
-        self._keys, self._vault, self._chance = recording.keys, recording.vault, Chance()
+    def __init__(self, keys: Keys, vault: Vault) -> None:
+        self._keys, self._vault, self._random = keys, vault, RandomBytes()
         self._module_ids: dict[tuple[str, str | None], str] = {}
 
-    def prepare(self, command: CommandT) -> PreparedAward[CommandT]:
-        keys, chance = self._keys, self._chance
-        badge_id = keys.made_id("badge", command.brin, command.reference)
-        module_id = command.module_id or self._module_id(command.brin, command.module_reference or "")
-        sameness = keys.sameness(canonical(command.statement(module_id)))
+    def prepare(self, stated: StatedAward) -> AwardBadge:
+        keys, random = self._keys, self._random
+        badge_id = keys.made_id("badge", stated.brin, stated.reference)
+        module_id = stated.module_id or self._module_id(stated.brin, stated.module_reference or "")
+        fingerprint = keys.content_fingerprint(canonical(stated.statement(module_id)))
         commitments, private = commit_award(
-            command.recipient, command.reference, command.grade, command.evidence, sameness, chance
+            stated.recipient, stated.reference, stated.grade, stated.evidence, fingerprint, random
         )
-        sealed = self._vault.seal(f"{badge_id}/1", private, chance)
-        return PreparedAward(
-            command, badge_id, module_id, self._alias(command), sameness, commitments, sealed
+        subjects: tuple[str, ...] = (badge_id, stated.brin, module_id)
+        if stated.terms.supersedes is not None:
+            subjects = (*subjects, stated.terms.supersedes)
+        kind = ImportAward if isinstance(stated, ImportedAward) else AwardBadge
+        return kind(
+            stated,  # type: ignore[arg-type] # an import's award by the line before
+            badge_id,
+            module_id,
+            subjects,
+            self._alias_key(stated),
+            random_id(random),
+            fingerprint,
+            commitments,
+            self._vault.seal(f"{badge_id}/1", private, random),
         )
+
+    def prepare_all(self, stated: Sequence[StatedAward]) -> list[AwardBadge]:
+        return [self.prepare(award) for award in stated]
 
     def _module_id(self, brin: str, reference: str) -> str:
         """Most awards of a batch are for few modules."""
-        found = self._module_ids.get((brin, reference))
-        if found is None:
-            if len(self._module_ids) >= MOST_MODULES:
+        module_id = self._module_ids.get((brin, reference))
+        if module_id is None:
+            if len(self._module_ids) >= MAX_MODULES:
                 self._module_ids.clear()
-            found = self._module_ids[brin, reference] = self._keys.made_id("module", brin, reference)
-        return found
+            module_id = self._module_ids[brin, reference] = self._keys.made_id("module", brin, reference)
+        return module_id
 
-    def _alias(self, command: AwardCommand) -> bytes | None:
-        recipient = command.recipient
+    def _alias_key(self, stated: StatedAward) -> bytes | None:
+        recipient = stated.recipient
         if recipient.edu_id is not None:
             return self._keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
         if recipient.eppn is not None:
-            return self._keys.alias_key("eppn", command.brin, recipient.eppn)
+            return self._keys.alias_key("eppn", stated.brin, recipient.eppn)
         return None

@@ -1,211 +1,186 @@
-"""Awards, as pages: one that comes alone is a page of one."""
+"""Awards: as an institution states them, and as commands that decide."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hmac
-from collections.abc import Hashable, Sequence, Set
-from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 from registry.domain import badge as badges
-from registry.domain.badge import Badge
+from registry.domain import imports
+from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
 from registry.domain.events import BadgeAwarded, Commitments
-from registry.domain.institution import Institution
+from registry.domain.imports import ImportedModule
+from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
-from registry.domain.private_parts import PrivateParts
-from registry.event_store.vault import PrivateRow
-from registry.keys import random_id
-from registry.postgres.connections import UnavailableError
-from registry.recording.award_forms import AwardForm, award_form
-from registry.recording.award_preparation import CommandT, PreparedAward
-from registry.recording.decisions import BadgeOutcome, found
-from registry.recording.pages import Entry, Page, Settled, Together
-from registry.recording.stream_cache import Loaded, Reads
+from registry.domain.private_parts import Evidence, Recipient
+from registry.recording.decisions import BadgeOutcome, Decision, Known, found
 
 
-class _Basis(NamedTuple):
-    """What awards for one module are decided on."""
+class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
+    """What makes two statements of one award the same (contract section 2): name and e-mail do not.
 
-    institution: Institution
-    module: Module
-    reads: Reads
-    forms: dict[Hashable, AwardForm]
-    """Those that were decided, by what they state."""
-
-
-class _Recorded(NamedTuple):
-    """What is recorded of a page as of a position: badges, learners by alias, and what it supersedes."""
-
-    badges: Set[str]
-    learners: dict[bytes, str]
-    read_at: int
-    superseded: dict[str, Badge]
-
-
-NOTHING_RECORDED = _Recorded(frozenset(), {}, 0, {})
-
-
-class Awards(Page[PreparedAward[CommandT]]):
-    """Awards on their way; `fact` is what a kind of them decides, and `stated` what it decides on.
-
-    The same award again answers as it stands; another under its reference is refused.
+    The vault holds an HMAC of its canonical JSON: what could be stated before must keep its bytes.
     """
 
-    def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
-        made = [self.commands[line] for line in waiting]
-        known, learners, read_at = self.recording.event_recorder.look_up(
-            [each.badge_id for each in made], [each.alias for each in made if each.alias is not None]
+    module_id: str
+    learner: Recipient
+    awarded_on: dt.date
+    module_version: int | None = None
+    valid_until: dt.date | None = None
+    grade: str | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    supersedes: str | None = None
+
+
+class StatedAward(msgspec.Struct, frozen=True, gc=False):
+    """An award as an institution states it. Reference, recipient, grade and evidence are private."""
+
+    brin: str
+    reference: str
+    module_id: str | None
+    module_reference: str | None
+    recipient: Recipient
+    terms: AwardTerms
+    origin: Origin
+    grade: str | None = None
+    evidence: tuple[Evidence, ...] | None = None
+
+    def statement(self, module_id: str) -> Statement:
+        """What is compared when the reference comes again."""
+        recipient = self.recipient
+        return Statement(
+            module_id,
+            Recipient(
+                edu_id=recipient.edu_id and recipient.edu_id.lower(),
+                eppn=recipient.eppn and recipient.eppn.lower(),
+                edubadges=recipient.edubadges and recipient.edubadges.lower(),
+            ),
+            self.terms.awarded_on,
+            self.terms.module_version,
+            self.terms.valid_until,
+            self.grade,
+            self.evidence,
+            self.terms.supersedes,
         )
-        if len(waiting) == len(self.commands):  # a later round meets what this page has recorded itself
-            self.all_new = not known and not learners
-        self._settle_known([line for line in waiting if self.commands[line].badge_id in known])
-        recorded = _Recorded(known, learners, read_at, self._superseded(waiting))
-        return self._decide_on(waiting, loaded, recorded, final=final)
 
-    def expect_new(self) -> None:
-        """Decides now already, as if none of it were recorded and none of its learners known.
 
-        Where that is not so the append says it, and the page is decided again. A page that supersedes
-        something is left to be decided in its turn: that has to be looked up.
-        """
-        if any(each.command.award.supersedes for each in self.commands):
-            return
-        everything, loaded = range(len(self.commands)), self.recording.loaded(fresh=False)
-        with suppress(UnavailableError):  # in its turn it may be there again
-            self.decided_ahead(self._decide_on(everything, loaded, NOTHING_RECORDED, final=False))
-            self.all_new = True
+class ImportedAward(StatedAward, frozen=True):
+    """An award of the past, with what was noted on reading it.
 
-    def _decide_on(
-        self, waiting: Sequence[int], loaded: Loaded, recorded: _Recorded, *, final: bool
-    ) -> Sequence[Together]:
-        known, learners, read_at, superseded = recorded
-        taken: set[str] = set()
-        decided: dict[bytes | str, Together] = {}
-        bases: dict[tuple[str, str], _Basis] = {}
-        for line in waiting:
-            each = self.commands[line]
-            if each.badge_id in known or each.badge_id in taken:
-                continue  # settled; or the same reference earlier in the page: known in the next round
-            # Without an alias nobody knows the learner: each such award has one of its own.
-            learner_id = None if each.alias is None else learners.get(each.alias)
-            key = each.badge_id if learner_id or each.alias is None else each.alias
-            together = decided.get(key) or Together(alias=None if learner_id else each.alias)
-            try:
-                basis = self._basis(bases, loaded, each)
-                if learner_id:
-                    basis = basis._replace(reads=basis.reads.and_on(learner_id, read_at))
-                elif together.entries:
-                    learner_id = together.entries[0].outcome.learner_id
-                self._award(together, line, each, basis, superseded, learner_id or random_id(self.chance))
-            except UnavailableError:
-                raise  # PostgreSQL is away: that would be waited for line by line
-            except Exception as error:
-                self.fail(line, error, final=final)
-            else:
-                decided[key] = together
-            if line not in self.settled:
-                taken.add(each.badge_id)  # who has the same reference waits for what becomes of this one
-        return list(decided.values())
+    `source` is its module as the source states it; None where the registry's own is meant. `hosted`: it is
+    an assertion at its address. The grade and evidence that its learner shows there may change from day to
+    day, and make no other award of it.
+    """
 
-    def _basis(
-        self, bases: dict[tuple[str, str], _Basis], loaded: Loaded, each: PreparedAward[CommandT]
-    ) -> _Basis:
-        key = each.command.brin, each.module_id
-        if key not in bases:
-            reads = Reads(loaded)
-            institution = self.recording.admitted(reads, each.command.brin)
-            bases[key] = _Basis(institution, found(reads.module(each.module_id), ModuleUnknown), reads, {})
-        return bases[key]
+    source: ImportedModule | None = None
+    findings: tuple[str, ...] = ()
+    hosted: bool = False
 
-    def _award(
-        self,
-        together: Together,
-        line: int,
-        made: PreparedAward[CommandT],
-        basis: _Basis,
-        superseded: dict[str, Badge],
-        learner_id: str,
-    ) -> None:
-        """Decides one award that is not there yet."""
-        form = self._form(made, basis, superseded, learner_id)
-        event = form.event(made.badge_id, learner_id, made.commitments)
-        private = PrivateRow(made.command.brin, learner_id, made.sealed)
+    def statement(self, module_id: str) -> Statement:
+        stated = super().statement(module_id)
+        if not self.hosted:
+            return stated
+        return Statement(stated.module_id, stated.learner, stated.awarded_on, valid_until=stated.valid_until)
+
+
+class AwardBadge(msgspec.Struct, frozen=True, gc=False):
+    """An award, prepared (`registry.recording.award_preparation`): with all that follows from it alone.
+
+    The same award again answers as it stands; another one under its reference is refused. `learner_id` is
+    for a learner whom nobody knows yet.
+    """
+
+    stated: StatedAward
+    badge_id: str
+    module_id: str
+    subjects: tuple[str, ...]
+    alias_key: bytes | None
+    learner_id: str
+    content_fingerprint: bytes
+    commitments: Commitments
+    sealed: bytes
+
+    @property
+    def reads_private_parts(self) -> bool:
+        return True
+
+    def decide(self, known: Known) -> Decision[BadgeOutcome]:
+        badge = known.badge(self.badge_id)
+        if badge is not None:
+            return Decision(self._as_recorded(badge, known))
+        brin, alias_key = self.stated.brin, self.alias_key
+        institution = known.admitted(brin)
+        module = found(known.module(self.module_id), ModuleUnknown)
+        learner_id = None if alias_key is None else known.learner(alias_key)
+        if learner_id is None:
+            learner_id = self.learner_id
+        else:
+            alias_key = None
+        fact = self.fact(institution, module, learner_id, known)
+        status, _ = badges.status(
+            known.now,
+            revoked_since=None,
+            suspended_since=None,
+            valid_until=fact.valid_until,
+            active_since=known.now,
+        )
         outcome = BadgeOutcome(
-            made.badge_id, learner_id, made.module_id, form.module_version, form.status, 0, created=True
+            id=self.badge_id,
+            learner_id=learner_id,
+            module_id=self.module_id,
+            module_version=fact.module_version,
+            status=status,
+            created=True,
         )
-        together.entries.append(Entry(line, event, private, basis.reads, outcome))
+        return Decision(outcome, fact, 1, self.sealed, brin, learner_id, alias_key)
 
-    def _form(
-        self, made: PreparedAward[CommandT], basis: _Basis, superseded: dict[str, Badge], learner_id: str
-    ) -> AwardForm:
-        """Most awards of a page state the same but for their learner and what is private."""
-        command = made.command
-        stated = self.stated(command)
-        form = basis.forms.get(stated)
-        if form is None:
-            fact = self.fact(
-                command,
-                basis.institution,
-                basis.module,
-                superseded.get(command.award.supersedes or ""),
-                learner_id,
-                made.commitments,
-            )
-            status, _ = badges.status(
-                self.now,
-                revoked_since=None,
-                suspended_since=None,
-                valid_until=fact.valid_until,
-                active_since=self.now,
-            )
-            form = basis.forms[stated] = award_form(fact, status)
-        return form
-
-    def stated(self, command: CommandT) -> Hashable:
-        """All that `fact` takes from the command, the module apart: awards that are alike in it are
-        decided once a page."""
-        return command.award, command.origin
-
-    def fact(
-        self,
-        command: CommandT,
-        institution: Institution,
-        module: Module,
-        superseded: Badge | None,
-        learner_id: str,
-        commitments: Commitments,
-    ) -> BadgeAwarded:
+    def fact(self, institution: Institution, module: Module, learner_id: str, known: Known) -> BadgeAwarded:
+        terms = self.stated.terms
         return badges.award(
             institution,
             module,
-            superseded,
-            command.award,
+            known.badge(terms.supersedes) if terms.supersedes else None,
+            terms,
             learner_id,
-            commitments,
-            self.today,
-            command.origin,
+            self.commitments,
+            known.today,
+            self.stated.origin,
         )
 
-    def _superseded(self, waiting: Sequence[int]) -> dict[str, Badge]:
-        """The badges that awards of this page name as superseded, those that are recorded."""
-        wanted = {self.commands[line].command.award.supersedes for line in waiting} - {None}
-        return self.recording.badges_by_id([each for each in wanted if each])
-
-    def _settle_known(self, lines: Sequence[int]) -> None:
-        badge_ids = [self.commands[line].badge_id for line in lines]
-        states = self.recording.badges_by_id(badge_ids)
-        private = self.recording.private_parts(badge_ids)
-        for line in lines:
-            made = self.commands[line]
-            self.settled[line] = self._known(states[made.badge_id], made.sameness, private.get(made.badge_id))
-
-    def _known(self, state: Badge, sameness: bytes, private: PrivateParts | None) -> Settled:
+    def _as_recorded(self, badge: Badge, known: Known) -> BadgeOutcome:
         """The award as it stands. After the learner's erasure there is nothing left to compare."""
-        if private is not None and not hmac.compare_digest(private.sameness or "", sameness.hex()):
-            return ReferenceTaken("badge")
-        status, _ = badges.status_of(state, self.now)
-        award = state.award
+        private = known.private_parts.get(self.badge_id)
+        fingerprint = self.content_fingerprint.hex()
+        if private is not None and not hmac.compare_digest(private.content_fingerprint or "", fingerprint):
+            raise ReferenceTaken("badge")
+        status, _ = badges.status_of(badge, known.now)
         return BadgeOutcome(
-            state.id, award.learner_id, award.module_id, award.module_version, status, state.award_position
+            id=badge.id,
+            learner_id=badge.award.learner_id,
+            module_id=badge.award.module_id,
+            module_version=badge.award.module_version,
+            status=status,
+            position=badge.award_position,
+        )
+
+
+class ImportAward(AwardBadge, frozen=True):
+    """An award of the past: recorded with findings where the API would refuse it."""
+
+    stated: ImportedAward
+
+    def fact(self, institution: Institution, module: Module, learner_id: str, known: Known) -> BadgeAwarded:
+        return imports.award(
+            institution,
+            module,
+            self.stated.terms,
+            self.stated.source,
+            self.stated.findings,
+            learner_id,
+            self.commitments,
+            known.today,
+            self.stated.origin,
         )

@@ -9,7 +9,7 @@ import msgspec
 
 from registry.domain.events import Commitments, Correction, canonical
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
-from registry.keys import Chance
+from registry.keys import RandomBytes
 
 SALT = 16
 
@@ -24,22 +24,16 @@ def commitment(salt: bytes, part: bytes) -> str:
     return hashlib.sha256(salt + part).hexdigest()
 
 
-def _salted(part: bytes) -> tuple[str, str]:
-    """A new salt, as hex, and the part's commitment under it."""
-    salt = os.urandom(SALT)
-    return salt.hex(), commitment(salt, part)
-
-
 def commit_award(
     recipient: Recipient,
     reference: str,
     grade: str | None,
     evidence: tuple[Evidence, ...] | None,
-    sameness: bytes,
-    chance: Chance,
+    content_fingerprint: bytes,
+    random: RandomBytes,
 ) -> tuple[Commitments, PrivateParts]:
     """The commitments for the log, and the private parts with their salts for the vault."""
-    drawn = chance.take(4 * SALT)
+    drawn = random.draw(4 * SALT)
     first, second = drawn[:SALT], drawn[SALT : 2 * SALT]
     third, fourth = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
     salts = Salts(
@@ -60,21 +54,20 @@ def commit_award(
         reference=reference,
         grade=grade,
         evidence=evidence,
-        sameness=sameness.hex(),
+        content_fingerprint=content_fingerprint.hex(),
     )
     return commitments, parts
 
 
-def commit_note(note: str | None) -> tuple[str | None, PrivateParts | None]:
+def commit_note(note: str | None, salt: str) -> tuple[str | None, PrivateParts | None]:
     """The commitment of a note and its private part; nothing where there is no note."""
     if note is None:
         return None, None
-    salt, committed = _salted(note.encode())
-    return committed, PrivateParts(salts=Salts(note=salt), note=note)
+    return _commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
 
 
 def commit_correction(
-    current: PrivateParts, grade: str | None, name: str | None
+    current: PrivateParts, grade: str | None, grade_salt: str, name: str | None, recipient_salt: str
 ) -> tuple[Correction | None, PrivateParts | None]:
     """The commitments of what a correction changes, and the new parts; nothing where it changes nothing."""
     recipient = None
@@ -83,9 +76,16 @@ def commit_correction(
     new_grade = grade if grade != current.grade else None
     if recipient is None and new_grade is None:
         return None, None
-    none: tuple[None, None] = (None, None)
-    name_salt, name_commitment = none if recipient is None else _salted(canonical(recipient))
-    grade_salt, grade_commitment = none if new_grade is None else _salted(new_grade.encode())
-    salts = Salts(recipient=name_salt, grade=grade_salt)
-    commitments = Correction(recipient=name_commitment, grade=grade_commitment)
+    commitments = Correction(
+        recipient=None if recipient is None else _commitment(recipient_salt, canonical(recipient)),
+        grade=None if new_grade is None else _commitment(grade_salt, new_grade.encode()),
+    )
+    salts = Salts(
+        recipient=None if recipient is None else recipient_salt,
+        grade=None if new_grade is None else grade_salt,
+    )
     return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
+
+
+def _commitment(salt: str, part: bytes) -> str:
+    return commitment(bytes.fromhex(salt), part)

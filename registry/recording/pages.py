@@ -1,162 +1,170 @@
-"""Pages of commands about badges: looked up together, decided each by itself, appended together.
-
-A page is settled in rounds. What a round records or refuses is settled; where another writer was first,
-where a connection was lost at commit (the fact may be recorded), or where a refusal was decided on kept
-states, the command is decided again in the next round, on what is recorded by then.
-"""
+"""A page: some commands, loaded together, decided each by itself, appended together."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+import copy
+import datetime as dt
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
-from registry.domain.errors import Refusal
-from registry.domain.values import day_in_amsterdam
-from registry.event_store.append import ConflictError, MaybeRecordedError, Unit, ready, since
-from registry.event_store.vault import PrivateRow
-from registry.keys import Chance
+from registry.domain.private_parts import PrivateParts
+from registry.event_store.append import MaybeRecordedError, Row, row
+from registry.event_store.session import Session
+from registry.event_store.vault import Vault
 from registry.postgres.connections import UnavailableError
-from registry.recording.decisions import ATTEMPTS, BadgeOutcome, RecordingApplication
-from registry.recording.stream_cache import Loaded, Reads
+from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
 
-Command = TypeVar("Command")
-DECIDED_AGAIN = (ConflictError, MaybeRecordedError)
-Settled = BadgeOutcome | Exception
-"""The outcome of a command; or its refusal, or what kept it from being decided."""
+ATTEMPTS = 8
 
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An event to be recorded for a command, with its private parts and what it was decided on."""
-
-    line: int
-    event: StoredEvent
-    private: PrivateRow | None
-    reads: Reads
-    outcome: BadgeOutcome
+Lines = list[tuple[int, Command[Outcome]]]
+"""Commands by their place in the page."""
 
 
-class Together(msgspec.Struct, gc=False):
-    """What is recorded together: mostly one; all of a page that have the same new learner."""
+class Decided:
+    """What a round has decided of a page: units to append, and what is settled or left without them."""
 
-    alias: bytes | None = None
-    entries: list[Entry] = []
-
-
-def _joined(decided: Sequence[Together]) -> Unit:
-    """All of them, decided in one round, as one unit."""
-    events: list[StoredEvent] = []
-    private: dict[int, PrivateRow] = {}
-    aliases: dict[int, bytes] = {}
-    reads: set[Reads] = set()
-    for together in decided:
-        if together.alias is not None:
-            aliases[len(events)] = together.alias
-        for entry in together.entries:
-            if entry.private is not None:
-                private[len(events)] = entry.private
-            events.append(entry.event)
-            reads.add(entry.reads)
-    relied_on = since([each.relied_on for each in reads])
-    return Unit(events, private, aliases, relied_on, decided[0].entries[0].reads.epoch)
-
-
-class _Ahead(NamedTuple):
-    """What was decided before anything was looked up, as if nothing of it were recorded: to be so whole."""
-
-    decided: Sequence[Together]
-    unit: Unit
-
-
-class Page(Generic[Command]):
-    """Some commands on their way; `decide` is the kind's own."""
-
-    def __init__(self, recording: RecordingApplication, commands: Sequence[Command]) -> None:
-        self.recording, self.commands = recording, commands
+    def __init__(self) -> None:
         self.settled: dict[int, Settled] = {}
-        self.all_new = False
-        """Whether the page, at its first look, met nothing and nobody that was recorded already."""
-        self.ahead: _Ahead | None = None
-        self.chance = Chance()
-        # The moment and the day on which a round is decided.
-        self.now = recording.clock()
-        self.today = day_in_amsterdam(self.now)
+        self.units: list[list[tuple[int, Command[Outcome], Decision[Outcome]]]] = []
+        self.later: Lines = []
 
-    def settle(self) -> list[Settled]:
-        """Per command, in order, its outcome or why it has none."""
-        waiting = self._unsettled(range(len(self.commands)))
-        for attempt in range(ATTEMPTS):
-            self._round(waiting, final=attempt > 0)
-            waiting = self._unsettled(waiting)
-            if not waiting:
-                break
-        crowded = UnavailableError("too many writers want the same streams")
-        return [self.settled.get(line, crowded) for line in range(len(self.commands))]
 
-    def _round(self, waiting: Sequence[int], *, final: bool) -> None:
-        """Decides and records; what fails a page is found by trying each command alone."""
-        ahead, self.ahead, day = self.ahead, None, self.today
-        self.now = self.recording.clock()
-        self.today = day_in_amsterdam(self.now)
+def settle(
+    session: Session, vault: Vault, clock: Callable[[], dt.datetime], commands: Sequence[Command[Outcome]]
+) -> list[Settled]:
+    """Decides and records; per command, in order, its outcome or why it has none.
+
+    What meets another writer is loaded and decided again. So is the whole page after the connection was
+    lost during the append: it may be recorded, and is then known. Where a page fails, each command is
+    tried alone, so that only the one that fails it is refused.
+    """
+    settled: dict[int, Settled] = {}
+    lines: Lines = list(enumerate(commands))
+    failure = UnavailableError("too many writers want the same streams")
+    for _ in range(ATTEMPTS):
         try:
-            if ahead is not None and day == self.today:
-                self._record(ahead.decided, ahead.unit)
-            else:
-                self._record(self.decide(waiting, self.recording.loaded(fresh=final), final=final))
+            known = load(session, vault, clock(), lines)
+            decided = decide(known, lines)
+            settled |= decided.settled
+            lines = sorted(decided.later + _append(session, vault, known, decided), key=itemgetter(0))
+            settled |= decided.settled
+        except MaybeRecordedError as error:
+            failure = error
+            continue
+        except UnavailableError as error:
+            failure = error
+            break
         except Exception as error:
-            left = self._unsettled(waiting)
-            if isinstance(error, UnavailableError) or len(waiting) == 1:
-                self.settled.update(dict.fromkeys(left, error))
-                return
-            for line in left:
-                self._round([line], final=final)
+            if len(commands) == 1:
+                return [error]
+            failure = _settle_alone(session, vault, clock, lines, settled) or failure
+            break
+        if not lines:
+            break
+    # Each an exception of its own: one that is raised in several places collects their tracebacks.
+    return [settled[line] if line in settled else copy.copy(failure) for line in range(len(commands))]
 
-    def _unsettled(self, waiting: Sequence[int]) -> list[int]:
-        return [line for line in waiting if line not in self.settled]
 
-    def decide(self, waiting: Sequence[int], loaded: Loaded, *, final: bool) -> Sequence[Together]:
-        """What is to be recorded; settles what is not, a refusal only when it is `final`."""
-        raise NotImplementedError
+def _settle_alone(
+    session: Session,
+    vault: Vault,
+    clock: Callable[[], dt.datetime],
+    lines: Lines,
+    settled: dict[int, Settled],
+) -> UnavailableError | None:
+    """Settles each command as a page of one; ends, and answers why, where PostgreSQL is away."""
+    for line, command in lines:
+        if line not in settled:
+            (result,) = settle(session, vault, clock, [command])
+            if isinstance(result, UnavailableError):
+                return result
+            settled[line] = result
+    return None
 
-    def decided_ahead(self, decided: Sequence[Together]) -> None:
-        """This is to be recorded, as a whole, when its turn comes."""
-        if decided:
-            self.ahead = _Ahead(decided, ready(_joined(decided)))
 
-    def fail(self, line: int, error: Exception, *, final: bool) -> None:
-        if final or not isinstance(error, Refusal):
-            self.settled[line] = error
+def load(session: Session, vault: Vault, now: dt.datetime, lines: Lines) -> Known:
+    """What is recorded of all that the commands name."""
+    alias_keys = {command.alias_key for _, command in lines if command.alias_key is not None}
+    loaded = session.load({subject for _, command in lines for subject in command.subjects}, alias_keys)
+    recorded = {
+        command.subjects[0]
+        for _, command in lines
+        if command.reads_private_parts and command.subjects[0] in loaded.streams
+    }
+    private_parts: dict[str, PrivateParts] = {}
+    if recorded:
+        with session.cursor() as cursor:
+            private_parts = vault.read_awards(cursor, list(recorded))
+    return Known(loaded.position, now, loaded.streams, loaded.learners, private_parts)
 
-    def _append(self, decided: Sequence[Together], unit: Unit | None) -> list[list[int] | Exception]:
-        """Records all as one, which costs the least; where that is refused, each by itself.
 
-        `unit`: all of it, made ahead; all of it is decided again after a conflict.
-        """
-        if unit is not None or len(decided) > 1:
-            (result,) = self.recording.append_each([unit or _joined(decided)])
-            if isinstance(result, UnavailableError) or (
-                unit is not None and isinstance(result, ConflictError)
-            ):
-                return [result] * len(decided)
-            if not isinstance(result, Exception):
-                positions = iter(result)
-                return [list(itertools.islice(positions, len(together.entries))) for together in decided]
-        return self.recording.append_each([_joined([together]) for together in decided])
+def decide(known: Known, lines: Lines) -> Decided:
+    """Decides each command; does no I/O.
 
-    def _record(self, decided: Sequence[Together], unit: Unit | None = None) -> None:
-        results = self._append(decided, unit)
-        held: dict[Reads, int] = {}
-        for together, result in zip(decided, results, strict=True):
-            if isinstance(result, DECIDED_AGAIN):
-                continue
-            if isinstance(result, Exception):
-                self.settled.update((entry.line, result) for entry in together.entries)
-                continue
-            for entry, position in zip(together.entries, result, strict=True):
-                held[entry.reads] = position
-                self.settled[entry.line] = msgspec.structs.replace(entry.outcome, position=position)
-        for reads, position in held.items():
-            reads.held_until(position)
+    A command that reads a stream which an earlier one of the page writes waits for the next round, so that
+    of two lines with one reference the first wins. Awards to one new learner are one unit: where another
+    writer was first with the learner, all of them are decided again.
+    """
+    decided = Decided()
+    written: set[str] = set()
+    newcomers: dict[bytes | None, list[tuple[int, Command[Outcome], Decision[Outcome]]]] = {}
+    for line, command in lines:
+        subjects = command.subjects
+        if not written.isdisjoint(subjects):
+            decided.later.append((line, command))
+            written.add(subjects[0])
+            continue
+        try:
+            decision = command.decide(known)
+        except Exception as error:
+            decided.settled[line] = error
+            continue
+        if decision.fact is None:
+            decided.settled[line] = decision.outcome
+            continue
+        written.add(subjects[0])
+        unit = newcomers.get(command.alias_key)
+        if unit is None:
+            decided.units.append(unit := [])
+            if (alias_key := decision.alias_key) is not None and decision.learner_id is not None:
+                known.meet(alias_key, decision.learner_id)
+                newcomers[alias_key] = unit
+        unit.append((line, command, decision))
+    return decided
+
+
+def _append(session: Session, vault: Vault, known: Known, decided: Decided) -> Lines:
+    """Appends the units and settles their commands; answers those to decide again."""
+    if not decided.units:
+        return []
+    units = [[_row(vault, command, decision) for _, command, decision in unit] for unit in decided.units]
+    answer = session.append(units, known.relied_on, known.position)
+    if answer.changed is not None:
+        return [(line, command) for unit in decided.units for line, command, _ in unit]
+    again: Lines = []
+    position, conflicts = answer.last, frozenset(answer.conflicts)
+    for number, unit in enumerate(decided.units):
+        if number in conflicts:
+            again += [(line, command) for line, command, _ in unit]
+            continue
+        for line, _, decision in unit:
+            position += 1
+            decided.settled[line] = msgspec.structs.replace(decision.outcome, position=position)
+    return again
+
+
+def _row(vault: Vault, command: Command[Outcome], decision: Decision[Outcome]) -> Row:
+    """The event to append, with its private parts sealed."""
+    assert decision.fact is not None  # noqa: S101 - only what is recorded is in a unit
+    made = row(command.subjects[0], decision.version, decision.fact)
+    made.alias_key = decision.alias_key
+    if decision.private is not None:
+        made.institution, made.learner_id = decision.institution, decision.learner_id
+        made.sealed = (
+            decision.private
+            if isinstance(decision.private, bytes)
+            else vault.seal(f"{made.subject}/{made.version}", decision.private)
+        )
+    return made

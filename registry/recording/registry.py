@@ -1,214 +1,129 @@
-"""The commands: each loads, decides, and saves once. What they share is in `registry.recording.decisions`."""
+"""The registry as its callers see it: commands go in, outcomes come out."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import cast
 
-from registry.domain import badge as badges
-from registry.domain import imports
-from registry.domain import institution as institutions
-from registry.domain import module as modules
-from registry.domain.errors import InstitutionUnknown, PrivatePartsErased
-from registry.domain.events import (
-    BadgeSuspensionReason,
-    ExemptionRule,
-    ModuleContent,
-    RevocationReason,
-    SuspensionReason,
-)
-from registry.domain.imports import ImportedModule
-from registry.domain.institution import Origin, Particulars
-from registry.recording.award_preparation import AwardCommand, Preparation, PreparedAward
-from registry.recording.awards import Awards
-from registry.recording.commitments import commit_correction, commit_note, new_salt
-from registry.recording.decisions import BadgeOutcome, Outcome, RecordingApplication, found
-from registry.recording.imported_awards import ImportedAward, settle_imported
-from registry.recording.pages import Settled
-from registry.recording.revocations import RevocationCommand, Revocations
-from registry.recording.stream_cache import Reads
+from eventsourcing.application import Application
+from eventsourcing.persistence import JSONTranscoder, Mapper
+
+from registry.domain.events import InstitutionAdmitted
+from registry.domain.values import day_in_amsterdam
+from registry.event_store.recorder import EventMapper, EventRecorder
+from registry.event_store.session import Session
+from registry.event_store.vault import Vault
+from registry.keys import Keys
+from registry.postgres.connections import UnavailableError
+from registry.postgres.disk_space import Room
+from registry.recording.award_preparation import Preparation
+from registry.recording.decisions import Command, Known, Outcome, OutcomeT_co, Settled
+from registry.recording.page_recorder import PageRecorder
+
+MAX_SECONDS = 15.0
+"""How long a caller waits. To ask again is safe: a command that was recorded after all is known."""
 
 
 def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry(RecordingApplication):
-    """The one place where facts are recorded."""
+class Registry(Application[str]):
+    """The one place where facts are recorded: the library's application, on our recorder.
 
-    # Institutions: the registrar's commands.
+    Commands are data (`registry.recording.commands`, `registry.recording.awards`). Each takes one road:
+    it waits in a page, is loaded, decided by a pure function, and appended (`registry.recording.pages`).
+    """
 
-    def admit_institution(self, brin: str, stated: Particulars, origin: Origin) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            state = reads.institution(brin)
-            fact = institutions.admit(state, stated, origin)
-            return self._save(reads, brin, state, fact)
+    name = "registry"
 
-        return self._decide(decide)
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        clock: Callable[[], dt.datetime] = utc_now,
+        on_recorded: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(env={"PERSISTENCE_MODULE": "registry.event_store.recorder", "DATABASE_URL": url})
+        self.keys, self.clock, self.vault = keys, clock, Vault(keys)
+        self._pages = PageRecorder(url, self.vault, clock, on_recorded)
+        self._reading, self._reads = Session(url, Room(url)), threading.Lock()
 
-    def suspend_institution(
-        self, brin: str, reason: SuspensionReason, note: str | None, origin: Origin
-    ) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            state = found(reads.institution(brin), InstitutionUnknown)
-            committed, private = commit_note(note)
-            fact = institutions.suspend(state, reason, committed, origin)
-            return self._save(reads, brin, state, fact, private, brin)
+    def construct_mapper(self) -> Mapper[str]:
+        return EventMapper(JSONTranscoder())
 
-        return self._decide(decide)
+    def close(self) -> None:
+        """Records what waits, then lets go of the database."""
+        super().close()
+        self._pages.close()
+        cast(EventRecorder, self.recorder).close()
+        self._reading.close()
 
-    def reinstate_institution(self, brin: str, origin: Origin) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            state = found(reads.institution(brin), InstitutionUnknown)
-            return self._save(reads, brin, state, institutions.reinstate(state, origin))
+    # Recording.
 
-        return self._decide(decide)
+    def submit(self, commands: Sequence[Command[Outcome]]) -> Future[list[Settled]]:
+        """Records: the future's result is, per command, its outcome or why it has none.
 
-    def exempt(
-        self, brin: str, module_reference: str, rule: ExemptionRule, reason: str, origin: Origin
-    ) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            state = found(reads.institution(brin), InstitutionUnknown)
-            fact = institutions.exempt(state, module_reference, rule, reason, origin)
-            return self._save(reads, brin, state, fact, created=fact is not None)
+        Of two commands about one subject the first is decided first. Raises `UnavailableError` at once
+        where too much waits, or the registry is stopping.
+        """
+        return self._pages.submit(commands)
 
-        return self._decide(decide)
+    def record(self, command: Command[OutcomeT_co]) -> OutcomeT_co:
+        """Records one command; raises its refusal, or `UnavailableError`."""
+        (settled,) = self.settle([command])
+        if isinstance(settled, Exception):
+            raise settled
+        return settled  # type: ignore[return-value] # what the command decides
 
-    # Modules: an institution's commands.
-
-    def register_module(self, brin: str, reference: str, content: ModuleContent, origin: Origin) -> Outcome:
-        module_id = self.keys.made_id("module", brin, reference)
-
-        def decide(reads: Reads) -> Outcome:
-            institution = self.admitted(reads, brin)
-            state = reads.module(module_id)
-            fact = modules.register(state, institution, reference, content, self.today(), origin)
-            number = (state.version_of(content) if state else None) or 1
-            return self._save(reads, module_id, state, fact, version=number)
-
-        return self._decide(decide)
-
-    def revise_module(
-        self, brin: str, module_id: str, reference: str, content: ModuleContent, origin: Origin
-    ) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            institution = self.admitted(reads, brin)
-            state = self._own_module(reads, brin, module_id)
-            fact = modules.revise(state, institution, reference, content, self.today(), origin)
-            number = state.latest + 1 if fact else state.latest
-            return self._save(reads, module_id, state, fact, version=number, created=fact is not None)
-
-        return self._decide(decide)
-
-    def import_module(self, brin: str, stated: ImportedModule, origin: Origin) -> Outcome:
-        """Registers a module of the past, or completes it, where the source says more than is recorded."""
-        module_id = self.keys.made_id("module", brin, stated.reference)
-
-        def decide(reads: Reads) -> Outcome:
-            institution = self.admitted(reads, brin)
-            state = reads.module(module_id)
-            fact = imports.module(state, institution, stated, self.today(), origin)
-            return self._save(reads, module_id, state, fact, created=fact is not None)
-
-        return self._decide(decide)
-
-    def withdraw_module(self, brin: str, module_id: str, from_: dt.date | None, origin: Origin) -> Outcome:
-        def decide(reads: Reads) -> Outcome:
-            state = self._own_module(reads, brin, module_id)
-            fact = modules.withdraw(state, from_, self.today(), origin)
-            return self._save(reads, module_id, state, fact, version=state.latest)
-
-        return self._decide(decide)
-
-    # Badges: an institution's commands.
-
-    def award_badges(self, commands: Sequence[AwardCommand]) -> list[Settled]:
-        """Awards; per command, in order, its outcome (`created` where it is new) or why it has none."""
-        prepare = self.preparation().prepare
-        return self.awards([prepare(command) for command in commands]).settle()
+    def settle(self, commands: Sequence[Command[Outcome]]) -> list[Settled]:
+        """Records; per command, in order, its outcome or why it has none."""
+        try:
+            return self.submit(commands).result(MAX_SECONDS)
+        except TimeoutError:
+            raise UnavailableError("it was not recorded in time") from None
 
     def preparation(self) -> Preparation:
         """For the awards of one caller."""
-        return Preparation(self)
+        return Preparation(self.keys, self.vault)
 
-    def awards(self, prepared: Sequence[PreparedAward[AwardCommand]]) -> Awards[AwardCommand]:
-        """A page of awards, to be settled."""
-        return Awards(self, prepared)
+    def has_room(self) -> bool:
+        """Whether the disk has room for what is to be recorded."""
+        return self._pages.has_room()
 
-    def award_badge(self, command: AwardCommand) -> BadgeOutcome:
-        """Awards; the same award again answers as it stands, another under its reference is refused."""
-        (settled,) = self.award_badges([command])
-        if isinstance(settled, Exception):
-            raise settled
-        return settled
+    @property
+    def works(self) -> bool:
+        """Whether the threads that record are all there."""
+        return self._pages.works
 
-    def revoke_badge(
-        self,
-        brin: str,
-        badge_id: str,
-        reason: RevocationReason,
-        effective_on: dt.date | None,
-        note: str | None,
-        origin: Origin,
-    ) -> BadgeOutcome:
-        def decide(reads: Reads) -> BadgeOutcome:
-            state = self._own_badge(reads, brin, badge_id)
-            committed, private = commit_note(note)
-            fact = badges.revoke(state, reason, effective_on, new_salt(), committed, self.today(), origin)
-            return self._save_badge(reads, state, fact, private, "revoked")
+    # What callers ask before they command.
 
-        return self._decide(decide)
-
-    def revocations(self, commands: Sequence[RevocationCommand]) -> Revocations:
-        """A page of revocations, to be settled."""
-        return Revocations(self, commands)
-
-    def import_awards(self, commands: Sequence[ImportedAward]) -> list[Settled]:
-        """Records a page of awards of the past, as `registry.recording.imported_awards.settle_imported`."""
-        return settle_imported(self, commands)
+    def today(self) -> dt.date:
+        return day_in_amsterdam(self.clock())
 
     def badge_id(self, brin: str, reference: str) -> str:
         """The id of the award that this institution made, or would make, under a reference."""
         return self.keys.made_id("badge", brin, reference)
 
-    def suspend_badge(
-        self, brin: str, badge_id: str, reason: BadgeSuspensionReason, note: str | None, origin: Origin
-    ) -> BadgeOutcome:
-        def decide(reads: Reads) -> BadgeOutcome:
-            state = self._own_badge(reads, brin, badge_id)
-            committed, private = commit_note(note)
-            fact = badges.suspend(state, reason, new_salt(), committed, origin)
-            return self._save_badge(reads, state, fact, private, "suspended")
+    def module_id(self, brin: str, reference: str) -> str:
+        """The id of the module that this institution registered, or would register, under a reference."""
+        return self.keys.made_id("module", brin, reference)
 
-        return self._decide(decide)
+    def known(self, subjects: Iterable[str]) -> Known:
+        """What is recorded now of these subjects, without their private parts."""
+        with self._reads:
+            loaded = self._reading.load(subjects, ())
+        return Known(loaded.position, self.clock(), loaded.streams, loaded.learners, {})
 
-    def reinstate_badge(self, brin: str, badge_id: str, origin: Origin) -> BadgeOutcome:
-        def decide(reads: Reads) -> BadgeOutcome:
-            state = self._own_badge(reads, brin, badge_id)
-            fact = badges.reinstate(state, new_salt(), origin)
-            now = self.clock()
-            status, _ = badges.status(
-                now,
-                revoked_since=None,
-                suspended_since=None,
-                valid_until=state.award.valid_until,
-                active_since=now,
+    def institutions(self) -> list[str]:
+        """The BRINs of all institutions, in the order of their admission."""
+        with self._reads, self._reading.cursor() as cursor:
+            # The condition on badges finds the few events that are no badge's by their index.
+            cursor.execute(
+                "SELECT subject FROM event WHERE type NOT LIKE 'badge.%%' AND type = %s ORDER BY position",
+                (InstitutionAdmitted.TYPE,),
             )
-            return self._save_badge(reads, state, fact, None, status)
-
-        return self._decide(decide)
-
-    def correct_badge(
-        self, brin: str, badge_id: str, grade: str | None, name: str | None, origin: Origin
-    ) -> BadgeOutcome:
-        """Corrects a wrong grade or the spelling of a name; anything else is awarded anew."""
-
-        def decide(reads: Reads) -> BadgeOutcome:
-            state = self._own_badge(reads, brin, badge_id)
-            current = found(self.private_parts([badge_id]).get(badge_id), PrivatePartsErased)
-            commitments, private = commit_correction(current, grade, name)
-            fact = badges.correct(state, commitments, new_salt(), origin)
-            status, _ = badges.status_of(state, self.clock())
-            return self._save_badge(reads, state, fact, private, status)
-
-        return self._decide(decide)
+            return [brin for (brin,) in cursor.fetchall()]

@@ -6,15 +6,15 @@ import gc
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from api.http.ndjson import LONGEST_LINE, MOST_LINES
-from registry.event_store.append import MaybeRecordedError, Unit
+from api.http.ndjson import MAX_LINE, MAX_LINES
+from registry.event_store.append import Appended, MaybeRecordedError
+from registry.event_store.session import Session
 from registry.postgres.connections import UnavailableError
-from registry.recording.decisions import RecordingApplication
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -145,10 +145,10 @@ def test_a_line_that_is_no_object_is_refused_and_the_others_are_recorded(hbo: As
 def test_a_line_of_64_kib_is_taken_and_one_byte_more_is_refused(hbo: Ask) -> None:
     line = json.dumps(award_body()).encode()
     longer = json.dumps(award_body()).encode()
-    body = line.ljust(LONGEST_LINE) + b"\n" + longer.ljust(LONGEST_LINE + 1) + b"\n" + longer
+    body = line.ljust(MAX_LINE) + b"\n" + longer.ljust(MAX_LINE + 1) + b"\n" + longer
     found = outcomes(sent(hbo, body))
     assert [each["outcome"] for each in found] == ["awarded", "refused", "awarded"]
-    assert f"more than {LONGEST_LINE} bytes" in found[1]["problem"]["errors"][0]["detail"]
+    assert f"more than {MAX_LINE} bytes" in found[1]["problem"]["errors"][0]["detail"]
 
 
 def test_a_hostile_line_is_not_answered_by_more_than_it_is(hbo: Ask) -> None:
@@ -156,7 +156,7 @@ def test_a_hostile_line_is_not_answered_by_more_than_it_is(hbo: Ask) -> None:
     line = json.dumps(members).encode()
     answer = sent(hbo, line)
     (found,) = outcomes(answer)
-    assert len(answer.content) < len(line) < LONGEST_LINE
+    assert len(answer.content) < len(line) < MAX_LINE
     errors = found["problem"]["errors"]
     assert len(errors) == 6
     assert errors[-1] == {"pointer": "", "detail": "has 4999 more that are not as the contract asks"}
@@ -192,9 +192,9 @@ def test_a_hundred_thousand_lines_are_read_and_one_more_is_too_many(
     shared_service: Service, hbo: Ask
 ) -> None:
     first = ndjson(*(award_body() for _ in range(3)))
-    body = first + b"{}\n" * (MOST_LINES - 3)
+    body = first + b"{}\n" * (MAX_LINES - 3)
     found = outcomes(sent(hbo, body))
-    assert [each["line"] for each in found] == list(range(1, MOST_LINES + 1))
+    assert [each["line"] for each in found] == list(range(1, MAX_LINES + 1))
     assert {each["outcome"] for each in found[:3]} == {"awarded"}
     others = ndjson(*(award_body() for _ in range(3)))
     before = last_position(shared_service)
@@ -205,7 +205,7 @@ def test_a_hundred_thousand_lines_are_read_and_one_more_is_too_many(
 
 
 def test_an_unended_line_beyond_the_last_one_is_too_many(hbo: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.ndjson.MOST_LINES", 3)
+    monkeypatch.setattr("api.http.ndjson.MAX_LINES", 3)
     assert len(outcomes(sent(hbo, b"{}\n{}\n{}\n"))) == 3
     assert len(outcomes(sent(hbo, b"{}\n{}\n{}"))) == 3
     for more in (b"{", b"\n", b" "):
@@ -340,14 +340,16 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Later pages are read and decided while it is tried: of two lines with one reference the first wins."""
-    institution, appended = service.admitted(), RecordingApplication.append_each
+    institution, appended = service.admitted(), Session.append
     tries = itertools.count(1)
 
-    def fails_once(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
-        return [UnavailableError("away")] * len(units) if next(tries) == 2 else appended(self, units)
+    def fails_once(session: Session, *arguments: Any) -> Appended:
+        if next(tries) == 2:
+            raise UnavailableError("away")
+        return appended(session, *arguments)
 
     monkeypatch.setattr("api.http.ndjson.PAGE", 3)
-    monkeypatch.setattr(RecordingApplication, "append_each", fails_once)
+    monkeypatch.setattr(Session, "append", fails_once)
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}
     before = last_position(service)
@@ -365,15 +367,17 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
 def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    institution, appended = service.admitted(), RecordingApplication.append_each
+    institution, appended = service.admitted(), Session.append
     tries = itertools.count(1)
 
-    def unheard(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
-        results = appended(self, units)
-        return [MaybeRecordedError("lost")] * len(units) if next(tries) == 2 else results
+    def unheard(session: Session, *arguments: Any) -> Appended:
+        answer = appended(session, *arguments)
+        if next(tries) == 2:
+            raise MaybeRecordedError("lost")
+        return answer
 
     monkeypatch.setattr("api.http.ndjson.PAGE", 3)
-    monkeypatch.setattr(RecordingApplication, "append_each", unheard)
+    monkeypatch.setattr(Session, "append", unheard)
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}
     found = outcomes(sent(institution, ndjson(*bodies)))

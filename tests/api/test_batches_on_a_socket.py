@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from api.http.ndjson import LARGEST_BATCH, LONGEST_LINE, MOST_LINES
+from api.http.ndjson import MAX_BATCH, MAX_LINE, MAX_LINES
 from tests.api.asking import Ask, admitted, award_body, last_position, on_a_socket
 from tests.api.test_batches import AWARDS, NDJSON, ndjson, outcomes, sent
 from tests.support import Service
@@ -154,9 +154,9 @@ def test_past_256_mib_reading_ends_and_what_was_recorded_stands(
     shared_service: Service, address: Address
 ) -> None:
     token, ask = token_of(shared_service)
-    good, blank = ndjson(*(award_body() for _ in range(3))), b" " * (LONGEST_LINE - 1) + b"\n"
+    good, blank = ndjson(*(award_body() for _ in range(3))), b" " * (MAX_LINE - 1) + b"\n"
     before = last_position(shared_service)
-    times = (LARGEST_BATCH - len(good)) // len(blank)
+    times = (MAX_BATCH - len(good)) // len(blank)
     for more, status in ((0, 200), (2, 413)):
         with connected(address) as connection:
             connection.sendall(head(len(good) + (times + more) * len(blank), token) + good)
@@ -165,7 +165,7 @@ def test_past_256_mib_reading_ends_and_what_was_recorded_stands(
             answer, found = answered(connection)
         assert answer.status == status
         assert len(found) == (times + 3 if status == 200 else 1)
-    assert f"more than {LARGEST_BATCH} bytes" in found[0]["detail"]
+    assert f"more than {MAX_BATCH} bytes" in found[0]["detail"]
     assert last_position(shared_service) == before + 3
     assert {each["outcome"] for each in outcomes(sent(ask, good))} == {"known"}
 
@@ -175,7 +175,7 @@ def test_past_the_last_line_a_client_that_goes_on_sending_is_answered_413(
     shared_service: Service, address: Address
 ) -> None:
     token, _ = token_of(shared_service)
-    lines = MOST_LINES + 2_000_000
+    lines = MAX_LINES + 2_000_000
     with connected(address) as connection:
         connection.sendall(head(lines * 3, token) + b"{}\n" * lines)
         answer, found = answered(connection)

@@ -29,6 +29,20 @@ def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
     assert ready == {"status": "ready", "position": 0, "readModels": models}
 
 
+def test_a_service_whose_recorder_has_ended_is_not_ready_and_refuses_awards(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, institution = admitted(service)
+
+    def defect(*_: Any) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("registry.recording.page_recorder.settle", defect)
+    refused(institution("POST", "/v1/badges", award_body()), 503, "not-ready")
+    refused(service.client.get("/health/ready"), 503, "not-ready")
+    assert ok(service.client.get("/health/live")) == {"status": "live"}
+
+
 def test_readiness_says_how_far_behind_each_read_model_is(service: Service) -> None:
     _, institution = admitted(service)
     awarded(institution)

@@ -123,6 +123,15 @@ def test_before_its_award_there_was_no_badge(shared_service: Service) -> None:
         assert ok(auditor("GET", f"/v1/institutions/{brin}/badges", params=params))["items"] == []
 
 
+def test_a_module_was_never_a_badge(shared_service: Service) -> None:
+    _, institution = admitted(shared_service)
+    badge = awarded(institution)
+    auditor = shared_service.as_("auditor")
+    module_id = events_of(shared_service, badge["id"])[0]["data"]["moduleId"]
+    for path in (f"/v1/badges/{module_id}/status", f"/v1/badges/{module_id}"):
+        refused(auditor("GET", path, params={"asOf": badge["position"]}), 404, "not-found")
+
+
 def test_the_offset_of_a_time_counts(shared_service: Service) -> None:
     _, institution = admitted(shared_service)
     badge = awarded(institution)

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from api.http.problems import Bare500, add_handlers
-from registry.event_store.append import Unit
+from registry.event_store.append import Appended
+from registry.event_store.session import Session
 from registry.postgres.connections import UnavailableError
-from registry.recording.decisions import RecordingApplication
 from tests.api.asking import admitted, last_position, on_a_socket
 from tests.postgres.log import until
 from tests.support import Service, award
@@ -103,15 +103,15 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its
 ) -> None:
     service.admitted()
     token, before = service.token("institution", institution="27UM"), last_position(service)
-    appended, held, go_on = RecordingApplication.append_each, threading.Event(), threading.Event()
+    appended, held, go_on = Session.append, threading.Event(), threading.Event()
 
-    def waits(self: RecordingApplication, units: Sequence[Unit]) -> list[list[int] | Exception]:
+    def waits(session: Session, *arguments: Any) -> Appended:
         held.set()
         go_on.wait(60)
-        return appended(self, units)
+        return appended(session, *arguments)
 
     monkeypatch.setattr("api.http.ndjson.PAGE", 2)
-    monkeypatch.setattr(RecordingApplication, "append_each", waits)
+    monkeypatch.setattr(Session, "append", waits)
     lines = b"".join(json.dumps(award(f"r-{number}")).encode() + b"\n" for number in range(20))
     sent: Messages = []
 

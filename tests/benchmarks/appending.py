@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -9,16 +10,18 @@ import threading
 import time
 from pathlib import Path
 
-from registry.event_store.recorder import EventRecorder
 from registry.postgres.connections import connect
 from registry.postgres.embedded import binaries
+from registry.recording.registry import Registry
+from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.measure import Compared, Goal, take_turns
 from tests.benchmarks.servers import Server, parts
 
 WRITERS = 16
 SECONDS = 3.0
-MOST_PER_SECOND = 20_000
+MAX_PER_SECOND = 20_000
+_runs = itertools.count()
 _TABLE = """
 CREATE TABLE plain (
     position bigserial PRIMARY KEY,
@@ -38,36 +41,35 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
         f"append by {WRITERS} writers, durable", "events/s", "pgbench plain inserts", Goal(0.5, 0.8)
     )
     url, plain = server.registry(), server.empty()
-    maker = material.Maker(material.catalogue(url))
-    script = _script(plain, folder, len(maker.awards(1)[0].event.state))
-    recorder = EventRecorder(url)
+    module_id = material.catalogue(url)
+    script = _script(plain, folder, len(material.Maker(module_id).awards(1)[0].data))
+    registry = Registry(url, support.KEYS)
     try:
-        appended_per_second(recorder, maker, 1.0)
+        recorded_per_second(registry, module_id, 1.0)
         pgbench(plain, script, 1)
         take_turns(
             compared,
             rounds,
-            lambda: appended_per_second(recorder, maker, SECONDS),
+            lambda: recorded_per_second(registry, module_id, SECONDS),
             lambda: pgbench(plain, script, int(SECONDS)),
         )
     finally:
-        recorder.close()
+        registry.close()
     return [compared]
 
 
-def appended_per_second(recorder: EventRecorder, maker: material.Maker, seconds: float) -> float:
-    """Threads that append one award after the other, relying on institution and module as an award does."""
-    relied_on = {material.BRIN: 2, maker.module_id: 2}
-    units = [material.unit([each], relied_on) for each in maker.alike(int(MOST_PER_SECOND * seconds))]
+def recorded_per_second(registry: Registry, module_id: str, seconds: float) -> float:
+    """Threads that hand over one prepared award after the other, each to a new learner."""
+    commands = material.prepared(registry, module_id, f"w-{next(_runs)}", int(MAX_PER_SECOND * seconds))
     counts, start = [0] * WRITERS, threading.Barrier(WRITERS + 1)
     until = 0.0
 
     def write(place: int) -> None:
         start.wait()
-        for unit in units[place::WRITERS]:
+        for command in commands[place::WRITERS]:
             if time.perf_counter() > until:
                 break
-            recorder.insert_events(unit.events, unit=unit)
+            registry.record(command)
             counts[place] += 1
 
     threads = [threading.Thread(target=write, args=(place,)) for place in range(WRITERS)]

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from registry.event_store.recorder import EventRecorder
+from registry.event_store.append import Row
 from registry.postgres.binary_copy import copy_rows
 from registry.postgres.connections import Connection, connect
 from tests.benchmarks import material
-from tests.benchmarks.material import Award
 from tests.benchmarks.measure import Compared, Goal, measure_rounds
 from tests.benchmarks.servers import Server
+from tests.postgres.writing import Writer
 
 BATCH = 1_000
 BATCHES = 25
@@ -41,20 +41,20 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
         what = "bulk append, 1,000 a batch" + (", with vault rows" if vault else ", events alone")
         compared = Compared(what, "events/s", "binary COPY", Goal(0.65, 0.8))
         url, plain = server.registry(), server.registry()
-        recorder, connection, copier = EventRecorder(url), connect(plain), _Copier(vault)
+        writer, connection, copier = Writer(url), connect(plain), _Copier(vault)
         try:
             maker = material.Maker()
-            ours, peer = partial(_append, recorder, vault), partial(copier.copy, connection)
+            ours, peer = partial(_append, writer, vault), partial(copier.copy, connection)
             _rates(maker, ours, peer)
             results.append(measure_rounds(compared, rounds, partial(_rates, maker, ours, peer)))
         finally:
-            recorder.close()
+            writer.close()
             connection.close()
     return results
 
 
 def _rates(
-    maker: material.Maker, ours: Callable[[list[Award]], None], peer: Callable[[list[Award]], None]
+    maker: material.Maker, ours: Callable[[list[Row]], None], peer: Callable[[list[Row]], None]
 ) -> tuple[float, float]:
     """They take turns batch by batch, since the disk's pace changes within a round."""
     spent = [0.0, 0.0]
@@ -67,9 +67,8 @@ def _rates(
     return BATCH * BATCHES / spent[0], BATCH * BATCHES / spent[1]
 
 
-def _append(recorder: EventRecorder, vault: bool, batch: list[Award]) -> None:
-    unit = material.unit(batch)
-    recorder.insert_events(unit.events, unit=unit if vault else None)
+def _append(writer: Writer, vault: bool, batch: list[Row]) -> None:
+    writer.append(batch if vault else material.without_vault(batch))
 
 
 class _Copier:
@@ -78,20 +77,19 @@ class _Copier:
     def __init__(self, vault: bool) -> None:
         self._vault, self._position = vault, 0
 
-    def copy(self, connection: Connection, batch: list[Award]) -> None:
+    def copy(self, connection: Connection, batch: list[Row]) -> None:
         now = dt.datetime.now(dt.UTC)
         first = self._position + 1
         self._position += len(batch)
         events = [
-            (at, str(each.event.originator_id), 1, "badge.awarded", 1, now, each.event.state)
-            for at, each in enumerate(batch, first)
+            (at, each.subject, 1, "badge.awarded", 1, now, each.data) for at, each in enumerate(batch, first)
         ]
         with connection.cursor() as cursor:
             cursor.execute("BEGIN")
             copy_rows(cursor, "event", _EVENT, events)
             if self._vault:
                 rows = [
-                    (at, each.row.institution, each.row.learner_id, each.row.sealed)
+                    (at, each.institution, each.learner_id, each.sealed)
                     for at, each in enumerate(batch, first)
                 ]
                 copy_rows(cursor, "vault", _VAULT, rows)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
 from registry.domain.events import (
     BadgeAwarded,
@@ -18,15 +17,17 @@ from registry.domain.events import (
     Level,
     ModuleContent,
     StudyLoad,
-    canonical,
 )
 from registry.domain.institution import Particulars
 from registry.domain.private_parts import PrivateParts, Recipient, Salts
-from registry.event_store.append import Unit
-from registry.event_store.vault import PrivateRow, Vault
+from registry.event_store.append import Row, row
+from registry.event_store.vault import Vault
+from registry.recording.commands import AdmitInstitution
 from registry.recording.registry import Registry
 from tests import support
 from tests.benchmarks.material import ORIGIN
+from tests.postgres.commands import register_module
+from tests.postgres.writing import Writer
 
 BATCH = 1_000
 INSTITUTIONS = 40
@@ -48,21 +49,18 @@ class Filled:
 
 def fill(url: str, badges: int) -> Filled:
     """Records so many awards, and a revocation of every tenth."""
-    registry = Registry(url, support.KEYS, lambda: dt.datetime.now(dt.UTC))
+    registry, writer = Registry(url, support.KEYS), Writer(url)
     try:
         modules = [_module(registry, brin, place) for brin in _brins() for place in range(MODULES_EACH)]
         learners = [str(uuid.uuid4()) for _ in range(max(1, badges // BADGES_A_LEARNER))]
         vault, some = Vault(support.KEYS), []
         awards = _awards(vault, itertools.cycle(modules), itertools.cycle(learners), badges)
         while batch := list(itertools.islice(awards, BATCH)):
-            events = [event for event, _ in batch]
-            private = {place: row for place, (_, row) in enumerate(batch)}
-            revoked = [_revocation(event, row) for event, row in batch[::10]]
-            registry.event_recorder.insert_events(events, unit=Unit(events, private))
-            registry.event_recorder.insert_events(revoked)
-            some.append(str(events[0].originator_id))
+            writer.append([*batch, *map(_revocation, batch[::10])])
+            some.append(batch[0].subject)
     finally:
         registry.close()
+        writer.close()
     return Filled(badges, list(_brins()), learners, some)
 
 
@@ -72,22 +70,22 @@ def _brins() -> Iterator[str]:
 
 
 def _module(registry: Registry, brin: str, place: int) -> tuple[str, str]:
-    registry.admit_institution(brin, Particulars(f"Hogeschool {brin}", "hbo", FIRST_MONTH), ORIGIN)
+    registry.record(AdmitInstitution(brin, Particulars(f"Hogeschool {brin}", "hbo", FIRST_MONTH), ORIGIN))
     members = {name: value for name, value in support.MODULE.items() if name != "reference"}
     content = msgspec.convert(members, ModuleContent)
-    return brin, registry.register_module(brin, f"M-{place}", content, ORIGIN).id
+    return brin, register_module(registry, brin, f"M-{place}", content, ORIGIN).id
 
 
 def _awards(
     vault: Vault, modules: Iterator[tuple[str, str]], learners: Iterator[str], count: int
-) -> Iterator[tuple[StoredEvent, PrivateRow]]:
+) -> Iterator[Row]:
     salt = "0" * 32
     parts = PrivateParts(
         salts=Salts(recipient=salt, reference=salt, grade=salt),
         recipient=Recipient(edu_id="bench", name="A. Jansen", email="a@example.org"),
         reference="bench",
         grade="8",
-        sameness="0" * 64,
+        content_fingerprint="0" * 64,
     )
     for number, (brin, module_id), learner_id in zip(range(count), modules, learners, strict=False):
         badge_id = str(uuid.uuid4())
@@ -110,21 +108,23 @@ def _awards(
             awarded_on=day,
             commitments=Commitments(recipient="0" * 64, reference="0" * 64, grade="0" * 64),
         )
-        event = StoredEvent(badge_id, 1, fact.TOPIC, canonical(fact))
-        yield event, PrivateRow(brin, learner_id, vault.seal(f"{badge_id}/1", parts))
+        award = row(badge_id, 1, fact)
+        award.institution, award.learner_id = brin, learner_id
+        award.sealed = vault.seal(f"{badge_id}/1", parts)
+        yield award
 
 
-def _revocation(award: StoredEvent, row: PrivateRow) -> StoredEvent:
-    awarded = msgspec.json.decode(award.state, type=BadgeAwarded)
+def _revocation(award: Row) -> Row:
+    awarded = msgspec.json.decode(award.data, type=BadgeAwarded)
     fact = BadgeRevoked(
         channel=ORIGIN.channel,
         client=ORIGIN.client,
         institution=awarded.institution,
-        learner_id=row.learner_id or "",
+        learner_id=awarded.learner_id,
         module_id=awarded.module_id,
         module_version=1,
         awarded_on=awarded.awarded_on,
         reason="other",
         salt="0" * 32,
     )
-    return StoredEvent(award.originator_id, 2, fact.TOPIC, canonical(fact))
+    return row(award.subject, 2, fact)

@@ -7,14 +7,12 @@ import datetime as dt
 import itertools
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import msgspec
-from eventsourcing.persistence import StoredEvent
 
+from registry.domain.badge import AwardTerms
 from registry.domain.events import (
     BadgeAwarded,
     BadgeRevoked,
@@ -22,27 +20,21 @@ from registry.domain.events import (
     Level,
     ModuleContent,
     StudyLoad,
-    canonical,
 )
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
-from registry.event_store.append import Unit
-from registry.event_store.vault import PrivateRow, Vault
+from registry.event_store.append import Row, row
+from registry.event_store.vault import Vault
 from registry.postgres.connections import connect
+from registry.recording.awards import AwardBadge, StatedAward
+from registry.recording.commands import AdmitInstitution
 from registry.recording.registry import Registry
 from tests import support
+from tests.postgres.commands import register_module
 
 BRIN = "27UM"
 ORIGIN = Origin("batch", "5f3c9a1e7b2d4c68")
 DAY = dt.date(2023, 4, 19)
-
-
-@dataclass(frozen=True)
-class Award:
-    """An award before it is recorded: its event, and its vault row."""
-
-    event: StoredEvent
-    row: PrivateRow
 
 
 class Maker:
@@ -57,18 +49,18 @@ class Maker:
     def module_id(self) -> str:
         return self._module_id
 
-    def awards(self, count: int) -> list[Award]:
+    def awards(self, count: int) -> list[Row]:
         return [self._award() for _ in range(count)]
 
-    def alike(self, count: int) -> list[Award]:
+    def alike(self, count: int) -> list[Row]:
         """Awards of new badges with the contents of some hundreds, in turn: quick to make by the thousand."""
         some = self.awards(min(count, 500))
         return [
-            Award(StoredEvent(str(uuid.uuid4()), 1, like.event.topic, like.event.state), like.row)
+            msgspec.structs.replace(like, subject=str(uuid.uuid4()))
             for like in itertools.islice(itertools.cycle(some), count)
         ]
 
-    def _award(self) -> Award:
+    def _award(self) -> Row:
         self._number += 1
         badge_id, learner_id = str(uuid.uuid4()), str(uuid.uuid4())
         fact = BadgeAwarded(
@@ -94,39 +86,59 @@ class Maker:
             reference=f"bench-{self._number:010}",
             grade="8",
             evidence=(Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),),
-            sameness=uuid.uuid4().hex * 2,
+            content_fingerprint=uuid.uuid4().hex * 2,
         )
-        sealed = self._vault.seal(f"{badge_id}/1", parts)
-        event = StoredEvent(badge_id, 1, fact.TOPIC, canonical(fact))
-        return Award(event, PrivateRow(BRIN, learner_id, sealed))
+        made = row(badge_id, 1, fact)
+        made.institution, made.learner_id = BRIN, learner_id
+        made.sealed = self._vault.seal(f"{badge_id}/1", parts)
+        return made
 
 
 _COMMITTED = ("recipient", "reference", "grade", "evidence")
 
 
-def unit(awards: Sequence[Award], relied_on: Mapping[str, int] = MappingProxyType({})) -> Unit:
-    """The awards as one unit of the log, with their vault rows."""
-    return Unit(
-        events=[award.event for award in awards],
-        private={place: award.row for place, award in enumerate(awards)},
-        relied_on=relied_on,
+def without_vault(awards: Sequence[Row]) -> list[Row]:
+    """The events of the awards alone."""
+    return [
+        Row(award.subject, award.version, award.type, award.schema_version, award.data) for award in awards
+    ]
+
+
+def prepared(registry: Registry, module_id: str, prefix: str, count: int) -> list[AwardBadge]:
+    """Awards as the service hands them to the recorder, each to a new learner."""
+    terms = AwardTerms(None, DAY)
+    return registry.preparation().prepare_all(
+        [
+            StatedAward(
+                BRIN,
+                f"{prefix}-{number}",
+                module_id,
+                None,
+                Recipient(edu_id=f"{prefix}-{number}", name="A. Jansen", email="a@example.org"),
+                terms,
+                ORIGIN,
+                "8",
+                (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),),
+            )
+            for number in range(count)
+        ]
     )
 
 
-def revocation(award: Award, module_id: str) -> StoredEvent:
+def revocation(award: Row, module_id: str) -> Row:
     """The award's revocation, made beforehand."""
     fact = BadgeRevoked(
         channel=ORIGIN.channel,
         client=ORIGIN.client,
         institution=BRIN,
-        learner_id=award.row.learner_id or "",
+        learner_id=award.learner_id or "",
         module_id=module_id,
         module_version=1,
         awarded_on=DAY,
         reason="awarded-in-error",
         salt=uuid.uuid4().hex,
     )
-    return StoredEvent(award.event.originator_id, 2, fact.TOPIC, canonical(fact))
+    return row(award.subject, 2, fact)
 
 
 def catalogue(url: str) -> str:
@@ -135,10 +147,10 @@ def catalogue(url: str) -> str:
     try:
         stated = support.INSTITUTION
         particulars = Particulars(stated["name"], "hbo", dt.date(2022, 2, 1), stated["nameEn"])
-        registry.admit_institution(BRIN, particulars, ORIGIN)
+        registry.record(AdmitInstitution(BRIN, particulars, ORIGIN))
         members = {name: value for name, value in support.MODULE.items() if name != "reference"}
         content = msgspec.convert(members, ModuleContent)
-        return registry.register_module(BRIN, support.MODULE["reference"], content, ORIGIN).id
+        return register_module(registry, BRIN, support.MODULE["reference"], content, ORIGIN).id
     finally:
         registry.close()
 

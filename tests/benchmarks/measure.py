@@ -92,8 +92,12 @@ HEADS = ("what", "unit", "ours", "peer", "ratio", "min..max", "at least", "aim")
 
 def table(results: Sequence[Result]) -> str:
     """Medians of ours and the peer, and the median and the spread of their ratios."""
-    rows = [HEADS, *(_row(each) for each in results)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+    return show([HEADS, *(_row(result) for result in results)])
+
+
+def show(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table; the first row is its head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [text.ljust(widths[0]) if at == 0 else text.rjust(widths[at]) for at, text in enumerate(row)]

@@ -24,7 +24,6 @@ from consumers.store_feed import LogEnd, StoreFeed
 from projections.all import read_models
 from projections.read_model import position
 from registry.event_store.read_model_positions import positions_of
-from registry.event_store.recorder import EventRecorder
 from registry.postgres.connections import Pool, connect
 from tests import support
 from tests.benchmarks import material
@@ -34,6 +33,7 @@ from tests.benchmarks.servers import Server
 from tests.benchmarks.stock import application as stock
 from tests.benchmarks.stock.domain import Badge, Module
 from tests.benchmarks.stock.projection import BadgeProjection, runner
+from tests.postgres.writing import Writer
 
 EVENTS = 20_000
 PEER_EVENTS = 3_000
@@ -113,15 +113,15 @@ def fill(url: str, events: int = EVENTS) -> None:
     maker = material.Maker(material.catalogue(url))
     awards = maker.awards(events)
     made = [
-        awards[number].event if new else material.revocation(awards[number], maker.module_id)
+        awards[number] if new else material.revocation(awards[number], maker.module_id)
         for new, number in _shape(events)
     ]
-    recorder = EventRecorder(url)
+    writer = Writer(url)
     try:
         for first in range(0, events, 1_000):
-            recorder.insert_events(made[first : first + 1_000])
+            writer.append(made[first : first + 1_000])
     finally:
-        recorder.close()
+        writer.close()
 
 
 def _fill_peer(url: str) -> None:

@@ -15,7 +15,7 @@ from registry.recording.registry import Registry, utc_now
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Running, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, postmaster
-from tests.postgres.commands import command
+from tests.postgres.commands import award_badge, command
 from tests.postgres.log import execute, query
 from tests.postgres.projecting import folded, held, positions
 
@@ -80,7 +80,7 @@ def test_consume_keeps_the_read_models_up_to_date_apart_from_serving(workshop: W
     both[0].kill()
     with recording(data) as found:
         for number in range(50):
-            found.award_badge(command("27UM", f"later-{number}", "l-1", "KLINRED"))
+            award_badge(found, command("27UM", f"later-{number}", "l-1", "KLINRED"))
     until(lambda: holds_all(url), SECONDS, "read models that hold what came later")
     assert held(url) == folded(url)
     third = consuming(workshop, data)
@@ -98,7 +98,7 @@ def test_sigterm_ends_consume_in_time_though_its_batch_is_held_up(workshop: Work
     with closing(connect(url)) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE badge IN ACCESS EXCLUSIVE MODE")
         with recording(data) as found:
-            found.award_badge(command("27UM", "held-up", "l-1", "KLINRED"))
+            award_badge(found, command("27UM", "held-up", "l-1", "KLINRED"))
         until(lambda: waits_for_a_lock(url), SECONDS, "a batch that is held up")
         assert running.stop(seconds=STOP_SECONDS) == 0
     following = consuming(workshop, data)

@@ -16,6 +16,7 @@ from registry.event_store.read_model_positions import positions_of
 from registry.kafka import records
 from registry.kafka.records import EVENTS
 from registry.postgres.connections import Pool
+from registry.recording.commands import ReinstateInstitution, RevokeBadge, SuspendBadge, SuspendInstitution
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import ORIGIN, award, registry_on
@@ -28,11 +29,11 @@ def fill(registry: Registry, count: int, name: str = "a") -> None:
     for number in range(count):
         badge = award(registry, "27UM", f"{name}{number}", f"learner {number % 11}").id
         if number % 3 == 0:
-            registry.suspend_badge("27UM", badge, "appeal", None, ORIGIN)
+            registry.record(SuspendBadge("27UM", badge, "appeal", None, ORIGIN))
         if number % 4 == 0:
-            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
-    registry.suspend_institution("22OJ", "quality", None, ORIGIN)
-    registry.reinstate_institution("22OJ", ORIGIN)
+            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
+    registry.record(SuspendInstitution("22OJ", "quality", None, ORIGIN))
+    registry.record(ReinstateInstitution("22OJ", ORIGIN))
 
 
 def rebuilt(url: str) -> None:

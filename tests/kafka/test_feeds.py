@@ -15,6 +15,7 @@ from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import positions_of, set_positions
 from registry.postgres.connections import Cursor, Pool
+from registry.recording.commands import RevokeBadge
 from registry.recording.registry import Registry
 from tests.kafka.streaming import Streaming
 from tests.postgres.commands import ORIGIN, award
@@ -86,7 +87,7 @@ def fill(registry: Registry, count: int, name: str = "a") -> None:
     for number in range(count):
         badge = award(registry, "27UM", f"{name}{number}", f"learner {number % 7}").id
         if number % 3 == 0:
-            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
 
 
 def by_key(events: list[LoggedEvent]) -> dict[str, list[LoggedEvent]]:

@@ -17,6 +17,7 @@ from registry.kafka.relay import Relay
 from registry.kafka.topic_ends import HistoryError, event_tails
 from registry.kafka.topics import TopicError, check_topics
 from registry.postgres.locks import Lock
+from registry.recording.commands import ReinstateBadge, RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, award, registry_on
@@ -86,7 +87,7 @@ def test_the_topic_holds_each_event_once_in_order_byte_for_byte(
 def test_a_learners_badges_share_a_partition(streaming: Streaming, registry: Registry) -> None:
     streaming.make_topics(8)
     for badge in awards(registry, 20):
-        registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+        registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
     streaming.relay_all()
     of_learner: dict[str, set[int]] = {}
     for partition, carried_records in streaming.carried(8).items():
@@ -99,7 +100,7 @@ def test_a_learners_badges_share_a_partition(streaming: Streaming, registry: Reg
 
 def test_nothing_private_is_on_the_topics(streaming: Streaming, registry: Registry) -> None:
     badge = award(registry, "27UM", "geheim-verwijzing", "geheim-eduid").id
-    registry.revoke_badge("27UM", badge, "other", None, "geheim-notitie", ORIGIN)
+    registry.record(RevokeBadge("27UM", badge, "other", None, "geheim-notitie", ORIGIN))
     streaming.relay_all()
     for topic in (EVENTS, STATUSES):
         for record in streaming.topics.records(topic):
@@ -332,13 +333,13 @@ def test_the_latest_status_of_each_badge_is_on_a_topic_of_its_own(
 ) -> None:
     streaming.make_topics(partitions)
     active, suspended, revoked, again = awards(registry, 4)
-    registry.suspend_badge("27UM", suspended, "appeal", None, ORIGIN)
+    registry.record(SuspendBadge("27UM", suspended, "appeal", None, ORIGIN))
     with streaming.relaying():
         streaming.settled()
-        registry.revoke_badge("27UM", revoked, "fraud", None, None, ORIGIN)
+        registry.record(RevokeBadge("27UM", revoked, "fraud", None, None, ORIGIN))
         streaming.settled()
-        registry.suspend_badge("27UM", again, "appeal", None, ORIGIN)
-        registry.reinstate_badge("27UM", again, ORIGIN)
+        registry.record(SuspendBadge("27UM", again, "appeal", None, ORIGIN))
+        registry.record(ReinstateBadge("27UM", again, ORIGIN))
         streaming.settled()
     found = statuses(streaming, partitions)
     assert {badge: each["status"] for badge, each in found.items()} == {
@@ -375,7 +376,7 @@ def test_a_topic_of_statuses_alone_is_not_made_anew_without_what_it_held(
 def test_a_refilled_topic_takes_no_status_back(streaming: Streaming, registry: Registry) -> None:
     (badge,) = awards(registry, 1)
     streaming.relay_all()
-    registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+    registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
     streaming.relay_all()
     with KafkaAdminClient(bootstrap_servers=streaming.kafka.bootstrap_servers) as client:
         client.delete_topics([EVENTS])

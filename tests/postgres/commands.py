@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Evidence, Recipient
-from registry.recording.award_preparation import AwardCommand
-from registry.recording.decisions import BadgeOutcome
+from registry.recording.awards import StatedAward
+from registry.recording.commands import AdmitInstitution, RegisterModule
+from registry.recording.decisions import BadgeOutcome, Outcome, Settled
 from registry.recording.registry import Registry
 from tests.support import KEYS
 
@@ -45,29 +46,45 @@ def registry_on(url: str, clock: Callable[[], dt.datetime] | None = None) -> Ite
 def admitted(registry: Registry, *brins: str) -> None:
     """Admits the institutions, each with a module of its own under the one reference."""
     for brin in brins:
-        registry.admit_institution(
-            brin, Particulars(f"Hogeschool {brin}", "hbo", dt.date(2022, 2, 1)), ORIGIN
+        registry.record(
+            AdmitInstitution(brin, Particulars(f"Hogeschool {brin}", "hbo", dt.date(2022, 2, 1)), ORIGIN)
         )
-        registry.register_module(brin, REFERENCE, CONTENT, ORIGIN)
+        register_module(registry, brin, REFERENCE, CONTENT, ORIGIN)
 
 
 def award(registry: Registry, brin: str, reference: str, edu_id: str, **stated: Any) -> BadgeOutcome:
-    return registry.award_badge(command(brin, reference, edu_id, **stated))
+    return award_badge(registry, command(brin, reference, edu_id, **stated))
 
 
 def command(
     brin: str, reference: str, edu_id: str, module: str = REFERENCE, version: int | None = None, **stated: Any
-) -> AwardCommand:
+) -> StatedAward:
     recipient = Recipient(edu_id=edu_id, name=LEARNER_NAME, email="jansen@example.org")
     evidence = (Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),)
-    return AwardCommand(
+    return StatedAward(
         brin,
         reference,
         None,
         module,
         recipient,
-        Award(version, AWARDED_ON, **stated),
+        AwardTerms(version, AWARDED_ON, **stated),
         ORIGIN,
         "grade-8",
         evidence,
     )
+
+
+def register_module(
+    registry: Registry, brin: str, reference: str, content: ModuleContent, origin: Origin = ORIGIN
+) -> Outcome:
+    module_id = registry.module_id(brin, reference)
+    return registry.record(RegisterModule(brin, module_id, reference, content, origin))
+
+
+def award_badge(registry: Registry, stated: StatedAward) -> BadgeOutcome:
+    return registry.record(registry.preparation().prepare(stated))
+
+
+def award_badges(registry: Registry, stated: Sequence[StatedAward]) -> list[Settled]:
+    """As one page."""
+    return registry.settle(registry.preparation().prepare_all(stated))

@@ -1,47 +1,19 @@
-"""Small stored events, and the log as it lies in the database."""
+"""The log as it lies in the database, and work that meets other work there."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from eventsourcing.persistence import StoredEvent
-
-from registry.event_store.append import Unit
 from registry.event_store.log import LoggedEvent, read_log
-from registry.event_store.vault import PrivateRow
 from registry.postgres.connections import Connection, Cursor, connect
 from tests.support import Databases
 
 Answer = TypeVar("Answer")
-AWARDED = "badge.awarded/1"
-REGISTERED = "module.registered/1"
-
-
-def stored(subject: str, version: int = 1, topic: str = AWARDED, **data: Any) -> StoredEvent:
-    return StoredEvent(subject, version, topic, json.dumps(data).encode())
-
-
-def stream(count: int, subject: str | None = None, **data: Any) -> list[StoredEvent]:
-    """A new stream of so many events."""
-    name = subject or str(uuid.uuid4())
-    return [stored(name, version, **data) for version in range(1, count + 1)]
-
-
-def unit(count: int = 1, **data: Any) -> Unit:
-    return Unit(stream(count, **data))
-
-
-def private(
-    institution: str = "27UM", learner_id: str | None = None, sealed: bytes = b"sealed"
-) -> PrivateRow:
-    return PrivateRow(institution, learner_id or str(uuid.uuid4()), sealed)
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+import psycopg2.errors
 from hypothesis import strategies as st
 
 from registry.event_store.append import COPY_FROM_ROWS, ConflictError, Unit
-from registry.event_store.group_commit import Writer
 from registry.event_store.log import LoggedEvent
-from tests.postgres.log import AWARDED, REGISTERED, check_order, identities, later, private, stored
+from tests.postgres.log import check_order, identities, later
+from tests.postgres.writing import AWARDED, REGISTERED, Writer, private, stored
 
 _runs = itertools.count()
 
@@ -27,8 +28,9 @@ class Planned:
     streams: tuple[tuple[int, int, int], ...]
     topic: str
     alias: int | None
-    relied_on: dict[int, int]
-    """Each subject with the position, of this run, at which it was read."""
+    relied_on: frozenset[int]
+    read_at: int
+    """The position, of this run, at which the subjects were read that it relies on."""
 
 
 sizes = st.one_of(st.integers(1, 3), st.integers(COPY_FROM_ROWS - 1, COPY_FROM_ROWS + 12))
@@ -39,7 +41,8 @@ units = st.builds(
     ),
     topic=st.sampled_from([AWARDED, REGISTERED]),
     alias=st.one_of(st.none(), st.integers(0, 3)),
-    relied_on=st.dictionaries(st.integers(0, 7), st.integers(0, 20), max_size=2),
+    relied_on=st.frozensets(st.integers(0, 7), max_size=2),
+    read_at=st.integers(0, 20),
 )
 plans = st.lists(st.lists(units, min_size=1, max_size=4), min_size=2, max_size=6)
 
@@ -49,6 +52,8 @@ class Tried:
     """A unit as it was handed to a writer, and the positions that were acknowledged; None for a conflict."""
 
     unit: Unit
+    relied_on: frozenset[str] = frozenset()
+    read_at: int = 0
     positions: list[int] | None = None
     error: Exception | None = None
 
@@ -76,12 +81,13 @@ class Run:
     def _work(self, begin: threading.Barrier, writer: Writer, planned: list[Planned]) -> None:
         begin.wait()
         for each in planned:
-            tried = Tried(self._unit(each))
+            relied_on = frozenset(self.subject(number) for number in each.relied_on)
+            tried = Tried(self._unit(each), relied_on, self._after + each.read_at)
             self.tried.append(tried)
             try:
-                tried.positions = writer.append(tried.unit)
-            except ConflictError:
-                pass
+                tried.positions = writer.append(tried.unit, tried.relied_on, tried.read_at)
+            except (ConflictError, psycopg2.errors.UniqueViolation):
+                pass  # the second where a unit names a version twice
             except Exception as error:
                 tried.error = error
 
@@ -92,12 +98,10 @@ class Run:
             for number, first, count in planned.streams
             for place in range(count)
         ]
-        return Unit(
-            events,
-            private={0: private(sealed=mark.encode())},
-            aliases={} if planned.alias is None else {0: self.alias(planned.alias)},
-            relied_on={self.subject(n): self._after + read_at for n, read_at in planned.relied_on.items()},
-        )
+        private(events[0], sealed=mark.encode())
+        if planned.alias is not None:
+            events[0].alias_key = self.alias(planned.alias)
+        return events
 
     def alias(self, number: int) -> bytes:
         return f"{self._name}-alias-{number}".encode()
@@ -106,13 +110,13 @@ class Run:
         check_order(log, self._after)
         assert [tried.error for tried in self.tried if tried.error is not None] == []
         recorded = [tried for tried in self.tried if tried.positions is not None]
-        assert sum(len(tried.unit.events) for tried in recorded) == len(log)
+        assert sum(len(tried.unit) for tried in recorded) == len(log)
         for tried in recorded:
             self._check_recorded(tried, log)
         for tried in self.tried:
             if tried.positions is None:
-                self._check_conflict(tried.unit, recorded, log)
-        taken = Counter(key for tried in recorded for key in tried.unit.aliases.values())
+                self._check_conflict(tried, recorded, log)
+        taken = Counter(key for tried in recorded for key in aliases_of(tried.unit))
         assert set(taken.values()) <= {1}
         assert max(Counter(identities(log)).values(), default=1) == 1
 
@@ -120,34 +124,38 @@ class Run:
         """It is there whole, in order, in one piece, and nothing that it relied on changed before it."""
         assert tried.positions is not None
         first = tried.positions[0]
-        assert tried.positions == list(range(first, first + len(tried.unit.events)))
+        assert tried.positions == list(range(first, first + len(tried.unit)))
         mine = log[first - self._after - 1 : first - self._after - 1 + len(tried.positions)]
         assert identities(mine) == _wanted(tried.unit)
         assert {json.loads(event.data)["unit"] for event in mine} == {_mark(tried.unit)}
-        assert not [event for event in log if event.position < first and _changes(event, tried.unit)]
+        assert not [event for event in log if event.position < first and _changes(event, tried)]
 
-    def _check_conflict(self, unit: Unit, recorded: list[Tried], log: list[LoggedEvent]) -> None:
+    def _check_conflict(self, tried: Tried, recorded: list[Tried], log: list[LoggedEvent]) -> None:
         """Nothing of it is there, and there was a cause."""
-        assert not [event for event in log if json.loads(event.data)["unit"] == _mark(unit)]
-        wanted, aliases = _wanted(unit), set(unit.aliases.values())
-        others = {identity for tried in recorded for identity in _wanted(tried.unit)}
+        assert not [event for event in log if json.loads(event.data)["unit"] == _mark(tried.unit)]
+        wanted, aliases = _wanted(tried.unit), set(aliases_of(tried.unit))
+        others = {identity for each in recorded for identity in _wanted(each.unit)}
         assert (
             len(set(wanted)) < len(wanted)
             or others & set(wanted)
-            or any(aliases & set(tried.unit.aliases.values()) for tried in recorded)
-            or any(_changes(event, unit) for event in log)
+            or any(aliases & set(aliases_of(each.unit)) for each in recorded)
+            or any(_changes(event, tried) for event in log)
         )
 
 
-def _changes(event: LoggedEvent, unit: Unit) -> bool:
+def aliases_of(unit: Unit) -> list[bytes]:
+    return [row.alias_key for row in unit if row.alias_key is not None]
+
+
+def _changes(event: LoggedEvent, tried: Tried) -> bool:
     """Whether the event came to a stream after the unit's decision had read it."""
-    read_at = unit.relied_on.get(event.subject, event.position)
-    return event.position > read_at and not event.type.startswith("badge.")
+    relied_on = event.subject in tried.relied_on
+    return relied_on and event.position > tried.read_at and not event.type.startswith("badge.")
 
 
 def _wanted(unit: Unit) -> list[tuple[str, int]]:
-    return [(str(event.originator_id), event.originator_version) for event in unit.events]
+    return [(row.subject, row.version) for row in unit]
 
 
 def _mark(unit: Unit) -> str:
-    return str(json.loads(unit.events[0].state)["unit"])
+    return str(json.loads(unit[0].data)["unit"])

@@ -16,10 +16,10 @@ from typing import Any, cast
 
 from psycopg2.extensions import POLL_OK, set_wait_callback
 
-from registry.event_store import append, group_commit
+from registry.event_store import append
 from registry.postgres.binary_copy import copy_packed
 from registry.postgres.connections import Connection, Cursor
-from tests.postgres.log import unit
+from tests.postgres.writing import Writer, stream
 
 SMALL, LARGE = 2, 4_000
 
@@ -129,10 +129,10 @@ def stop_at(step: str) -> None:
 
 
 def main(url: str, step: str) -> None:
-    opened = group_commit.Writer(url)
-    opened.append(unit())
+    opened = Writer(url)
+    opened.append(stream(1))
     stop_at(step)
-    print(*opened.append(unit(STEPS[step].size)))
+    print(*opened.append(stream(STEPS[step].size)))
     opened.close()
 
 

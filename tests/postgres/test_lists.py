@@ -11,11 +11,13 @@ import pytest
 from api.http import cursors
 from projections.all import read_models
 from projections.badges import queries
-from projections.catalogue.queries import ModuleFilter, ModuleRow, list_modules
+from projections.badges.projection import BadgeRow
+from projections.catalogue.queries import ModuleFilter, VersionedModule, list_modules
 from projections.read_model import asking, institution
 from registry.postgres.connections import Pool
+from registry.recording.commands import RevokeBadge, SuspendBadge, WithdrawModule
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, award
+from tests.postgres.commands import CONTENT, ORIGIN, award, register_module
 from tests.postgres.log import later
 from tests.postgres.projecting import projectors, settled
 
@@ -30,7 +32,7 @@ def reading(url: str) -> Iterator[Pool]:
     pool.close()
 
 
-def badge_pages(pool: Pool) -> Iterator[list[queries.BadgeRow]]:
+def badge_pages(pool: Pool) -> Iterator[list[BadgeRow]]:
     cursor: str | None = None
     while True:
         before = cursors.decode_position("badges", cursor, 2**62)
@@ -45,13 +47,13 @@ def badge_pages(pool: Pool) -> Iterator[list[queries.BadgeRow]]:
             return
 
 
-def module_pages(pool: Pool) -> Iterator[list[ModuleRow]]:
+def module_pages(pool: Pool) -> Iterator[list[VersionedModule]]:
     cursor: str | None = None
     while True:
         after = cursors.decode_position("modules", cursor, 0)
         with pool.cursor() as opened:
             rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
-        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.position)
+        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.module.position)
         yield shown
         if cursor is None:
             return
@@ -67,8 +69,8 @@ def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(
         count = 0
         while count == 0 or not done.is_set():
             badge = award(registry, "27UM", f"more {count}", "b")
-            registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
-            registry.suspend_badge("27UM", first[count % 30], "appeal", None, ORIGIN)
+            registry.record(RevokeBadge("27UM", badge.id, "fraud", None, None, ORIGIN))
+            registry.record(SuspendBadge("27UM", first[count % 30], "appeal", None, ORIGIN))
             count += 1
         return count
 
@@ -86,14 +88,14 @@ def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(
 def test_pages_of_modules_hold_each_module_once_while_others_are_recorded(
     url: str, registry: Registry, reading: Pool
 ) -> None:
-    first = [registry.register_module("27UM", f"first {n}", CONTENT, ORIGIN).id for n in range(20)]
+    first = [register_module(registry, "27UM", f"first {n}", CONTENT, ORIGIN).id for n in range(20)]
     done = threading.Event()
 
     def write() -> int:
         count = 0
         while count == 0 or not done.is_set():
-            registry.register_module("27UM", f"more {count}", CONTENT, ORIGIN)
-            registry.withdraw_module("27UM", first[count % 20], None, ORIGIN)
+            register_module(registry, "27UM", f"more {count}", CONTENT, ORIGIN)
+            registry.record(WithdrawModule("27UM", first[count % 20], None, ORIGIN))
             count += 1
         return count
 
@@ -101,7 +103,7 @@ def test_pages_of_modules_hold_each_module_once_while_others_are_recorded(
         settled(url)
         writing = later(write)
         for _ in range(5):
-            found = [row.id for page in module_pages(reading) for row in page]
+            found = [row.module.id for page in module_pages(reading) for row in page]
             assert len(found) == len(set(found))
             assert [module for module in found if module in first] == first
         done.set()

@@ -9,9 +9,9 @@ import pytest
 
 from consumers import store_feed
 from consumers.store_feed import LogEnd
-from registry.event_store.group_commit import Writer
 from registry.postgres.connections import Pool
-from tests.postgres.log import connection, identities, unit, whole_log
+from tests.postgres.log import connection, identities, whole_log
+from tests.postgres.writing import Writer, stream
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_readers_at_any_distance_see_every_event_once_and_in_order(
     at = [0, 0, 0]
     for turn in range(120):
         if turn < 60 and chance.random() < 0.5:
-            writer.append(unit(chance.randint(1, 9)))
+            writer.append(stream(chance.randint(1, 9)))
         which = chance.randrange(3) if turn < 60 else turn % 3
         page = end.read(at[which], chance.choice([1, 3, 10, 200]) if turn < 60 else 500)
         readers[which] += identities(page)
@@ -47,7 +47,7 @@ def test_readers_at_any_distance_see_every_event_once_and_in_order(
 
 
 def test_what_one_has_read_and_decoded_the_next_one_finds(end: LogEnd, writer: Writer) -> None:
-    writer.append(unit(20))
+    writer.append(stream(20))
     first = end.read(0, 20)
     assert [id(each) for each in end.read(5, 10)] == [id(each) for each in first[5:15]]
 
@@ -57,11 +57,11 @@ def test_what_the_log_no_longer_holds_is_given_to_nobody(
     url: str, end: LogEnd, writer: Writer, after: int
 ) -> None:
     """As after a change to a server that lacked the last acknowledged events."""
-    writer.append(unit(4))
+    writer.append(stream(4))
     assert len(end.read(0, 10)) == 4
     with connection(url) as owner, owner.cursor() as cursor:
         cursor.execute("ALTER TABLE event DISABLE TRIGGER event_is_append_only")
         cursor.execute("DELETE FROM event WHERE position > 2")
-    writer.append(unit(5))
+    writer.append(stream(5))
     assert identities(end.read(after, 10)) == identities(whole_log(url, after))
     assert identities(end.read(2, 10)) == identities(whole_log(url, 2))

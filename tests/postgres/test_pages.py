@@ -7,20 +7,29 @@ from typing import Any
 
 import msgspec
 import pytest
-from eventsourcing.persistence import StoredEvent
 
 from registry.domain.errors import ModuleUnknown, ReferenceTaken, SupersededNotRevoked
-from registry.domain.events import BadgeAwarded
+from registry.domain.events import BadgeAwarded, Fact
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
+from registry.event_store.append import Row, row
+from registry.event_store.session import Loaded, Session
 from registry.postgres.connections import UnavailableError
-from registry.recording.award_forms import AwardForm
-from registry.recording.award_preparation import AwardCommand
-from registry.recording.decisions import BadgeOutcome
-from registry.recording.imported_awards import ImportedAward
-from registry.recording.pages import Settled
+from registry.postgres.disk_space import Room
+from registry.recording.awards import ImportedAward, StatedAward
+from registry.recording.commands import ReviseModule, RevokeBadge
+from registry.recording.decisions import BadgeOutcome, Settled
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, command, registry_on
+from tests.postgres.commands import (
+    CONTENT,
+    ORIGIN,
+    REFERENCE,
+    admitted,
+    award,
+    award_badges,
+    command,
+    registry_on,
+)
 from tests.postgres.log import execute, query, whole_log
 from tests.support import KEYS
 
@@ -32,34 +41,34 @@ def made(settled: list[Settled]) -> list[BadgeOutcome]:
 
 
 def test_many_that_are_refused_under_one_reference_are_each_refused(registry: Registry) -> None:
-    settled = registry.award_badges([command("27UM", "1", "a", "NOPE")] * 20 + [command("27UM", "1", "a")])
+    settled = award_badges(registry, [command("27UM", "1", "a", "NOPE")] * 20 + [command("27UM", "1", "a")])
     assert [type(each) for each in settled[:20]] == [ModuleUnknown] * 20
     assert made(settled[20:])[0].created
 
 
 def test_the_same_award_many_times_in_a_page_is_recorded_once(url: str, registry: Registry) -> None:
-    outcomes = made(registry.award_badges([command("27UM", "1", "a")] * 20))
+    outcomes = made(award_badges(registry, [command("27UM", "1", "a")] * 20))
     assert [each.created for each in outcomes].count(True) == 1
     assert len({(each.id, each.learner_id, each.position) for each in outcomes}) == 1
     assert len([event for event in whole_log(url) if event.type == "badge.awarded"]) == 1
 
 
 def test_other_content_under_a_reference_of_the_same_page_is_refused(registry: Registry) -> None:
-    first, second = registry.award_badges([command("27UM", "1", "a"), command("27UM", "1", "b")])
+    first, second = award_badges(registry, [command("27UM", "1", "a"), command("27UM", "1", "b")])
     assert isinstance(first, BadgeOutcome)
     assert isinstance(second, ReferenceTaken)
 
 
 def test_a_new_learner_who_stands_in_a_page_twice_is_one_learner(url: str, registry: Registry) -> None:
     page = [command("27UM", "1", "a"), command("22OJ", "1", "b"), command("22OJ", "2", "a")]
-    first, other, second = made(registry.award_badges(page))
+    first, other, second = made(award_badges(registry, page))
     assert first.learner_id == second.learner_id != other.learner_id
     assert len(query(url, "SELECT FROM alias")) == 2
 
 
 def test_one_that_is_refused_is_refused_alone(registry: Registry) -> None:
     page = [command("27UM", str(n), "a", "NOPE" if n == 5 else REFERENCE) for n in range(10)]
-    settled = registry.award_badges(page)
+    settled = award_badges(registry, page)
     assert isinstance(settled[5], ModuleUnknown)
     assert all(each.created for each in made(settled[:5] + settled[6:]))
 
@@ -68,7 +77,7 @@ def test_a_vault_row_that_cannot_be_opened_fails_its_own_award_alone(url: str, r
     broken = award(registry, "27UM", "broken", "a")
     execute(url, "UPDATE vault SET sealed = '\\x00' || sealed WHERE position = %s", (broken.position,))
     page = [command("27UM", "1", "b"), command("27UM", "broken", "a"), command("22OJ", "2", "c")]
-    before, itself, after = registry.award_badges(page)
+    before, itself, after = award_badges(registry, page)
     assert not isinstance(itself, BadgeOutcome)
     assert all(each.created for each in made([before, after]))
 
@@ -76,37 +85,38 @@ def test_a_vault_row_that_cannot_be_opened_fails_its_own_award_alone(url: str, r
 def test_what_is_recorded_stays_so_when_a_later_round_fails(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_up, rounds = registry.event_recorder.look_up, iter([True])
+    """The second award under a reference waits for what becomes of the first."""
+    load, rounds = Session.load, iter([True])
 
-    def once(*asked: list[str] | list[bytes]) -> object:
+    def once(session: Session, *asked: Any) -> Loaded:
         if next(rounds, False):
-            return look_up(*asked)  # type: ignore[arg-type]
+            return load(session, *asked)
         raise UnavailableError("away")
 
-    monkeypatch.setattr(registry.event_recorder, "look_up", once)
-    good, refused = registry.award_badges([command("27UM", "1", "a"), command("27UM", "2", "a", "NOPE")])
+    monkeypatch.setattr(Session, "load", once)
+    good, again = award_badges(registry, [command("27UM", "1", "a"), command("27UM", "1", "a")])
     assert isinstance(good, BadgeOutcome)
     assert good.created
-    assert isinstance(refused, UnavailableError)
+    assert isinstance(again, UnavailableError)
 
 
 def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
     url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_up, others = registry.event_recorder.look_up, iter([("same", "a"), ("other", "b")])
+    load, others = Session.load, iter([("same", "a"), ("other", "b")])
 
-    def then_another_writes(*asked: list[str] | list[bytes]) -> object:
-        found = look_up(*asked)  # type: ignore[arg-type]
-        with registry_on(url) as another:
-            for reference, edu_id in others:
+    def then_another_writes(session: Session, *asked: Any) -> Loaded:
+        loaded = load(session, *asked)
+        for reference, edu_id in others:
+            with registry_on(url) as another:
                 award(another, "27UM", reference, edu_id)
-        return found
+        return loaded
 
-    monkeypatch.setattr(registry.event_recorder, "look_up", then_another_writes)
+    monkeypatch.setattr(Session, "load", then_another_writes)
     page = [
         command("27UM", reference, edu_id) for reference, edu_id in (("same", "a"), ("1", "b"), ("2", "c"))
     ]
-    same, known_learner, new = made(registry.award_badges(page))
+    same, known_learner, new = made(award_badges(registry, page))
     assert (same.created, known_learner.created, new.created) == (False, True, True)
     assert len(query(url, "SELECT FROM alias")) == len(
         {same.learner_id, known_learner.learner_id, new.learner_id}
@@ -117,18 +127,32 @@ def test_where_another_writer_comes_between_the_page_is_recorded_all_the_same(
 def test_an_award_that_the_database_refuses_is_refused_alone(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event = AwardForm.event
+    make = row
 
-    def without_text(form: AwardForm, badge_id: str, *rest: Any) -> StoredEvent:
-        made = event(form, badge_id, *rest)
-        spoilt = b'"validUntil"' in made.state
-        return StoredEvent("\0" + badge_id, 1, made.topic, made.state) if spoilt else made
+    def without_text(subject: str, version: int, fact: Fact) -> Row:
+        made = make(subject, version, fact)
+        if b'"validUntil"' in made.data:
+            made.subject = "\0" + subject
+        return made
 
-    monkeypatch.setattr(AwardForm, "event", without_text)
+    monkeypatch.setattr("registry.recording.pages.row", without_text)
     page = [command("27UM", "1", "a"), command("27UM", "2", "b", valid_until=dt.date(2040, 1, 1))]
-    good, refused = registry.award_badges([*page, command("27UM", "3", "c")])[:2]
+    good, refused, after = award_badges(registry, [*page, command("27UM", "3", "c")])
     assert isinstance(good, BadgeOutcome)
     assert isinstance(refused, ValueError)
+    assert isinstance(after, BadgeOutcome)
+
+
+def test_each_who_waits_has_an_exception_of_its_own(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Loaded:
+        raise UnavailableError("away")
+
+    monkeypatch.setattr(Session, "load", away)
+    settled = award_badges(registry, [command("27UM", str(number), "a") for number in range(3)])
+    assert [type(each) for each in settled] == [UnavailableError] * 3
+    assert len({id(each) for each in settled}) == 3
 
 
 def test_the_databases_own_default_isolation_does_not_matter(url: str) -> None:
@@ -139,22 +163,19 @@ def test_the_databases_own_default_isolation_does_not_matter(url: str) -> None:
         for number in range(10):
             assert award(one, "27UM", f"one-{number}", "a").created
             assert award(two, "27UM", f"two-{number}", "a").created
-        (found,) = query_as_writer(two)
-    assert found == ("read committed",)
-
-
-def query_as_writer(registry: Registry) -> list[tuple[str]]:
-    with registry.event_recorder._writer._connected().cursor() as cursor:
+    session = Session(url, Room(url))
+    with session.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
-        return cursor.fetchall()
+        assert cursor.fetchall() == [("read committed",)]
+    session.close()
 
 
 def test_each_award_of_a_page_is_recorded_as_it_would_be_alone(url: str, registry: Registry) -> None:
     module_id = KEYS.made_id("module", "27UM", REFERENCE)
     later = msgspec.structs.replace(CONTENT, name="Klinisch redeneren 2")
-    registry.revise_module("27UM", module_id, REFERENCE, later, ORIGIN)
+    registry.record(ReviseModule("27UM", module_id, REFERENCE, later, ORIGIN))
     revoked, standing = (award(registry, "27UM", each, each).id for each in ("revoked", "standing"))
-    registry.revoke_badge("27UM", revoked, "fraud", None, None, ORIGIN)
+    registry.record(RevokeBadge("27UM", revoked, "fraud", None, None, ORIGIN))
     later_day, past_day = dt.date(2039, 1, 1), dt.date(2023, 5, 1)
     stated: list[dict[str, Any]] = [
         {},
@@ -169,15 +190,15 @@ def test_each_award_of_a_page_is_recorded_as_it_would_be_alone(url: str, registr
     ]
     origins = [ORIGIN] * 8 + [Origin("batch", "another")]
 
-    def commands(prefix: str) -> list[AwardCommand]:
+    def commands(prefix: str) -> list[StatedAward]:
         made = [command("27UM", f"{prefix}-{n}", f"{prefix}-{n}") for n in range(len(stated))]
         return [
-            msgspec.structs.replace(each, award=msgspec.structs.replace(each.award, **members), origin=origin)
+            msgspec.structs.replace(each, terms=msgspec.structs.replace(each.terms, **members), origin=origin)
             for each, members, origin in zip(made, stated, origins, strict=True)
         ]
 
-    alone = [registry.award_badges([each])[0] for each in commands("alone")]
-    together = registry.award_badges(commands("together"))
+    alone = [award_badges(registry, [each])[0] for each in commands("alone")]
+    together = award_badges(registry, commands("together"))
     assert [type(each) for each in together] == [type(each) for each in alone]
     assert [isinstance(each, SupersededNotRevoked) for each in together] == [n == 7 for n in range(9)]
     facts = {event.subject: event.event().data for event in whole_log(url)}
@@ -207,7 +228,7 @@ def test_each_award_of_an_imported_page_has_its_own_findings(url: str, registry:
         ImportedAward(**msgspec.structs.asdict(each), source=source, findings=findings)
         for each, (source, findings) in zip(awards, noted, strict=True)
     ]
-    made(registry.import_awards(page))
+    made(award_badges(registry, page))
     facts = [event.event().data for event in whole_log(url) if event.type == "badge.awarded"]
     assert [isinstance(fact, BadgeAwarded) and (fact.findings or ()) for fact in facts] == [
         (*findings, *(("module-differs",) if source is differs else ())) for source, findings in noted

@@ -8,6 +8,7 @@ import pytest
 
 from projections.all import read_models
 from registry.domain.events import ModuleRegistered, canonical
+from registry.recording.commands import SuspendInstitution
 from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, award
 from tests.postgres.log import execute, query, until, whole_log
@@ -40,7 +41,7 @@ def insert(url: str, kind: str, schema: int, data: str) -> int:
 def go_on(registry: Registry) -> None:
     """What comes after the poison."""
     award(registry, "27UM", "after", "b")
-    registry.suspend_institution("27UM", "quality", None, ORIGIN)
+    registry.record(SuspendInstitution("27UM", "quality", None, ORIGIN))
 
 
 @pytest.mark.parametrize(

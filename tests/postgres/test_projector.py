@@ -20,6 +20,14 @@ from registry.domain.events import Event
 from registry.event_store.log import read_log
 from registry.event_store.read_model_positions import OvertakenError
 from registry.postgres.connections import Cursor
+from registry.recording.commands import (
+    ReinstateBadge,
+    ReinstateInstitution,
+    ReviseModule,
+    RevokeBadge,
+    SuspendBadge,
+    SuspendInstitution,
+)
 from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, award
 from tests.postgres.log import connection, execute, later, query, until, whole_log
@@ -44,18 +52,18 @@ def act(registry: Registry, command: str, number: int) -> None:
         case "award":
             award(registry, "27UM", str(number), f"learner {number % 2}")
         case "suspend":
-            registry.suspend_badge("27UM", badge, "appeal", "note", ORIGIN)
+            registry.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
         case "reinstate":
-            registry.reinstate_badge("27UM", badge, ORIGIN)
+            registry.record(ReinstateBadge("27UM", badge, ORIGIN))
         case "revoke":
-            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
         case "suspend institution":
-            registry.suspend_institution("27UM", "quality", None, ORIGIN)
+            registry.record(SuspendInstitution("27UM", "quality", None, ORIGIN))
         case "reinstate institution":
-            registry.reinstate_institution("27UM", ORIGIN)
+            registry.record(ReinstateInstitution("27UM", ORIGIN))
         case "revise":
             content = msgspec.structs.replace(CONTENT, name=f"Versie {number}")
-            registry.revise_module("27UM", MODULE, REFERENCE, content, ORIGIN)
+            registry.record(ReviseModule("27UM", MODULE, REFERENCE, content, ORIGIN))
 
 
 COMMANDS = st.sampled_from(
@@ -125,7 +133,7 @@ def test_a_second_projector_that_was_overtaken_changes_nothing(
 ) -> None:
     badge = award(registry, "27UM", "1", "a")
     first = whole_log(url)
-    registry.revoke_badge("27UM", badge.id, "fraud", None, None, ORIGIN)
+    registry.record(RevokeBadge("27UM", badge.id, "fraud", None, None, ORIGIN))
     apply_page(cursor, BADGES, page_of(whole_log(url), START))
     rows = query(url, "SELECT * FROM badge")
     with connection(url, "registry_project") as opened, opened.cursor() as second:
@@ -180,8 +188,8 @@ def test_several_projectors_at_once_do_no_harm_and_one_takes_over_from_another(
         for projector in started[:2]:
             projector.stop()
         for number in range(10):
-            registry.revoke_badge(
-                "27UM", KEYS.made_id("badge", "27UM", str(number)), "fraud", None, None, ORIGIN
+            registry.record(
+                RevokeBadge("27UM", KEYS.made_id("badge", "27UM", str(number)), "fraud", None, None, ORIGIN)
             )
         settled(url)
     assert held(url) == folded(url)

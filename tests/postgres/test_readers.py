@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from consumers.store_feed import Bell, LogEnd, StoreFeed
 from registry.event_store.append import COPY_FROM_ROWS
-from registry.event_store.group_commit import Writer
 from registry.event_store.log import LoggedEvent, read_log
 from registry.postgres.connections import Cursor, Pool, connect
 from tests.postgres.log import (
@@ -23,11 +22,11 @@ from tests.postgres.log import (
     holding_the_lock,
     identities,
     later,
-    unit,
     until,
     waiting_writers,
     whole_log,
 )
+from tests.postgres.writing import Writer, stream
 
 INSERT = (
     "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
@@ -86,11 +85,11 @@ def open_append(cursor: Cursor, subject: str) -> None:
 def test_no_later_event_is_seen_before_an_append_in_the_middle_is_committed(
     url: str, reading: Pool, writers: list[Writer], size: int
 ) -> None:
-    writers[0].append(unit())
+    writers[0].append(stream(1))
     reader = Reader(reading)
     with holding_the_lock(url) as cursor:
         open_append(cursor, "in the middle")
-        others = [later(partial(writer.append, unit(size))) for writer in writers]
+        others = [later(partial(writer.append, stream(size))) for writer in writers]
         until(lambda: waiting_writers(url) == 2)
         until(lambda: len(reader.seen) == 1)
         assert [other.done() for other in others] == [False, False]
@@ -107,7 +106,7 @@ def test_an_append_rolled_back_leaves_its_position_to_the_next(
     reader = Reader(reading)
     with holding_the_lock(url) as cursor:
         open_append(cursor, "rolled back")
-        other = later(lambda: writers[0].append(unit()))
+        other = later(lambda: writers[0].append(stream(1)))
         until(lambda: waiting_writers(url) == 1)
         cursor.execute("ROLLBACK; BEGIN")
     assert other.result(20) == [1]
@@ -123,7 +122,7 @@ def test_a_reader_sees_each_event_once_and_in_order_while_transactions_stay_open
     def write(writer: Writer, size: int) -> int:
         acknowledged = 0
         while not done.is_set():
-            acknowledged += len(writer.append(unit(size)))
+            acknowledged += len(writer.append(stream(size)))
         return acknowledged
 
     sizes = (1, 2, COPY_FROM_ROWS)

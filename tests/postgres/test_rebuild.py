@@ -16,6 +16,7 @@ from projections.badges.projection import Badges
 from projections.read_model import NotRebuiltError, ReadModel, check_versions
 from registry.domain.events import Event
 from registry.postgres.connections import Cursor
+from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.postgres.commands import ORIGIN, award
 from tests.postgres.log import connection, execute, later, query, until
@@ -30,9 +31,9 @@ def _thirty_badges(registry: Registry) -> None:
     for number in range(30):
         badge = award(registry, "27UM", f"r-{number}", f"learner-{number % 7}").id
         if number % 3 == 0:
-            registry.suspend_badge("27UM", badge, "appeal", "note", ORIGIN)
+            registry.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
         if number % 5 == 0:
-            registry.revoke_badge("27UM", badge, "fraud", None, None, ORIGIN)
+            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
 
 
 def model_of(name: str) -> ReadModel:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import psycopg2.errors
 import pytest
 
-from registry.event_store.append import STAGING, Unit
-from registry.event_store.group_commit import Writer
+from registry.event_store.append import STAGING
 from registry.postgres.connections import PrivilegedRoleError, Role, check_roles
-from tests.postgres.log import connection, execute, fresh, private, query, stored, whole_log
+from tests.postgres.log import connection, execute, fresh, query, whole_log
+from tests.postgres.writing import Writer, private, stored
 from tests.support import Databases
 
 ROLES: tuple[Role, ...] = ("registry_write", "registry_read", "registry_project")
@@ -24,7 +24,7 @@ def recorded(databases: Databases) -> Iterator[str]:
     """A database with one event, which no test changes."""
     with fresh(databases) as url:
         writer = Writer(url)
-        writer.append(Unit([stored("a")], private={0: private()}))
+        writer.append([private(stored("a"))])
         writer.close()
         yield url
 

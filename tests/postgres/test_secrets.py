@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from registry.cli import database
-from registry.event_store.group_commit import Writer
 from registry.keys import NAMES, KeyFileError, Keys, create_key_file, read_key_file
 from registry.settings import Settings
 from tests import support
-from tests.postgres.log import connection, execute, later, query, unit
+from tests.postgres.log import connection, execute, later, query
+from tests.postgres.writing import Writer, stream
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_one_other_secret_is_enough_to_refuse(empty: str, settings: Settings, na
 
 def test_a_log_without_fingerprints_lets_no_secrets_be_made(url: str, settings: Settings) -> None:
     writer = Writer(url)
-    writer.append(unit())
+    writer.append(stream(1))
     writer.close()
     execute(url, "DELETE FROM secret")
     with pytest.raises(KeyFileError, match="missing"):

@@ -18,7 +18,7 @@ from consumers.store_feed import LogEnd, StoreFeed
 from projections.statistics import projection, queries
 from projections.statistics.projection import OF_BADGES, Statistics
 from projections.statistics.queries import DIMENSIONS, Figures, Period, figures_at, learners_at
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.events import (
     BadgeAwarded,
     BadgeReinstated,
@@ -32,8 +32,15 @@ from registry.domain.institution import Particulars
 from registry.event_store.log import LoggedEvent
 from registry.event_store.read_model_positions import positions_of
 from registry.postgres.connections import Pool
+from registry.recording.commands import (
+    AdmitInstitution,
+    CorrectBadge,
+    ReinstateBadge,
+    RevokeBadge,
+    SuspendBadge,
+)
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, command, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, award_badge, command, register_module, registry_on
 from tests.postgres.log import connection, execute, fresh, whole_log
 from tests.support import Databases
 
@@ -55,7 +62,7 @@ def registered(databases: Databases) -> Iterator[tuple[str, Registry]]:
     """A registry with an institution of each sector and four modules."""
     with fresh(databases) as url, registry_on(url) as found:
         for brin, kind in BRINS.items():
-            found.admit_institution(brin, Particulars(brin, kind, dt.date(2022, 2, 1)), ORIGIN)
+            found.record(AdmitInstitution(brin, Particulars(brin, kind, dt.date(2022, 2, 1)), ORIGIN))
         _register(found, "27UM", "A", StudyLoad(ects=5), "6", "0913", "Zorg")
         _register(found, "27UM", "B", StudyLoad(ects=3.5), "4+", None, None)
         _register(found, "22OJ", "A", StudyLoad(ects=30), "7", "0613", 'Make, "IT"')
@@ -76,7 +83,7 @@ def _register(
     content = CONTENT.__class__(
         **({name: getattr(CONTENT, name) for name in CONTENT.__struct_fields__} | members)
     )
-    registry.register_module(brin, reference, content, ORIGIN)
+    register_module(registry, brin, reference, content, ORIGIN)
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +105,8 @@ class History:
         brin, module = MODULES[place]
         named = self.revoked[brin][-1] if supersede and self.revoked[brin] else None
         asked = command(brin, f"r-{len(self.badges)}", f"learner-{learner}", module)
-        stated = Award(None, day, supersedes=named)
-        made = self.registry.award_badge(_with(asked, award=stated))
+        stated = AwardTerms(None, day, supersedes=named)
+        made = award_badge(self.registry, _with(asked, terms=stated))
         self.badges.append((brin, made.id))
 
     def change(self, place: int, how: str) -> None:
@@ -110,14 +117,14 @@ class History:
             return
         match how:
             case "revoke":
-                self.registry.revoke_badge(brin, badge, "other", None, None, ORIGIN)
+                self.registry.record(RevokeBadge(brin, badge, "other", None, None, ORIGIN))
                 self.revoked[brin].append(badge)
             case "suspend":
-                self.registry.suspend_badge(brin, badge, "appeal", None, ORIGIN)
+                self.registry.record(SuspendBadge(brin, badge, "appeal", None, ORIGIN))
             case "reinstate":
-                self.registry.reinstate_badge(brin, badge, ORIGIN)
+                self.registry.record(ReinstateBadge(brin, badge, ORIGIN))
             case "correct":
-                self.registry.correct_badge(brin, badge, f"{place}", None, ORIGIN)
+                self.registry.record(CorrectBadge(brin, badge, f"{place}", None, ORIGIN))
 
 
 def _with(asked: Any, **changes: Any) -> Any:
@@ -279,10 +286,10 @@ def _counted(
     gone = [badge for badge in badges if badge in revoked]
     loads = [awards[badge].study_load or StudyLoad() for badge in badges if badge not in revoked]
     figures = Figures(
-        group,
+        group=group,
         awarded=len(badges),
         revoked=len(gone),
-        superseded=sum(badge in named for badge in gone),
+        superseded=sum(badge in named for badge in badges),
         suspended=sum(held.get(badge, False) for badge in badges if badge not in revoked),
         half_credits=round(sum((load.ects or 0) * 2 for load in loads)),
         sbu=sum(load.sbu or 0 for load in loads),

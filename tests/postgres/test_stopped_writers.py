@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from registry.event_store.append import COPY_FROM_ROWS
-from registry.event_store.group_commit import Writer
-from tests.postgres.log import check_order, query, unit, until, whole_log
+from tests.postgres.log import check_order, query, until, whole_log
 from tests.postgres.stopping_writer import STEPS
+from tests.postgres.writing import Writer, stream
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_others_go_on_while_a_writer_is_stopped(url: str, name: str) -> None:
         until(lambda: session_of_the_stopped(url) == step.session)
         assert len(whole_log(url)) == 1 + (step.size if step.recorded else 0)
         began, other = time.monotonic(), Writer(url)
-        positions = other.append(unit()) + other.append(unit(COPY_FROM_ROWS)) + other.append(unit())
+        positions = other.append(stream(1)) + other.append(stream(COPY_FROM_ROWS)) + other.append(stream(1))
         assert time.monotonic() - began < 5
         process.send_signal(signal.SIGCONT)
         said, _ = process.communicate(timeout=20)

@@ -10,7 +10,7 @@ import msgspec
 from registry.domain import badge as badges
 from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import AwardTerms, Badge
 from registry.domain.events import Commitments, Event, Fact, Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Institution, Origin, Particulars
 from registry.domain.module import Module
@@ -91,13 +91,13 @@ def withdrawn(state: Module, from_: dt.date | None = None) -> Module:
     return modules.evolve(state, recorded(MODULE_ID, state.version + 1, fact))
 
 
-def badge(stated: Award | None = None, owner: Institution | None = None) -> Badge:
+def badge(stated: AwardTerms | None = None, owner: Institution | None = None) -> Badge:
     owner = owner or institution()
     fact = badges.award(
         owner,
         module(owner),
         None,
-        stated or Award(None, AWARDED_ON),
+        stated or AwardTerms(None, AWARDED_ON),
         LEARNER,
         COMMITMENTS,
         TODAY,

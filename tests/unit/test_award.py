@@ -8,7 +8,7 @@ import pytest
 
 from registry.domain import badge as badges
 from registry.domain import module as modules
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import (
     InstitutionIsSuspended,
     ModuleIsWithdrawn,
@@ -42,7 +42,7 @@ DAY = dt.timedelta(days=1)
 
 
 def award(
-    stated: Award | None = None,
+    stated: AwardTerms | None = None,
     *,
     owner: Institution | None = None,
     of: Module | None = None,
@@ -53,7 +53,7 @@ def award(
         owner or institution(),
         of or module(),
         superseded,
-        stated or Award(None, AWARDED_ON),
+        stated or AwardTerms(None, AWARDED_ON),
         LEARNER,
         COMMITMENTS,
         today,
@@ -63,7 +63,9 @@ def award(
 
 def test_an_award_names_its_version_and_repeats_the_short_fields() -> None:
     valid_until = dt.date(2029, 5, 31)
-    assert award(Award(1, AWARDED_ON, valid_until), of=revised(module(), facts.content(name="Nieuw"))) == (
+    assert award(
+        AwardTerms(1, AWARDED_ON, valid_until), of=revised(module(), facts.content(name="Nieuw"))
+    ) == (
         BadgeAwarded(
             channel="api",
             client=ORIGIN.client,
@@ -94,7 +96,7 @@ def test_an_award_without_a_version_is_for_the_latest() -> None:
 
 def test_an_award_for_a_version_that_is_not_there_is_refused() -> None:
     with pytest.raises(ModuleVersionUnknown):
-        award(Award(2, AWARDED_ON))
+        award(AwardTerms(2, AWARDED_ON))
 
 
 def test_an_award_for_another_institutions_module_is_refused() -> None:
@@ -115,21 +117,21 @@ def test_a_withdrawn_module_takes_no_award_whatever_its_day() -> None:
 
 
 def test_an_award_supersedes_a_revoked_badge_of_its_institution() -> None:
-    fact = award(Award(None, AWARDED_ON, supersedes=BADGE_ID), superseded=revoked(badge()))
+    fact = award(AwardTerms(None, AWARDED_ON, supersedes=BADGE_ID), superseded=revoked(badge()))
     assert fact.supersedes == BADGE_ID
 
 
 def test_an_award_that_supersedes_a_badge_that_is_not_there_is_refused() -> None:
     with pytest.raises(SupersededUnknown):
-        award(Award(None, AWARDED_ON, supersedes=BADGE_ID))
+        award(AwardTerms(None, AWARDED_ON, supersedes=BADGE_ID))
 
 
 def test_an_award_that_supersedes_another_institutions_badge_is_refused() -> None:
     another = revoked(badge(owner=institution("22OJ")))
     with pytest.raises(SupersededUnknown):
-        award(Award(None, AWARDED_ON, supersedes=BADGE_ID), superseded=another)
+        award(AwardTerms(None, AWARDED_ON, supersedes=BADGE_ID), superseded=another)
 
 
 def test_an_award_that_supersedes_a_badge_that_is_not_revoked_is_refused() -> None:
     with pytest.raises(SupersededNotRevoked):
-        award(Award(None, AWARDED_ON, supersedes=BADGE_ID), superseded=badge())
+        award(AwardTerms(None, AWARDED_ON, supersedes=BADGE_ID), superseded=badge())

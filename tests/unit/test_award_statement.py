@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.events import canonical
 from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
-from registry.recording.award_preparation import AwardCommand
-from registry.recording.imported_awards import ImportedAward
+from registry.recording.awards import ImportedAward, StatedAward
 
 MODULE = "0d4e2f8a-1111-4222-8333-444455556666"
 BADGE = "1d4e2f8a-1111-4222-8333-444455556666"
@@ -19,7 +18,7 @@ STATED = (
     MODULE,
     None,
     Recipient(edu_id="A-1", name="A. Jansen", email="a@example.org"),
-    Award(2, dt.date(2024, 3, 15), dt.date(2030, 1, 1), BADGE),
+    AwardTerms(2, dt.date(2024, 3, 15), dt.date(2030, 1, 1), BADGE),
     Origin("api", "client"),
     "8",
     (Evidence(url="https://example.org/e1", narrative="Portfolio"),),
@@ -27,7 +26,7 @@ STATED = (
 
 
 def test_all_that_makes_an_award_another_is_in_its_statement_and_name_and_email_are_not() -> None:
-    assert canonical(AwardCommand(*STATED).statement(MODULE)) == (
+    assert canonical(StatedAward(*STATED).statement(MODULE)) == (
         b'{"awardedOn":"2024-03-15","evidence":[{"narrative":"Portfolio","url":"https://example.org/e1"}],'
         b'"grade":"8","learner":{"eduId":"a-1"},"moduleId":"0d4e2f8a-1111-4222-8333-444455556666",'
         b'"moduleVersion":2,"supersedes":"1d4e2f8a-1111-4222-8333-444455556666","validUntil":"2030-01-01"}'
@@ -35,8 +34,8 @@ def test_all_that_makes_an_award_another_is_in_its_statement_and_name_and_email_
 
 
 def test_what_was_not_stated_is_left_out() -> None:
-    award = AwardCommand(
-        "27UM", "1", MODULE, None, Recipient(eppn="J@H.nl"), Award(None, dt.date(2024, 3, 15)), STATED[6]
+    award = StatedAward(
+        "27UM", "1", MODULE, None, Recipient(eppn="J@H.nl"), AwardTerms(None, dt.date(2024, 3, 15)), STATED[6]
     )
     assert canonical(award.statement(MODULE)) == (
         b'{"awardedOn":"2024-03-15","learner":{"eppn":"j@h.nl"},"moduleId":"' + MODULE.encode() + b'"}'

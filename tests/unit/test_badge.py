@@ -18,7 +18,7 @@ from registry.domain.errors import (
     Refusal,
     RevokedForAnotherReason,
 )
-from registry.domain.events import BadgeCorrected, BadgeRevoked, Correction, Fact
+from registry.domain.events import BadgeCorrected, BadgeRevoked, Correction, Fact, MisplacedEventError
 from tests.unit.facts import (
     AWARDED_ON,
     BADGE_ID,
@@ -136,13 +136,13 @@ def test_a_correction_moves_the_badges_version_and_nothing_else() -> None:
 
 def test_a_badges_stream_begins_with_its_award() -> None:
     fact = badges.revoke(badge(), "fraud", None, SALT, None, TODAY, ORIGIN)
-    with pytest.raises(AssertionError, match="begins with"):
+    with pytest.raises(MisplacedEventError, match="begins with"):
         badges.fold([recorded(BADGE_ID, 1, fact)])
 
 
 def test_an_event_of_another_kind_is_not_applied_to_a_badge() -> None:
     fact = modules.withdraw(module(), None, TODAY, ORIGIN)
-    with pytest.raises(AssertionError, match="no event of a badge"):
+    with pytest.raises(MisplacedEventError, match="not an event of a badge"):
         then(badge(), fact)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast, get_args
 
 import msgspec
 import pytest
@@ -12,10 +12,26 @@ from eventsourcing.persistence import JSONTranscoder, StoredEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry.domain import events
 from registry.domain.errors import EventTooLarge
-from registry.domain.events import FACTS, Event, Fact, UnknownEventError, canonical, decode
+from registry.domain.events import (
+    FACTS,
+    BadgeFact,
+    Event,
+    Fact,
+    InstitutionFact,
+    MisplacedEventError,
+    ModuleFact,
+    UnknownEventError,
+    badge_fact,
+    canonical,
+    decode,
+    institution_fact,
+    module_fact,
+)
 from registry.domain.values import ects
-from registry.event_store.recorder import LARGEST_EVENT, EventMapper
+from registry.event_store.append import MAX_EVENT
+from registry.event_store.recorder import EventMapper
 from tests.unit import facts
 from tests.unit.random_facts import fact_of
 
@@ -61,13 +77,25 @@ def test_a_topic_is_the_type_and_its_schema_version() -> None:
     }
 
 
-def every_fact_class(kind: type[Fact] = Fact) -> set[type[Fact]]:
-    found = {each for child in kind.__subclasses__() for each in every_fact_class(child)}
-    return found | ({kind} if "TYPE" in vars(kind) else set())
+def every_fact_class(base: type[Any] = events._Fact) -> set[type[Fact]]:
+    classes = {each for child in base.__subclasses__() for each in every_fact_class(child)}
+    return classes | ({base} if "TYPE" in vars(base) else set())
 
 
-def test_every_fact_can_be_read() -> None:
+def test_every_class_of_facts_is_in_the_union_of_its_subject_and_can_be_read() -> None:
+    unions = {"institution": InstitutionFact, "module": ModuleFact, "badge": BadgeFact}
+    of_unions = {(subject, fact) for subject, union in unions.items() for fact in get_args(union)}
+    assert of_unions == {(fact.TYPE.partition(".")[0], fact) for fact in every_fact_class()}
     assert set(FACTS.values()) == every_fact_class()
+
+
+def test_an_event_of_another_subject_is_misplaced() -> None:
+    award = Event("b", 1, facts.badge().award)
+    assert badge_fact(award) is award.data
+    with pytest.raises(MisplacedEventError, match=r"^badge\.awarded is not an event of a module$"):
+        module_fact(award)
+    with pytest.raises(MisplacedEventError, match=r"^badge\.awarded is not an event of an institution$"):
+        institution_fact(award)
 
 
 def stored(event: Event) -> StoredEvent:
@@ -87,7 +115,7 @@ def test_a_stream_begins_with_version_1(version: int) -> None:
 
 def test_an_event_of_60_kib_is_taken_and_a_larger_one_is_not() -> None:
     award = msgspec.structs.replace(facts.badge().award, client="")
-    room = LARGEST_EVENT - len(canonical(award))
+    room = MAX_EVENT - len(canonical(award))
     fits = msgspec.structs.replace(award, client="x" * room)
     assert len(stored(Event("b", 1, fits)).state) == 60 * 1024
     with pytest.raises(EventTooLarge):

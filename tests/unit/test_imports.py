@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from registry.domain import imports
+from registry.domain import institution as institutions
 from registry.domain import module as modules
-from registry.domain.badge import Award
+from registry.domain.badge import AwardTerms
 from registry.domain.errors import ModuleIsWithdrawn, ModuleOfAnother
 from registry.domain.events import BadgeAwarded, ModuleContent, StudyLoad, canonical
 from registry.domain.imports import ImportedModule
@@ -48,7 +49,7 @@ def award(
     return imports.award(
         owner or institution(),
         of,
-        Award(None, day),
+        AwardTerms(None, day),
         stated,
         ("recipient-hashed",),
         LEARNER,
@@ -81,6 +82,10 @@ def test_admission_suspensions_and_the_first_award_day_are_noted_all_at_once() -
         "outside-admission",
     )
     assert (award(state, None, during, owner).findings or ())[2:] == (*of_today, "suspended-that-day")
+
+
+def test_every_objection_has_a_finding() -> None:
+    assert set(imports._FINDINGS) == {*get_args(institutions.Objection), *get_args(modules.Objection)}
 
 
 def test_a_fuller_source_completes_a_module_and_a_poorer_one_changes_nothing() -> None:

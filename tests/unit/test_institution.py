@@ -21,6 +21,7 @@ from registry.domain.events import (
     InstitutionExempted,
     InstitutionReinstated,
     InstitutionSuspended,
+    MisplacedEventError,
 )
 from registry.domain.institution import Institution
 from tests.unit import facts
@@ -153,10 +154,10 @@ def test_every_earlier_suspension_still_counts() -> None:
 
 def test_an_institutions_stream_begins_with_its_admission() -> None:
     fact = institutions.suspend(institution(), "other", None, ORIGIN)
-    with pytest.raises(AssertionError, match="begins with"):
+    with pytest.raises(MisplacedEventError, match="begins with"):
         institutions.fold([recorded("27UM", 1, fact)])
 
 
 def test_an_event_of_another_kind_is_not_applied_to_an_institution() -> None:
-    with pytest.raises(AssertionError, match="no event of an institution"):
+    with pytest.raises(MisplacedEventError, match="not an event of an institution"):
         institutions.evolve(institution(), recorded("27UM", 2, facts.badge().award))

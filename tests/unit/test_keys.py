@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.keys import Chance, Keys, random_id
+from registry.keys import Keys, RandomBytes, random_id
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
 
@@ -86,18 +86,18 @@ def test_the_secrets_are_not_shown() -> None:
 @given(st.binary(max_size=300))
 def test_a_statement_is_told_apart_by_its_hmac(statement: bytes) -> None:
     expected = hmac.new(KEYS.id, b"award\n" + statement, hashlib.sha256).digest()
-    assert KEYS.sameness(statement) == KEYS.sameness(statement) == expected
+    assert KEYS.content_fingerprint(statement) == KEYS.content_fingerprint(statement) == expected
 
 
 def test_what_is_drawn_together_is_never_given_twice() -> None:
-    chance = Chance()
-    drawn = [chance.take(16) for _ in range(3_000)]
+    chance = RandomBytes()
+    drawn = [chance.draw(16) for _ in range(3_000)]
     assert {len(each) for each in drawn} == {16}
     assert len(set(drawn)) == len(drawn)
 
 
 def test_a_random_id_is_a_uuid_of_version_4() -> None:
-    chance = Chance()
+    chance = RandomBytes()
     made = [uuid.UUID(random_id(chance)) for _ in range(500)]
     assert {(each.version, each.variant) for each in made} == {(4, uuid.RFC_4122)}
     assert len(set(made)) == 500

@@ -23,6 +23,7 @@ from registry.domain.errors import (
 )
 from registry.domain.events import (
     InstitutionExempted,
+    MisplacedEventError,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
@@ -168,10 +169,10 @@ def test_an_imported_module_without_a_study_load_is_not_judged() -> None:
 
 def test_a_modules_stream_begins_with_its_registration() -> None:
     fact = modules.withdraw(module(), None, TODAY, ORIGIN)
-    with pytest.raises(AssertionError, match="begins with"):
+    with pytest.raises(MisplacedEventError, match="begins with"):
         modules.fold([recorded(facts.MODULE_ID, 1, fact)])
 
 
 def test_an_event_of_another_kind_is_not_applied_to_a_module() -> None:
-    with pytest.raises(AssertionError, match="no event of a module"):
+    with pytest.raises(MisplacedEventError, match="not an event of a module"):
         modules.evolve(module(), recorded(facts.MODULE_ID, 2, facts.badge().award))

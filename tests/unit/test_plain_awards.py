@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.commands.award_bodies import AwardBody, award_command
+from api.commands.award_bodies import AwardBody, stated_award
 from api.commands.plain_awards import plain_award
 from api.http.requests import parse
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
-from registry.recording.award_preparation import AwardCommand
+from registry.recording.awards import StatedAward
 from tests.support import award
 
 TODAY = dt.date(2024, 6, 3)
@@ -25,14 +25,14 @@ BRIN, ORIGIN = "27UM", Origin("batch", "0" * 16)
 ID = "22222222-2222-8222-8222-222222222222"
 
 
-def by_the_model(raw: bytes) -> AwardCommand | None:
+def by_the_model(raw: bytes) -> StatedAward | None:
     try:
         return parse(AwardBody, raw, {"today": TODAY}).command(BRIN, ORIGIN)
     except InvalidInput:
         return None
 
 
-def plainly(raw: bytes) -> AwardCommand | None:
+def plainly(raw: bytes) -> StatedAward | None:
     return plain_award(raw, TODAY, BRIN, ORIGIN)
 
 
@@ -316,5 +316,5 @@ def test_what_is_not_plain_is_refused_in_the_words_of_the_model() -> None:
     with pytest.raises(InvalidInput) as by_model:
         parse(AwardBody, raw, {"today": TODAY})
     with pytest.raises(InvalidInput) as found:
-        award_command(raw, TODAY, BRIN, ORIGIN)
+        stated_award(raw, TODAY, BRIN, ORIGIN)
     assert found.value.errors == by_model.value.errors

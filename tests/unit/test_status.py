@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from registry.domain import badge as badges
-from registry.domain.badge import Award, Badge
+from registry.domain.badge import AwardTerms, Badge
 from tests.unit.facts import AWARDED_ON, ORIGIN, SALT, badge, moment, revoked, then
 
 EXPIRES = dt.date(2024, 6, 10)
@@ -19,7 +19,7 @@ def suspended(state: Badge, time: str) -> Badge:
 
 
 def expiring(valid_until: dt.date = EXPIRES) -> Badge:
-    return badge(Award(None, AWARDED_ON, valid_until))
+    return badge(AwardTerms(None, AWARDED_ON, valid_until))
 
 
 def status(state: Badge, at: str) -> tuple[str, dt.datetime]:

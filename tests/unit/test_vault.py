@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
 from registry.event_store.vault import NONCE, Vault
-from registry.keys import Chance, Keys
-from registry.recording.commitments import commit_award, commit_note, commitment
+from registry.keys import Keys, RandomBytes
+from registry.recording.commitments import commit_award, commit_note, commitment, new_salt
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
 RECIPIENT = Recipient(edu_id="a1b2c3d4-0000-4000-8000-000000000001", name="Zoë Jansen", email="z@example.org")
@@ -22,7 +22,7 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=50)
 
 
 def parts() -> PrivateParts:
-    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, Chance())[1]
+    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, RandomBytes())[1]
 
 
 def test_sealed_parts_are_opened_for_their_event() -> None:
@@ -55,7 +55,7 @@ def test_sealed_parts_changed_in_any_byte_are_not_opened(data: st.DataObject) ->
 
 
 def test_the_same_parts_are_sealed_to_other_bytes_each_time() -> None:
-    vault, same, chance = Vault(KEYS), parts(), Chance()
+    vault, same, chance = Vault(KEYS), parts(), RandomBytes()
     assert len({vault.seal("badge/1", same) for _ in range(20)}) == 20
     assert len({vault.seal("badge/1", same, chance)[:NONCE] for _ in range(3_000)}) == 3_000
 
@@ -72,7 +72,7 @@ def test_a_commitment_is_the_hash_of_its_salt_and_then_the_part() -> None:
 
 
 def test_the_commitments_of_an_award_are_proved_by_its_private_parts() -> None:
-    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, Chance())
+    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, RandomBytes())
     recipient = {"eduId": RECIPIENT.edu_id, "name": RECIPIENT.name, "email": RECIPIENT.email}
     evidence = [{"url": EVIDENCE[0].url, "narrative": EVIDENCE[0].narrative}]
     for name, shown in {
@@ -99,7 +99,7 @@ def test_every_commitment_has_a_salt_of_its_own() -> None:
 
 
 def test_what_an_award_does_not_state_has_no_commitment() -> None:
-    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", Chance())
+    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", RandomBytes())
     assert (commitments.grade, commitments.evidence) == (None, None)
     assert (private.salts.grade, private.salts.evidence) == (None, None)
 
@@ -107,7 +107,7 @@ def test_what_an_award_does_not_state_has_no_commitment() -> None:
 @settings(max_examples=50, deadline=None)
 @given(texts)
 def test_the_commitment_of_a_note_is_proved_by_its_private_part(note: str) -> None:
-    committed, private = commit_note(note)
+    committed, private = commit_note(note, new_salt())
     assert private is not None
     assert private == PrivateParts(salts=Salts(note=private.salts.note), note=note)
     salt = bytes.fromhex(private.salts.note or "")
@@ -115,4 +115,4 @@ def test_the_commitment_of_a_note_is_proved_by_its_private_part(note: str) -> No
 
 
 def test_no_note_has_no_commitment() -> None:
-    assert commit_note(None) == (None, None)
+    assert commit_note(None, new_salt()) == (None, None)

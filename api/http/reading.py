@@ -1,0 +1,43 @@
+"""What the reading door holds: connections, secrets, the vault, and how far the read models have come."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from api.http.min_position import Positions
+from registry.event_store.vault import Vault
+from registry.keys import Keys
+from registry.postgres.connections import Pool
+
+
+@dataclass(frozen=True)
+class Reading:
+    pool: Pool
+    keys: Keys
+    vault: Vault
+    positions: Positions
+
+
+def reading_of(request: Request) -> Reading:
+    reading: Reading = request.app.state.reading
+    return reading
+
+
+MinPosition = Annotated[
+    int | None,
+    Query(alias="minPosition", ge=0, le=2**53, description="Wait until the answer holds this position."),
+]
+
+
+def held_by(*names: str) -> Callable[..., Awaitable[None]]:
+    """A dependency: waits until these read models hold the request's `minPosition`."""
+
+    async def wait(request: Request, min_position: MinPosition = None) -> None:
+        if min_position is not None:
+            await reading_of(request).positions.wait(names, min_position)
+
+    return wait

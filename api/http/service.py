@@ -1,0 +1,30 @@
+"""What every door of a running service shares, under one name in the application's state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from registry.domain.values import day_in_amsterdam
+from registry.tokens import TokenReader
+
+
+@dataclass(frozen=True)
+class Service:
+    tokens: TokenReader
+    clock: Callable[[], dt.datetime]
+
+    def now(self) -> dt.datetime:
+        return self.clock()
+
+    def today(self) -> dt.date:
+        """The calendar day in Amsterdam."""
+        return day_in_amsterdam(self.clock())
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,177 @@
+"""A writing session: one connection that reads what decisions need, and appends what they decide.
+
+A thread has a session of its own. What was read and what is appended go through one connection, so that
+nothing that was read from a lost server is appended on the one that took over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from operator import attrgetter
+
+import msgspec
+import psycopg2
+import psycopg2.errors
+
+from registry.domain.events import Event, decode
+from registry.event_store.append import STAGING, Appended, MaybeRecordedError, Unit, append
+from registry.postgres.connections import (
+    PATIENCE_MS,
+    Connection,
+    Cursor,
+    UnavailableError,
+    connect,
+    is_full,
+    is_lost,
+)
+from registry.postgres.disk_space import NoRoomError, Room
+
+# Of the server, not of a unit: nothing is recorded, and the same may be recorded later.
+TRY_AGAIN = (
+    psycopg2.errors.LockNotAvailable,
+    psycopg2.errors.QueryCanceled,
+    psycopg2.errors.InsufficientResources,
+)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What the log and the aliases held at one moment, when `position` was the last."""
+
+    position: int
+    streams: dict[str, list[Event]]
+    learners: dict[bytes, str]
+
+
+# Prepared, since planning took as long as executing; one statement, so that all of it is of one moment.
+_LOADING = """
+PREPARE loading (text, text) AS
+SELECT position, subject, version, type, schema_version, time, data FROM event
+WHERE subject = ANY (string_to_array($1, ' '))
+UNION ALL
+SELECT 0, learner_id::text, 0, '', 0, NULL, key FROM alias
+WHERE key = ANY (string_to_array($2, ' ')::bytea[])
+UNION ALL
+SELECT coalesce(max(position), 0), '', 0, '', 0, NULL, '' FROM event
+"""
+
+
+class Session:
+    """A connection in the role `registry_write`, made when it is first used and again after a loss."""
+
+    def __init__(self, url: str, room: Room) -> None:
+        self._url, self._room = url, room
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """For reading, each statement by itself; connects where there is no connection."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connected()
+        try:
+            with self._connection.cursor() as cursor:
+                yield cursor
+        except psycopg2.Error as error:
+            if not is_lost(self._connection, error):
+                raise
+            self.close()
+            raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
+
+    def load(self, subjects: Iterable[str], alias_keys: Iterable[bytes]) -> Loaded:
+        """All events of these subjects, in the order of their versions, and the learners by alias."""
+        with self.cursor() as cursor:
+            cursor.execute(
+                "EXECUTE loading (%s, %s)",
+                # One text each: psycopg2 writes an array value by value.
+                (" ".join(subjects), " ".join(["\\x" + key.hex() for key in alias_keys])),
+            )
+            *rows, (last, *_) = cursor.fetchall()
+        streams: dict[str, list[Event]] = {}
+        learners: dict[bytes, str] = {}
+        for position, subject, version, kind, schema, time, data in rows:
+            if kind:
+                fact = decode(f"{kind}/{schema}", bytes(data))
+                streams.setdefault(subject, []).append(Event(subject, version, fact, position, time))
+            else:
+                learners[bytes(data)] = subject
+        for events in streams.values():
+            events.sort(key=attrgetter("originator_version"))
+        return Loaded(last, streams, learners)
+
+    def append(self, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
+        """Appends as `registry.event_store.append.append`; never connects anew.
+
+        Raises `NoRoomError`, `MaybeRecordedError`, `UnavailableError` where nothing was recorded, or what
+        PostgreSQL or psycopg2 says of a row that cannot be recorded.
+        """
+        self._room.check()
+        connection = self._connection
+        if connection is None:
+            raise MaybeRecordedError("PostgreSQL was lost before the append")
+        try:
+            with connection.cursor() as cursor:
+                answer = append(cursor, units, relied_on, read_at)
+        except Exception as error:
+            lost = is_lost(connection, error)
+            if not _rolled_back(connection):
+                self.close()
+            self._report_full(error)
+            if isinstance(error, TRY_AGAIN):
+                raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
+            if lost:
+                raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
+            raise
+        self._room.recorded()
+        return answer
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg2.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> Connection:
+        connection = connect(
+            self._url,
+            "registry_write",
+            lock_timeout=PATIENCE_MS,
+            idle_in_transaction_session_timeout=PATIENCE_MS,
+            # Reads and appends probe a few keys in tables of any size: never scan, whatever statistics say.
+            enable_seqscan="off",
+            enable_hashjoin="off",
+            enable_mergejoin="off",
+            # Planning the queries of the append took longer than their execution.
+            plan_cache_mode="force_generic_plan",
+            # The form of the literals that `registry.event_store.append` writes.
+            standard_conforming_strings="on",
+            # A statement of the append sees what was there when it got the lock, not before.
+            default_transaction_isolation=r"read\ committed",
+            client_encoding="UTF8",
+        )
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(STAGING)
+                cursor.execute(_LOADING)
+        except psycopg2.Error as error:
+            connection.close()
+            self._report_full(error)
+            raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
+        return connection
+
+    def _report_full(self, error: Exception) -> None:
+        if is_full(error):
+            self._room.refused()
+            raise NoRoomError("PostgreSQL has no room to record") from error
+
+
+def _rolled_back(connection: Connection) -> bool:
+    """Whether the session lives on, in no transaction.
+
+    In a transaction that failed, or never ended, the next append would be acknowledged and never committed.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+    except psycopg2.Error:
+        return False
+    return not connection.closed

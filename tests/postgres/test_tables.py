@@ -1,0 +1,52 @@
+"""The classes of the read models' tables have the columns of the tables as they are in the database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import get_args
+
+import msgspec
+
+from projections.badges.projection import BadgeRow, StatusRow
+from projections.catalogue.projection import InstitutionRow, ModuleRow, VersionRow
+from projections.statistics.projection import SUMS, CellRow, ChangeRow, SumRow
+from projections.tables import Row, columns
+from tests.postgres.log import query
+
+ROWS: dict[str, type[Row]] = {
+    "badge": BadgeRow,
+    "badge_status": StatusRow,
+    "institution": InstitutionRow,
+    "module": ModuleRow,
+    "module_version": VersionRow,
+    "statistics_cell": CellRow,
+    "statistics_change": ChangeRow,
+    "statistics_sum": SumRow,
+}
+
+
+def test_every_class_has_the_names_types_and_nulls_of_its_table(url: str) -> None:
+    tables: dict[str, dict[str, tuple[str, bool]]] = defaultdict(dict)
+    for table, column, kind, nullable in query(
+        url,
+        "SELECT c.table_name, c.column_name, c.udt_name, c.is_nullable = 'YES'"
+        " FROM read_model CROSS JOIN unnest(relations) AS relation"
+        " JOIN information_schema.columns c ON c.table_schema = 'public' AND c.table_name = relation",
+    ):
+        tables[table][column] = (kind, nullable)
+    # PostgreSQL says of each column of a view that it may be null: the table behind it knows better.
+    status = tables["badge_status"]
+    tables["badge_status"] = {name: column for name, column in tables["badge"].items() if name in status}
+    assert tables == {table: _columns(row) for table, row in ROWS.items()}
+
+
+def _columns(row: type[Row]) -> dict[str, tuple[str, bool]]:
+    kinds = columns(row)
+    return {
+        member.name: (kinds[member.name], type(None) in get_args(member.type))
+        for member in msgspec.structs.fields(row)
+    }
+
+
+def test_a_change_has_every_sum() -> None:
+    assert set(SUMS) <= set(columns(ChangeRow))
