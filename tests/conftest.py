@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from registry.recording.registry import Registry
 from tests import support
+from tests.postgres.commands import admitted, registry_on
+from tests.postgres.log import fresh
 from tests.support import Databases, Service
 
 # What a running Edubadges answers lies beside the project or is not there: the project carries none of it.
@@ -25,9 +28,16 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 @pytest.fixture
 def url(databases: Databases) -> Iterator[str]:
     """The database of a new, empty registry."""
-    fresh = databases.fresh()
-    yield fresh
-    databases.drop(fresh)
+    with fresh(databases) as found:
+        yield found
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    """A new registry with the institutions 27UM and 22OJ, each with a module: a log of four events."""
+    with registry_on(url) as found:
+        admitted(found, "27UM", "22OJ")
+        yield found
 
 
 @pytest.fixture
@@ -38,9 +48,14 @@ def service(url: str) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def shared_service(databases: Databases) -> Iterator[Service]:
-    """One service for the tests of a file that do not mind each other's data."""
-    fresh = databases.fresh()
-    with support.service(fresh) as found:
+def shared_url(databases: Databases) -> Iterator[str]:
+    """One database for the tests of a file that do not mind each other's data."""
+    with fresh(databases) as found:
         yield found
-    databases.drop(fresh)
+
+
+@pytest.fixture(scope="module")
+def shared_service(shared_url: str) -> Iterator[Service]:
+    """One service for the tests of a file that do not mind each other's data."""
+    with support.service(shared_url) as found:
+        yield found

@@ -24,7 +24,7 @@ BOOTSTRAP_MS = 5_000
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """The brokers, and how they know us. The files are PEM; the mechanism is SASL's."""
+    """The brokers, and how they identify this client. The files are PEM; the mechanism is SASL's."""
 
     bootstrap_servers: str
     protocol: str = "PLAINTEXT"
@@ -60,20 +60,20 @@ class KafkaSettings:
 
 
 def read_kafka_settings(given: Mapping[str, str], wrong: list[str]) -> KafkaSettings | None:
-    """None without bootstrap servers; puts into `wrong` what cannot work."""
+    """None without bootstrap servers; adds what cannot work to `wrong`."""
     values = [given.get(name) for name in KAFKA_NAMES]
     if values[0] is None:
         if any(values):
-            wrong.append("KAFKA_SECURITY_* is set, but KAFKA_BOOTSTRAP_SERVERS is not")
+            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be set where KAFKA_SECURITY_* is")
         return None
     found = KafkaSettings(values[0], (values[1] or "PLAINTEXT").upper(), *values[2:])
     for server in found.bootstrap_servers.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            wrong.append("KAFKA_BOOTSTRAP_SERVERS is no list of host:port, with commas between")
+            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be host:port, or several with commas between")
             break
     if found.protocol not in PROTOCOLS:
-        wrong.append(f"KAFKA_SECURITY_PROTOCOL is none of {', '.join(PROTOCOLS)}")
+        wrong.append(f"KAFKA_SECURITY_PROTOCOL must be one of {', '.join(PROTOCOLS)}")
     wrong += _wrong_sasl(found) + _wrong_files(found)
     return found
 
@@ -81,11 +81,11 @@ def read_kafka_settings(given: Mapping[str, str], wrong: list[str]) -> KafkaSett
 def _wrong_sasl(found: KafkaSettings) -> list[str]:
     given = (found.mechanism, found.username, found.password)
     if not found.protocol.startswith("SASL"):
-        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD go with SASL_SSL"] if any(given) else []
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD need SASL_SSL"] if any(given) else []
     if not all(given):
-        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD are needed for SASL"]
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD must be set for SASL"]
     if found.mechanism not in MECHANISMS:
-        return [f"KAFKA_SECURITY_MECHANISM is none of {', '.join(MECHANISMS)}"]
+        return [f"KAFKA_SECURITY_MECHANISM must be one of {', '.join(MECHANISMS)}"]
     return []
 
 
@@ -93,11 +93,11 @@ def _wrong_files(found: KafkaSettings) -> list[str]:
     files = {"CA": found.ca_file, "CERTIFICATE": found.certificate_file, "KEY": found.key_file}
     wrong = []
     if any(files.values()) and not found.protocol.endswith("SSL"):
-        wrong.append("KAFKA_SECURITY_CA_FILE, _CERTIFICATE_FILE and _KEY_FILE go with SSL or SASL_SSL")
+        wrong.append("KAFKA_SECURITY_CA_FILE, _CERTIFICATE_FILE and _KEY_FILE need SSL or SASL_SSL")
     if (found.certificate_file is None) != (found.key_file is None):
-        wrong.append("KAFKA_SECURITY_CERTIFICATE_FILE and KAFKA_SECURITY_KEY_FILE go together")
+        wrong.append("KAFKA_SECURITY_CERTIFICATE_FILE and _KEY_FILE must be set together")
     return wrong + [
-        f"KAFKA_SECURITY_{name}_FILE cannot be read"
+        f"KAFKA_SECURITY_{name}_FILE must be an existing file"
         for name, file in files.items()
         if file and not Path(file).is_file()
     ]

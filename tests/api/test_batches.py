@@ -187,6 +187,7 @@ def test_a_body_without_a_line_is_refused(hbo: Ask, path: str) -> None:
     wrong(sent(hbo, b"", path), "")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_lines_are_read_and_one_more_is_too_many(
     shared_service: Service, hbo: Ask
 ) -> None:

@@ -149,6 +149,7 @@ def test_who_is_refused_at_once_still_gets_the_answer_after_sending_everything(
     assert answer.status == status
 
 
+@pytest.mark.slow
 def test_past_256_mib_reading_ends_and_what_was_recorded_stands(
     shared_service: Service, address: Address
 ) -> None:
@@ -169,6 +170,7 @@ def test_past_256_mib_reading_ends_and_what_was_recorded_stands(
     assert {each["outcome"] for each in outcomes(sent(ask, good))} == {"known"}
 
 
+@pytest.mark.slow
 def test_past_the_last_line_a_client_that_goes_on_sending_is_answered_413(
     shared_service: Service, address: Address
 ) -> None:

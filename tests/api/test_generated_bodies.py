@@ -25,6 +25,9 @@ from tests.api.asking import (
 )
 from tests.support import INSTITUTION, Databases, Service
 
+# Thousands of requests: measuring their coverage costs a minute and adds hardly a line.
+pytestmark = pytest.mark.no_cover
+
 MARK = "Zq7Xw"
 """Stands in each private value that is sent; no answer ever holds it."""
 EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -34,6 +34,9 @@ from tests.api.asking import admit, admitted, award_body, awarded, module_body, 
 from tests.api.test_documents import PATHS
 from tests.support import INSTITUTION, Databases, Service
 
+# Thousands of requests: measuring their coverage costs a minute and adds hardly a line.
+pytestmark = pytest.mark.no_cover
+
 OPERATIONS = [(method, path) for path, methods in PATHS.items() for method in sorted(methods)]
 IDS = [f"{method.upper()} {path}" for method, path in OPERATIONS]
 NDJSON = "application/x-ndjson"

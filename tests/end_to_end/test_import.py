@@ -70,6 +70,7 @@ def test_a_registrar_imports_twice_then_what_was_revoked_and_two_bulk_files(
 
 def bulk_words(data: Path, workshop: Workshop) -> tuple[str, ...]:
     serving = workshop.serve(data)
+    serving.settled()
     with serving.client() as client:
         (module,) = client.items("/v1/modules?institution=27UM&reference=KLINRED")
     assert serving.stop() == 0

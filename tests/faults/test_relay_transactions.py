@@ -21,17 +21,9 @@ from registry.recording.registry import Registry
 from tests.faults.fleet import PARTITIONS, mend_brokers
 from tests.kafka.streaming import Streaming
 from tests.kafka.test_relay import awards, check_topic
-from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import connection
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM")
-        yield found
 
 
 @pytest.fixture

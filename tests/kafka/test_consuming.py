@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,17 +19,10 @@ from registry.postgres.connections import Pool
 from registry.recording.commands import ReinstateInstitution, RevokeBadge, SuspendBadge, SuspendInstitution
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
-from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import ORIGIN, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, stopped
 from tests.postgres.test_poison import REVOKED, insert
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
 
 
 def fill(registry: Registry, count: int, name: str = "a") -> None:

@@ -18,15 +18,8 @@ from registry.postgres.connections import Cursor, Pool
 from registry.recording.commands import RevokeBadge
 from registry.recording.registry import Registry
 from tests.kafka.streaming import Streaming
-from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import ORIGIN, award
 from tests.postgres.log import connection, execute, until, whole_log
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM")
-        yield found
 
 
 @pytest.fixture(params=["the store", "Kafka, 1 partition", "Kafka, 8 partitions"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,15 +20,8 @@ from registry.postgres.locks import Lock
 from registry.recording.commands import ReinstateBadge, RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
-from tests.postgres.commands import LEARNER_NAME, ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import LEARNER_NAME, ORIGIN, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM")
-        yield found
 
 
 def awards(registry: Registry, count: int, name: str = "a") -> list[str]:
@@ -128,8 +120,8 @@ def test_a_relay_that_starts_again_goes_on_where_the_topic_ends(
         streaming.relay_all()
     assert [said.partition(",")[0] for said in streaming.said[::2]] == [
         "relaying from position 0",
-        "relaying from position 9",
-        "relaying from position 16",
+        "relaying from position 11",
+        "relaying from position 18",
     ]
     check_topic(streaming, partitions)
 
@@ -233,7 +225,7 @@ def test_a_topic_that_is_ahead_of_the_store_is_refused(streaming: Streaming, reg
     awards(registry, 10)
     streaming.relay_all()
     forget(streaming.url, 4)
-    assert "holds events through position 12, and the log ends at 8" in refused(streaming)
+    assert "holds events through position 14, and the log ends at 10" in refused(streaming)
 
 
 def test_a_topic_with_other_events_than_the_store_is_refused(
@@ -245,7 +237,7 @@ def test_a_topic_with_other_events_than_the_store_is_refused(
     registry.close()
     with registry_on(streaming.url) as restored:
         awards(restored, 9, "after the restore")
-    assert "has another event at position 12 than the log" in refused(streaming)
+    assert "has another event at position 14 than the log" in refused(streaming)
 
 
 def test_a_topic_whose_tails_disagree_is_refused(streaming: Streaming, registry: Registry) -> None:

@@ -51,13 +51,6 @@ from tests.support import KEYS, Databases
 MODULE = KEYS.made_id("module", "27UM", REFERENCE)
 
 
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
-
-
 def test_awards_to_one_new_learner_at_once_make_one_learner(url: str, registry: Registry) -> None:
     with registry_on(url) as another:
         with holding_the_lock(url):

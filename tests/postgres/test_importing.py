@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +35,12 @@ from tests.hosted import (
     issuer,
     revoked,
 )
-from tests.postgres.commands import ORIGIN, REFERENCE, admitted, award, registry_on
+from tests.postgres.commands import ORIGIN, REFERENCE, award, registry_on
 from tests.postgres.log import connection, query, whole_log
 from tests.support import KEYS, Service
 
 DAY = dt.date(2024, 6, 1)
 MODULE = KEYS.made_id("module", "27UM", REFERENCE)
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
 
 
 def hosted(

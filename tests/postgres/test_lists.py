@@ -17,19 +17,12 @@ from projections.read_model import asking, institution
 from registry.postgres.connections import Pool
 from registry.recording.commands import RevokeBadge, SuspendBadge, WithdrawModule
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, register_module, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, award, register_module
 from tests.postgres.log import later
 from tests.postgres.projecting import projectors, settled
 
 NOW = dt.datetime.now(dt.UTC)
 LIMIT = 7
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM")
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -33,13 +32,6 @@ from tests.postgres.commands import (
 )
 from tests.postgres.log import execute, query, whole_log
 from tests.support import KEYS
-
-
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
 
 
 def made(settled: list[Settled]) -> list[BadgeOutcome]:

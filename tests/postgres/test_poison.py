@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from projections.all import read_models
 from registry.domain.events import ModuleRegistered, canonical
 from registry.recording.commands import SuspendInstitution
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import CONTENT, ORIGIN, award
 from tests.postgres.log import execute, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
 
@@ -23,12 +22,9 @@ WITHDRAWN = '{"channel":"api","client":"c","from":"2024-01-01","institution":"27
 NOBODYS = "33333333-3333-8333-8333-333333333333"
 
 
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM")
-        award(found, "27UM", "before", "a")
-        yield found
+@pytest.fixture(autouse=True)
+def _award_before(registry: Registry) -> None:
+    award(registry, "27UM", "before", "a")
 
 
 def insert(url: str, kind: str, schema: int, data: str) -> int:

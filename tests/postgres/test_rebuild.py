@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -18,7 +18,7 @@ from registry.domain.events import Event
 from registry.postgres.connections import Cursor
 from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
-from tests.postgres.commands import ORIGIN, admitted, award, registry_on
+from tests.postgres.commands import ORIGIN, award
 from tests.postgres.log import connection, execute, later, query, until
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
 from tests.postgres.test_poison import REVOKED, insert
@@ -26,17 +26,14 @@ from tests.postgres.test_poison import REVOKED, insert
 NAMES = [model.name for model in read_models()]
 
 
-@pytest.fixture
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        for number in range(30):
-            badge = award(found, "27UM", f"r-{number}", f"learner-{number % 7}").id
-            if number % 3 == 0:
-                found.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
-            if number % 5 == 0:
-                found.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
-        yield found
+@pytest.fixture(autouse=True)
+def _thirty_badges(registry: Registry) -> None:
+    for number in range(30):
+        badge = award(registry, "27UM", f"r-{number}", f"learner-{number % 7}").id
+        if number % 3 == 0:
+            registry.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
+        if number % 5 == 0:
+            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
 
 
 def model_of(name: str) -> ReadModel:

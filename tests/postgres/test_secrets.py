@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,15 @@ from registry.cli import database
 from registry.keys import NAMES, KeyFileError, Keys, create_key_file, read_key_file
 from registry.settings import Settings
 from tests import support
-from tests.postgres.log import connection, execute, fresh, later, query
+from tests.postgres.log import connection, execute, later, query
 from tests.postgres.writing import Writer, stream
-from tests.support import Databases
-
-
-@pytest.fixture(scope="module")
-def shared(databases: Databases) -> Iterator[str]:
-    with fresh(databases) as found:
-        yield found
 
 
 @pytest.fixture
-def empty(shared: str) -> str:
+def empty(shared_url: str) -> str:
     """The database of a registry that has no secrets yet."""
-    execute(shared, "DELETE FROM secret")
-    return shared
+    execute(shared_url, "DELETE FROM secret")
+    return shared_url
 
 
 @pytest.fixture

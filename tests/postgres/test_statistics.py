@@ -151,6 +151,7 @@ QUESTIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(STEPS, QUESTIONS, st.integers(1, 20), st.sets(st.integers(0, 45), max_size=6))
 def test_the_figures_agree_with_a_recount_of_the_log(

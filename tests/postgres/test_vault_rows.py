@@ -13,22 +13,9 @@ from projections.read_model import AUDITOR, Asker, asking, institution, learner
 from registry.event_store.vault import Vault
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry
-from tests.postgres.commands import LEARNER_NAME, admitted, award, registry_on
-from tests.postgres.log import fresh, query
-from tests.support import KEYS, Databases
-
-
-@pytest.fixture(scope="module")
-def url(databases: Databases) -> Iterator[str]:
-    with fresh(databases) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def registry(url: str) -> Iterator[Registry]:
-    with registry_on(url) as found:
-        admitted(found, "27UM", "22OJ")
-        yield found
+from tests.postgres.commands import LEARNER_NAME, award
+from tests.postgres.log import query
+from tests.support import KEYS
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def bent(draw: st.DrawFn, value: Any, left: int = 2) -> Any:
     return tuple(members)
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_what_is_read_plainly_is_what_the_model_makes_of_it(data: st.DataObject) -> None:
