@@ -33,7 +33,7 @@ from registry.recording.commands import (
     SuspendInstitution,
     WithdrawModule,
 )
-from registry.recording.decisions import BadgeOutcome
+from registry.recording.decisions import BadgeOutcome, Command
 from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, register_module, registry_on
 from tests.postgres.log import (
@@ -93,11 +93,9 @@ def test_many_commands_about_one_badge_in_one_page_are_decided_one_after_the_oth
     url: str, registry: Registry
 ) -> None:
     badge = award(registry, "27UM", "1", "a").id
-    suspend, reinstate = (
-        SuspendBadge("27UM", badge, "appeal", None, ORIGIN),
-        ReinstateBadge("27UM", badge, ORIGIN),
-    )
-    revoke = RevokeBadge("27UM", badge, "other", None, None, ORIGIN)
+    suspend: Command[BadgeOutcome] = SuspendBadge("27UM", badge, "appeal", None, ORIGIN)
+    reinstate: Command[BadgeOutcome] = ReinstateBadge("27UM", badge, ORIGIN)
+    revoke: Command[BadgeOutcome] = RevokeBadge("27UM", badge, "other", None, None, ORIGIN)
     settled = registry.settle([*[suspend, reinstate] * 15, revoke, suspend])
     assert [isinstance(each, BadgeOutcome) and each.created for each in settled] == [True] * 31 + [False]
     assert isinstance(settled[-1], BadgeIsRevoked)
