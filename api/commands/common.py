@@ -41,9 +41,14 @@ class Recording:
     """Commands on their way to the record; an awaitable that holds no thread."""
 
     def __init__(self, registry: Registry, commands: Sequence[Command[Outcome]]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._settled: asyncio.Future[list[Settled]] = self._loop.create_future()
-        self._submission = registry.submit(commands, self._done)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Settled]] = loop.create_future()
+
+        def done(settled: list[Settled]) -> None:
+            # It does not lead back to the commands: a cycle would keep them in memory.
+            loop.call_soon_threadsafe(_set_result, future, settled)
+
+        self._settled, self._submission = future, registry.submit(commands, done)
 
     async def outcomes(self) -> list[Settled]:
         return await self._settled
@@ -53,12 +58,10 @@ class Recording:
         self._submission.given_up = True
         self._settled.cancel()
 
-    def _done(self, settled: list[Settled]) -> None:
-        self._loop.call_soon_threadsafe(self._set, settled)
 
-    def _set(self, settled: list[Settled]) -> None:
-        if not self._settled.done():
-            self._settled.set_result(settled)
+def _set_result(future: asyncio.Future[list[Settled]], settled: list[Settled]) -> None:
+    if not future.done():
+        future.set_result(settled)
 
 
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:

@@ -32,7 +32,7 @@ MAX_LINGERS = 5
 log = logging.getLogger("registry.recorder")
 
 
-class Submission(msgspec.Struct, gc=False):
+class Submission(msgspec.Struct):
     """Commands on their way; `done` is called once, in the recorder's thread, with their outcomes.
 
     A submission that is `given_up` before its page is taken is not recorded, and not answered.
