@@ -58,7 +58,8 @@ REMEDIES = {
     "reference-fixed": "Send the module's own reference with a new version.",
     "study-load": "The policy on the day of registration limits the study load by sector. The registrar may"
     " exempt a module's reference; after that, send the request again.",
-    "target-group": "Omit <code>targetGroup</code>, or send <code>professionals</code>, which is always allowed.",
+    "target-group": "Omit <code>targetGroup</code>, or send <code>professionals</code>, which is always"
+    " allowed.",
     "event-too-large": "An event is recorded permanently and must be at most 60 KiB. Shorten the texts.",
     "badge-revoked": "A revocation is permanent. Award the badge again with <code>supersedes</code>.",
     "private-parts-erased": "The learner's private parts were erased permanently; there is nothing to"
