@@ -17,7 +17,7 @@ _SENTENCES = {
     "string_unicode": FORBIDDEN_CHARACTERS,
     "int_type": _WHOLE_NUMBER,
     "int_parsing": _WHOLE_NUMBER,
-    "int_parsing_size": _WHOLE_NUMBER,
+    "int_parsing_size": "must have fewer digits",
     "bool_type": _TRUE_OR_FALSE,
     "bool_parsing": _TRUE_OR_FALSE,
     "literal_error": "must be {expected}",
