@@ -1,4 +1,4 @@
-"""The composition root: everything that a serving process is made of, put together in one place."""
+"""The composition root: puts together all parts of a serving process."""
 
 from __future__ import annotations
 
@@ -46,12 +46,11 @@ from registry.recording.registry import Registry, utc_now
 from registry.tokens import TokenReader
 
 API_VERSION = "1.0.0"
-# As many requests are worked on at once, and a batch by one thread more; the group commit makes one
-# transaction of those that write.
+# The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
 
-# The framework's own telemetry would carry the text of errors, which may hold a member's value.
+# The framework's own telemetry would export the texts of errors, which may contain a member's value.
 NO_TELEMETRY: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -76,7 +75,7 @@ ROUTERS = (
 
 @dataclass
 class Parts:
-    """What a serving process holds, from start to stop."""
+    """The parts of a serving process that are started and stopped."""
 
     registry: Registry
     reading: Pool
@@ -88,7 +87,7 @@ class Parts:
             projector.start()
 
     def stop(self) -> None:
-        """Writes first: what is acknowledged is durable; read models go on from where they are."""
+        """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
         self.registry.close()
         for projector in self.projectors:
             projector.stop()
@@ -99,9 +98,9 @@ class Parts:
 def create_app(
     url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
 ) -> FastAPI:
-    """The whole service on the database at `url`; it works from its lifespan's start to its end.
+    """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    `projecting`: it keeps the read models up to date itself, from the event store.
+    With `projecting` it keeps the read models up to date itself, from the event store.
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
@@ -155,7 +154,7 @@ def _version_1() -> FastAPI:
     app = FastAPIOffline(
         title="Microcredential registry",
         version=API_VERSION,
-        description="A national register of microcredentials: their history, and a status to rely on.",
+        description="A national register of microcredentials: their history, and a reliable status.",
         contact={
             "name": "Microcredential registry",
             "url": "https://registry.example.org",
@@ -172,12 +171,12 @@ def _version_1() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
-    _let_others_read_the_document(app)
+    _allow_other_origins(app)
     return app
 
 
-def _let_others_read_the_document(app: FastAPI) -> None:
-    """The document may be read from other origins: API Design Rules, /core/publish-openapi."""
+def _allow_other_origins(app: FastAPI) -> None:
+    """Lets pages of other origins read the document: API Design Rules, /core/publish-openapi."""
     app.router.routes = [
         route for route in app.router.routes if getattr(route, "path", "") != "/openapi.json"
     ]

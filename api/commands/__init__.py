@@ -1,1 +1,1 @@
-"""The writing door: load, decide, one save."""
+"""The writing door: requests that record events."""

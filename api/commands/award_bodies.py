@@ -1,4 +1,4 @@
-"""An award as an institution sends it: the body of a single one, and a line of a batch."""
+"""An award as an institution sends it: the body of a request, or a line of a batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from registry.recording.awards import StatedAward
 
 
 class LearnerBody(Body):
-    """Who learnt: exactly one of eduId and eppn. Name and e-mail never identify."""
+    """The learner: exactly one of eduId and eppn. Name and e-mail address never identify a learner."""
 
     edu_id: EduId | None = None
     eppn: Eppn | None = None
@@ -49,7 +49,7 @@ class EvidenceBody(Body):
 
 
 class AwardBody(Body):
-    """An award. Learner, reference, grade and evidence are private: they are kept in the vault."""
+    """An award. Learner, reference, grade and evidence are private, and kept in the vault."""
 
     reference: Reference
     module_id: Uuid | None = None
@@ -64,19 +64,19 @@ class AwardBody(Body):
 
     @classmethod
     def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
-        wrong = []
+        errors = []
         if (members.get("moduleId") is None) == (members.get("moduleReference") is None):
-            wrong.append(("", "has exactly one of moduleId and moduleReference"))
+            errors.append(("", "must have exactly one of moduleId and moduleReference"))
         learner = members.get("learner")
         if isinstance(learner, dict) and (learner.get("eduId") is None) == (learner.get("eppn") is None):
-            wrong.append(("/learner", "has exactly one of eduId and eppn"))
+            errors.append(("/learner", "must have exactly one of eduId and eppn"))
         first, last = members.get("awardedOn"), members.get("validUntil")
         if isinstance(first, str) and isinstance(last, str) and last < first:
-            wrong.append(("/validUntil", "lies before awardedOn"))
+            errors.append(("/validUntil", "must not be before awardedOn"))
         for number, item in enumerate(_list(members.get("evidence"))):
             if isinstance(item, dict) and all(value is None for value in item.values()):
-                wrong.append((f"/evidence/{number}", "is empty; give a url or a narrative"))
-        return wrong
+                errors.append((f"/evidence/{number}", "must not be empty; give a url or a narrative"))
+        return errors
 
     def command(self, brin: str, origin: Origin) -> StatedAward:
         learner = self.learner
@@ -100,6 +100,6 @@ def _list(value: object) -> list[Any]:
 
 
 def stated_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> StatedAward:
-    """What the body states; raises `InvalidInput` with all that is wrong."""
+    """The award that the body states; raises `InvalidInput` with every error."""
     plain = plain_award(raw, today, brin, origin)
     return plain or parse(AwardBody, raw, {"today": today}).command(brin, origin)

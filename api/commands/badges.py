@@ -1,4 +1,4 @@
-"""An institution's commands about its badges."""
+"""The commands of an institution about its badges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.commands.award_bodies import AwardBody, stated_award
 from api.commands.common import Institution, recorded, registry_of, writing_of
 from api.http.auth import Allow, brin, origin
 from api.http.fields import Day, Grade, Name, Note
-from api.http.openapi import answers, takes
+from api.http.openapi import accepts, answers
 from api.http.parameters import BadgeId
 from api.http.requests import Body, body, read_json
 from api.http.responses import BadgeWritten, answered
@@ -23,7 +23,7 @@ router = APIRouter(tags=["badges"])
 
 
 class RevocationBody(Body):
-    """Why a badge is revoked: for ever. `effectiveOn` is stated, and moves no status."""
+    """The reason of a permanent revocation. `effectiveOn` is informative and changes no status."""
 
     reason: RevocationReason
     effective_on: Day | None = None
@@ -36,7 +36,7 @@ class BadgeSuspensionBody(Body):
 
 
 class CorrectionBody(Body):
-    """A wrong grade or a wrong spelling of the name, as it should be."""
+    """The right grade, or the right spelling of the learner's name."""
 
     grade: Grade | None = None
     name: Name | None = None
@@ -44,7 +44,7 @@ class CorrectionBody(Body):
     @classmethod
     def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
         if members.get("grade") is None and members.get("name") is None:
-            return [("", "has neither grade nor name; give what is to be corrected")]
+            return [("", "must have a grade or a name: the one to correct")]
         return []
 
 
@@ -68,11 +68,11 @@ may_award = Allow("institution")
     operation_id="awardBadge",
     summary="Award a badge",
     responses=answers(400, 401, 403, 409, 413, 415, ok=BadgeWritten, created=BadgeWritten),
-    openapi_extra=takes(AwardBody),
+    openapi_extra=accepts(AwardBody),
     dependencies=[Depends(may_award)],
 )
 async def award_badge(request: Request) -> Response:
-    # A fast route (`api.http.fast_routes`) has no dependencies: it finds its principal and its body itself.
+    # A fast route (`api.http.fast_routes`) has no dependencies: it reads its principal and body itself.
     principal = await may_award(request)
     raw, today = await read_json(request), service_of(request).today()
     stated = stated_award(raw, today, brin(principal), origin(principal))
@@ -84,9 +84,9 @@ async def award_badge(request: Request) -> Response:
 @router.post(
     "/badges/{id}/revocation",
     operation_id="revokeBadge",
-    summary="Revoke a badge, for ever",
+    summary="Revoke a badge, permanently",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
-    openapi_extra=takes(RevocationBody),
+    openapi_extra=accepts(RevocationBody),
 )
 def revoke_badge(
     request: Request,
@@ -105,7 +105,7 @@ def revoke_badge(
     operation_id="suspendBadge",
     summary="Suspend a badge",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
-    openapi_extra=takes(BadgeSuspensionBody),
+    openapi_extra=accepts(BadgeSuspensionBody),
 )
 def suspend_badge(
     request: Request,
@@ -137,7 +137,7 @@ def reinstate_badge(
     operation_id="correctBadge",
     summary="Correct a wrong grade or spelling",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
-    openapi_extra=takes(CorrectionBody),
+    openapi_extra=accepts(CorrectionBody),
 )
 def correct_badge(
     request: Request,

@@ -1,7 +1,7 @@
-"""An institution's commands in bulk: NDJSON in, an outcome a line out, in the same order.
+"""The commands of an institution in bulk: NDJSON in, an outcome for each line out, in the same order.
 
-Each line stands by itself: what is right is recorded, what is wrong is refused. What was recorded
-before a broken connection stands, and is `known` when the whole is sent again.
+Each line is recorded or refused by itself. Lines that were recorded before a connection broke stay
+recorded, and are `known` when the whole batch is sent again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from api.commands.common import Institution, Recording, registry_of
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
 from api.http.ndjson import MAX_LINE, Line, Lines
-from api.http.openapi import answers, answers_lines, takes_lines
+from api.http.openapi import accepts_lines, answers, answers_lines
 from api.http.problems import WrongMediaType, described
 from api.http.requests import Body, parse, parse_json
 from api.http.responses import BatchOutcome
@@ -35,8 +35,8 @@ from registry.recording.decisions import BadgeOutcome, Command, Settled
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
 MAX_PLAIN = 16 * 1024 * 1024
-"""Bytes of outcomes without a refusal that are kept as they are; the rest is compressed."""
-OUTCOMES = answers_lines(BatchOutcome, "An outcome a line, in the order of the lines.")
+"""Outcomes without a refusal are kept uncompressed up to this number of bytes."""
+OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
 
 
 class BadgeRevocationBody(Body):
@@ -51,18 +51,18 @@ class BadgeRevocationBody(Body):
     @classmethod
     def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
         if (members.get("id") is None) == (members.get("reference") is None):
-            return [("", "has exactly one of id and reference")]
+            return [("", "must have exactly one of id and reference")]
         return []
 
 
 Parse = Callable[[bytes], tuple[str | None, Command[BadgeOutcome]]]
-"""What a line states, with its reference if it has one; raises a `Refusal`."""
+"""The command that a line states, with its reference if it has one; raises a `Refusal`."""
 _reference = TypeAdapter(Reference)
 _encoder = msgspec.json.Encoder()
 
 
 class _Read(msgspec.Struct, gc=False):
-    """A line by its number, as what it states or as what is wrong with it."""
+    """A line: its number, and the command that it states or the refusal of it."""
 
     line: int
     reference: str | None
@@ -70,7 +70,7 @@ class _Read(msgspec.Struct, gc=False):
 
 
 class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
-    """A line of the answer, as `BatchOutcome` describes it."""
+    """A line of the answer: see `BatchOutcome`."""
 
     line: int
     reference: str | None
@@ -82,7 +82,7 @@ class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
 
 
 class _Outcomes:
-    """The answer of one batch, kept in memory until the last line was read: it holds references."""
+    """The answer to a batch, kept in memory and never on disk, because it contains references."""
 
     def __init__(self, done: str) -> None:
         self._done = done
@@ -97,14 +97,14 @@ class _Outcomes:
             self._outcome(read, read.stated if isinstance(read.stated, Refusal) else next(left))
             for read in page
         ]
-        # A refusal is long and like the next one; ids hardly compress.
+        # Refusals are long and much alike; ids hardly compress.
         plain = self._size < MAX_PLAIN and not any(outcome.problem for outcome in outcomes)
         self._pages.append(zlib.compress(_encoder.encode_lines(outcomes), 0 if plain else 1))
         self._size += len(self._pages[-1])
 
     def answer(self) -> Response:
         if not self._pages:
-            raise InvalidInput(("", "has no line"))
+            raise InvalidInput(("", "must have at least one line"))
         return StreamingResponse(map(zlib.decompress, self._pages), media_type=MEDIA_TYPE)
 
     def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal) -> _Outcome:
@@ -120,7 +120,7 @@ def _read(lines: Sequence[Line], parse_line: Parse) -> list[_Read]:
 
 def _stated(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
     if text is None:
-        return None, InvalidInput(("", f"is a line of more than {MAX_LINE} bytes"))
+        return None, InvalidInput(("", f"must be at most {MAX_LINE} bytes"))
     try:
         return parse_line(text)
     except Refusal as refusal:
@@ -128,7 +128,7 @@ def _stated(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[
 
 
 def _reference_in(text: bytes) -> str | None:
-    """The reference of a line that is refused, where it can be read and may be answered."""
+    """The reference of a refused line, if it can be read and is valid."""
     try:
         members = parse_json(text)
         return _reference.validate_python(members["reference"], strict=True)
@@ -143,10 +143,10 @@ def _decided(settled: Settled) -> BadgeOutcome | Refusal:
 
 
 async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
-    """Reads to the end before it answers: clients that send first and read later do not hang.
+    """Reads to the end before it answers, so that clients that send first and read later do not hang.
 
-    Pages are recorded one after the other, so that of two lines with one reference the first wins, and
-    nothing is recorded after a page that failed. The next page is read while one is recorded.
+    Pages are recorded one after the other: of two lines with one reference the first wins, and nothing is
+    recorded after a page that failed. The next page is read while one is being recorded.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
@@ -169,6 +169,7 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
             before = page
         await finish()
     finally:
+        # A request that ended early records nothing beyond the page already being recorded.
         if recording is not None:
             recording.give_up()
     if lines.too_large:
@@ -181,7 +182,7 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     operation_id="awardBadges",
     summary="Award badges in bulk",
     responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
-    openapi_extra=takes_lines(AwardBody),
+    openapi_extra=accepts_lines(AwardBody),
     response_class=StreamingResponse,
 )
 async def award_badges(request: Request, principal: Institution) -> Response:
@@ -201,7 +202,7 @@ async def award_badges(request: Request, principal: Institution) -> Response:
     operation_id="revokeBadges",
     summary="Revoke badges in bulk, permanently",
     responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
-    openapi_extra=takes_lines(BadgeRevocationBody),
+    openapi_extra=accepts_lines(BadgeRevocationBody),
     response_class=StreamingResponse,
 )
 async def revoke_badges(request: Request, principal: Institution) -> Response:

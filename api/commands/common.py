@@ -1,4 +1,4 @@
-"""What the commands share: the registry that records, and who may command it."""
+"""What the commands share: the registry that records them, and the roles that may send them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Institution = Annotated[Principal, Depends(Allow("institution"))]
 
 @dataclass(frozen=True)
 class Writing:
-    """What the writing door holds. `preparation` is the event loop's, for single awards."""
+    """The objects of the writing door. `preparation` belongs to the event loop, for single awards."""
 
     registry: Registry
     preparation: Preparation
@@ -65,7 +65,7 @@ def _set_result(future: asyncio.Future[list[Settled]], settled: list[Settled]) -
 
 
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
-    """As `Registry.record`, on the event loop."""
+    """Like `Registry.record`, but on the event loop: it occupies no thread while it waits."""
     recording = Recording(registry, [command])
     try:
         async with asyncio.timeout(MAX_SECONDS):

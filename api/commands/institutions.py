@@ -1,4 +1,4 @@
-"""The registrar's commands."""
+"""The commands of the registrar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.commands.common import Registrar, registry_of
 from api.http.auth import origin
 from api.http.fields import Day, Name, Note, PublicReason, Reference, SchacHome
-from api.http.openapi import answers, takes
+from api.http.openapi import accepts, answers
 from api.http.requests import Body, body
 from api.http.responses import InstitutionWritten, answered
 from registry.domain.errors import InvalidInput
@@ -28,7 +28,7 @@ router = APIRouter(tags=["institutions"])
 
 
 class InstitutionBody(Body):
-    """An institution, stated whole."""
+    """An institution in full."""
 
     name: Name
     name_en: Name | None = None
@@ -41,19 +41,19 @@ class InstitutionBody(Body):
     def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
         first, last = members.get("admittedFrom"), members.get("admittedUntil")
         if isinstance(first, str) and isinstance(last, str) and last < first:
-            return [("/admittedUntil", "lies before admittedFrom")]
+            return [("/admittedUntil", "must not be before admittedFrom")]
         return []
 
 
 class SuspensionBody(Body):
-    """Why an institution is suspended. The note is kept in the vault."""
+    """The reason of a suspension. The note is kept in the vault."""
 
     reason: SuspensionReason
     note: Note | None = None
 
 
 class ExemptionBody(Body):
-    """Which rule is lifted for which module reference, and why: the reason is public."""
+    """The rule that is lifted for a module reference, and the reason, which is public."""
 
     module_reference: Reference
     rule: ExemptionRule
@@ -68,9 +68,9 @@ def _answer(outcome: Outcome) -> Response:
 @router.put(
     "/institutions/{brin}",
     operation_id="putInstitution",
-    summary="Admit an institution, or change what is stated of it",
+    summary="Admit an institution, or change its particulars",
     responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
-    openapi_extra=takes(InstitutionBody),
+    openapi_extra=accepts(InstitutionBody),
 )
 def put_institution(
     request: Request,
@@ -79,7 +79,7 @@ def put_institution(
     stated: Annotated[InstitutionBody, Depends(body(InstitutionBody))],
 ) -> Response:
     if not BRIN.fullmatch(brin):
-        raise InvalidInput(("/brin", "is no BRIN: two digits and two capitals or digits"))
+        raise InvalidInput(("/brin", "must be a BRIN: two digits, then two capitals or digits"))
     particulars = Particulars(
         name=stated.name,
         kind=stated.kind,
@@ -95,9 +95,9 @@ def put_institution(
 @router.post(
     "/institutions/{brin}/suspension",
     operation_id="suspendInstitution",
-    summary="Suspend an institution: from today it takes no awards",
+    summary="Suspend an institution: from today it may not award badges",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=InstitutionWritten),
-    openapi_extra=takes(SuspensionBody),
+    openapi_extra=accepts(SuspensionBody),
 )
 def suspend_institution(
     request: Request,
@@ -125,7 +125,7 @@ def reinstate_institution(request: Request, brin: str, principal: Registrar) -> 
     operation_id="exemptModule",
     summary="Exempt a module reference from a rule of the policy",
     responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
-    openapi_extra=takes(ExemptionBody),
+    openapi_extra=accepts(ExemptionBody),
 )
 def exempt_module(
     request: Request,

@@ -1,4 +1,4 @@
-"""An institution's commands about its modules."""
+"""The commands of an institution about its modules."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from api.http.fields import (
     Eqf,
     Isced,
     Language,
+    LearningOutcome,
     Name,
     Nlqf,
-    Outcome,
     Participation,
     Reference,
     Sbu,
     Supervision,
     Url,
 )
-from api.http.openapi import answers, takes
+from api.http.openapi import accepts, answers
 from api.http.parameters import ModuleId
 from api.http.requests import Body, body
 from api.http.responses import ModuleWritten, answered
 from registry.domain.events import ModuleContent
 from registry.recording.commands import RegisterModule, ReviseModule, WithdrawModule
-from registry.recording.decisions import Outcome as WriteOutcome
+from registry.recording.decisions import Outcome
 
 router = APIRouter(tags=["modules"])
 
@@ -57,14 +57,14 @@ class QualityAssuranceBody(Body):
 
 
 class ModuleBody(Body):
-    """A module version, whole. All of it is public."""
+    """A module version in full. All of it is public."""
 
     reference: Reference
     name: Name
     description: Description
     study_load: StudyLoadBody
     level: LevelBody
-    learning_outcomes: Annotated[list[Outcome], Field(min_length=1, max_length=20)]
+    learning_outcomes: Annotated[list[LearningOutcome], Field(min_length=1, max_length=20)]
     language: Language
     isced: Isced | None = None
     participation: Participation
@@ -81,7 +81,7 @@ class ModuleBody(Body):
     def across(cls, members: dict[str, Any]) -> list[tuple[str, str]]:
         load = members.get("studyLoad")
         if isinstance(load, dict) and (load.get("ects") is None) == (load.get("sbu") is None):
-            return [("/studyLoad", "has exactly one of ects and sbu")]
+            return [("/studyLoad", "must have exactly one of ects and sbu")]
         return []
 
     def content(self) -> ModuleContent:
@@ -90,13 +90,13 @@ class ModuleBody(Body):
 
 
 class WithdrawalBody(Body):
-    """From which day the module takes no award: today, when it is left out."""
+    """The day from which the module accepts no awards; today if it is left out."""
 
     may_be_empty = True
     from_: Annotated[Day | None, Field(alias="from")] = None
 
 
-def _answer(outcome: WriteOutcome) -> Response:
+def _answer(outcome: Outcome) -> Response:
     written = ModuleWritten(id=outcome.id, version=outcome.module_version, position=outcome.position)
     return answered(written, 201 if outcome.created else 200)
 
@@ -106,7 +106,7 @@ def _answer(outcome: WriteOutcome) -> Response:
     operation_id="registerModule",
     summary="Register a module",
     responses=answers(400, 401, 403, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
-    openapi_extra=takes(ModuleBody),
+    openapi_extra=accepts(ModuleBody),
 )
 def register_module(
     request: Request, principal: Institution, stated: Annotated[ModuleBody, Depends(body(ModuleBody))]
@@ -122,7 +122,7 @@ def register_module(
     operation_id="reviseModule",
     summary="Add a version to a module",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
-    openapi_extra=takes(ModuleBody),
+    openapi_extra=accepts(ModuleBody),
 )
 def revise_module(
     request: Request,
@@ -137,9 +137,9 @@ def revise_module(
 @router.post(
     "/modules/{moduleId}/withdrawal",
     operation_id="withdrawModule",
-    summary="Withdraw a module from a day on",
+    summary="Withdraw a module from a given day",
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten),
-    openapi_extra=takes(WithdrawalBody),
+    openapi_extra=accepts(WithdrawalBody),
 )
 def withdraw_module(
     request: Request,

@@ -1,7 +1,7 @@
-"""Awards as most of them come, read at a fraction of the cost.
+"""The fast parser of awards: it accepts the usual ones, at a fraction of the cost of pydantic.
 
-What is read here means exactly what `AwardBody` would make of it (held by a property test). Whatever is
-not plain, good or bad, is not read here at all: `AwardBody` alone says what is wrong.
+An award that is accepted here means exactly what `AwardBody` makes of it (a property test holds this).
+Anything unusual, valid or not, is left to `AwardBody`, which alone reports errors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
 from registry.recording.awards import StatedAward
 
-# At or within every limit of `api.http.fields` and `AwardBody`: what is longer is theirs to judge.
+# Within the limits of `api.http.fields` and `AwardBody`, which judge anything longer.
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Long = Annotated[str, Meta(min_length=1, max_length=2_000)]
 Email = Annotated[str, Meta(min_length=1, max_length=100, pattern=EMAIL)]
@@ -68,7 +68,7 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
 def plain_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> StatedAward | None:
-    """What a plain award states; nothing where it is not plain."""
+    """The award that a plain body states; None if the body is not plain."""
     try:
         stated = _decoder.decode(raw)
         if not _is_all(stated, raw):
@@ -79,17 +79,17 @@ def plain_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> Stated
 
 
 def _is_all(stated: _Award, raw: bytes) -> bool:
-    """Whether all that was sent is in `stated`, and all of it stays as it is: clean lines in NFC.
+    """Whether `stated` holds all that was sent, and all of it is clean lines in NFC.
 
-    Of members of one name the decoder keeps the last, and a null is left out again: then fewer strings
-    come out than went in. In JSON without escapes each string has two quotation marks, and there are
-    no others.
+    Of members with the same name the decoder keeps the last, and the encoder leaves out a null: then fewer
+    strings come out than went in. In JSON without escapes each string has two quotation marks, and there
+    are no others.
     """
     again = _encoder.encode(stated)
     if b"\\" in again:
-        return False  # a quotation mark, a backslash or a control character stands in a string
-    sent = _ESCAPE.sub(b"", raw) if b"\\" in raw else raw
-    if sent.count(b'"') != again.count(b'"'):
+        return False  # a string contains a quotation mark, a backslash or a control character
+    unescaped = _ESCAPE.sub(b"", raw) if b"\\" in raw else raw
+    if unescaped.count(b'"') != again.count(b'"'):
         return False
     if again.isascii():
         return b"\x7f" not in again
@@ -98,20 +98,20 @@ def _is_all(stated: _Award, raw: bytes) -> bool:
 
 
 def _command(stated: _Award, today: dt.date, brin: str, origin: Origin) -> StatedAward | None:
-    """The command; nothing, or a `ValueError`, where a rule between or beyond the members is broken."""
+    """The award; None, or a `ValueError`, if it breaks a rule that the decoder does not know."""
     learner, evidence = stated.learner, None
     values.award_day(stated.awarded_on, today)
     values.no_citizen_number(learner.edu_id or "")
     values.no_citizen_number_before_at(learner.eppn or "")
     if stated.evidence is not None:
-        evidence = tuple(_part(each) for each in stated.evidence)
-    broken = (
+        evidence = tuple(_part(item) for item in stated.evidence)
+    invalid = (
         (stated.module_id is None) == (stated.module_reference is None)
         or (learner.edu_id is None) == (learner.eppn is None)
         or (stated.valid_until is not None and stated.valid_until < stated.awarded_on)
         or (evidence is not None and Evidence() in evidence)
     )
-    if broken:
+    if invalid:
         return None
     return StatedAward(
         brin,

@@ -1,4 +1,4 @@
-"""`asOf`: what an auditor asks as it was recorded by a time or a position."""
+"""`asOf`: an auditor asks for the state that was recorded by a time or a position."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POSITION = re.compile(r"\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True)
 class AsOf:
-    """All that is recorded through `position`; expiry is judged at `time`."""
+    """Everything recorded through `position`; expiry is judged at `time`."""
 
     position: int
     time: dt.datetime
@@ -31,51 +31,51 @@ class AsOf:
 
 async def as_of(
     request: Request,
-    asked: Annotated[
+    value: Annotated[
         str | None,
         Query(
             alias="asOf",
             max_length=40,
-            description="For auditors: a position, or a time (RFC 3339 with offset).",
+            description="For auditors: a position, or a time (RFC 3339 with offset; write `+` as `%2B`).",
         ),
     ] = None,
 ) -> AsOf | None:
-    """A dependency: what `asOf` means, once the read model of badges holds it; None without it."""
-    if asked is None:
+    """A dependency: the moment of `asOf`, once the read model of badges holds it; None without `asOf`."""
+    if value is None:
         return None
     principal = await authenticate(request)
     if principal.role != "auditor":
-        raise Forbidden("asOf is for auditors.")
+        raise Forbidden("Only auditors may use asOf.")
     reading = reading_of(request)
-    found = await run_in_threadpool(_resolve, reading.pool, asked)
-    await reading.positions.wait(["badges"], found.position)
-    return found
+    moment = await run_in_threadpool(_resolve, reading.pool, value)
+    await reading.positions.wait(["badges"], moment.position)
+    return moment
 
 
-def _resolve(pool: Pool, asked: str) -> AsOf:
+def _resolve(pool: Pool, value: str) -> AsOf:
     with pool.cursor() as cursor:
-        if POSITION.fullmatch(asked):
-            return _at_position(cursor, int(asked))
-        if TIME.fullmatch(asked):
-            return _at_time(cursor, asked)
-    raise InvalidInput(("/asOf", "is neither a position nor a time of RFC 3339 with an offset"))
+        if POSITION.fullmatch(value):
+            return _at_position(cursor, int(value))
+        if TIME.fullmatch(value):
+            return _at_time(cursor, value)
+    raise InvalidInput(("/asOf", "must be a position, or a time as 2026-11-26T15:15:10Z; write + as %2B"))
 
 
 def _at_position(cursor: Cursor, position: int) -> AsOf:
     if position > last_position(cursor):
-        raise InvalidInput(("/asOf", "lies beyond the end of the log"))
+        raise InvalidInput(("/asOf", "must not be beyond the end of the log"))
     return AsOf(position, time_of(cursor, position))
 
 
-def _at_time(cursor: Cursor, asked: str) -> AsOf:
+def _at_time(cursor: Cursor, value: str) -> AsOf:
     try:
-        time = dt.datetime.fromisoformat(asked).astimezone(dt.UTC)
+        time = dt.datetime.fromisoformat(value).astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise InvalidInput(("/asOf", "is no time of RFC 3339 with an offset")) from None
+        raise InvalidInput(("/asOf", "no such time exists")) from None
     cursor.execute("SELECT clock_timestamp()")
     (now,) = cursor.fetchone() or (time,)
     if time > now:
-        raise InvalidInput(("/asOf", "lies in the future"))
+        raise InvalidInput(("/asOf", "must not be in the future"))
     return AsOf(position_at(cursor, time), time)
 
 

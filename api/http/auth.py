@@ -1,4 +1,4 @@
-"""Who asks, and whether that role may: a dependency of every route that is not public."""
+"""Authentication, and authorisation by role: a dependency of every route that is not public."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def authenticate(request: Request) -> Principal:
 
 
 class Allow:
-    """A dependency: the principal, when its role is one of these."""
+    """A dependency: the principal, if it has one of these roles."""
 
     def __init__(self, *roles: Role) -> None:
         self.roles = roles
@@ -37,7 +37,7 @@ class Allow:
 
 
 def brin(principal: Principal) -> str:
-    """The institution for which an institution's token speaks."""
+    """The BRIN of the institution to which the token belongs."""
     if principal.institution is None:
         raise Forbidden
     return principal.institution

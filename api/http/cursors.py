@@ -1,4 +1,4 @@
-"""Opaque cursors: where the next page of a list begins, as the place of the last item."""
+"""Opaque cursors: the place of the last item of a page, after which the next page begins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fastapi import Query
 
 from registry.domain.errors import InvalidInput
 
-Limit = Annotated[int, Query(ge=1, le=500, description="The most items of an answer.")]
-Cursor = Annotated[
-    str | None, Query(max_length=100, description="`next` of the answer before; opaque.", alias="cursor")
+Limit = Annotated[int, Query(ge=1, le=500, description="The maximum number of items in an answer.")]
+CursorParameter = Annotated[
+    str | None, Query(max_length=100, description="The `next` of the answer before; opaque.", alias="cursor")
 ]
 
 Row = TypeVar("Row")
@@ -27,19 +27,19 @@ def encode(kind: str, place: str | int) -> str:
 
 
 def decode(kind: str, cursor: str, form: re.Pattern[str] = PLACE) -> str:
-    """The place, of this form, in a cursor of this kind of list; another text is refused."""
+    """The place, of this form, in a cursor of this kind of list; any other text is refused."""
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    found, _, place = text.partition(":")
-    if found != kind or not form.fullmatch(place) or encode(kind, place) != cursor:
-        raise InvalidInput(("/cursor", "is no `next` of this list"))
+    prefix, _, place = text.partition(":")
+    if prefix != kind or not form.fullmatch(place) or encode(kind, place) != cursor:
+        raise InvalidInput(("/cursor", "must be the `next` of this list"))
     return place
 
 
 def decode_position(kind: str, cursor: str | None, first: int) -> int:
-    """The position in a cursor, `first` where there is none."""
+    """The position in a cursor, or `first` without one."""
     if cursor is None:
         return first
     return int(decode(kind, cursor, POSITION))
@@ -48,6 +48,6 @@ def decode_position(kind: str, cursor: str | None, first: int) -> int:
 def page(
     kind: str, rows: Sequence[Row], limit: int, place: Callable[[Row], str | int]
 ) -> tuple[list[Row], str | None]:
-    """The rows of an answer and its `next`, from one row more than the limit."""
+    """The rows of a page and its `next`; `rows` holds one row more than the limit if more follow."""
     shown = list(rows[:limit])
     return shown, encode(kind, place(shown[-1])) if len(rows) > limit else None

@@ -1,7 +1,7 @@
 """Fast routes: the most called endpoint skips the framework's dependencies.
 
 The framework's dependency and exit-stack handling took five times as long as an award itself
-(docs/decisions/0005-layout.md). A fast route stands before the mounted API and calls the endpoint that
+(docs/decisions/0005-layout.md). A fast route comes before the mounted API and calls the endpoint that
 the API documents. A request with a query goes on to the API, which refuses unknown parameters.
 """
 
@@ -22,6 +22,6 @@ class FastRoute(Route):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)
         if match is not Match.FULL or scope["query_string"]:
-            return Match.NONE, {}  # another method is refused by the API, which knows all methods of the path
+            return Match.NONE, {}  # the API answers another method: it knows all methods of the path
         # Metrics name a request by its route.
         return match, {**child_scope, "route": self._documented}

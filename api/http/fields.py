@@ -1,8 +1,9 @@
-"""Members of request bodies: their shapes and limits, as contract sections 2 and 3 give them."""
+"""The members of request bodies: their forms and limits, as sections 2 and 3 of the contract give them."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,6 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    StringConstraints,
     ValidationInfo,
     WithJsonSchema,
 )
@@ -24,18 +24,19 @@ from registry.domain import values
 
 @dataclass(frozen=True)
 class Text:
-    """A text of bounded length in NFC; several lines where `lines` is set.
+    """A text in NFC of 1 to `max_length` characters, on several lines where `lines` is set.
 
-    The length is counted after normalisation, since that is what is stored.
+    The length is counted after normalisation, because the normalised text is stored.
     """
 
-    most: int
+    max_length: int
     lines: bool = False
+    remedy: str = ""
 
     def check(self, value: str) -> str:
         value = values.clean_text(value) if self.lines else values.clean_line(value)
-        if not 1 <= len(value) <= self.most:
-            raise ValueError(f"has not 1 to {self.most} characters")
+        if not 1 <= len(value) <= self.max_length:
+            raise ValueError(f"must be 1 to {self.max_length} characters{self.remedy}")
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -44,19 +45,38 @@ class Text:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {**handler(schema), "minLength": 1, "maxLength": self.most}
+        return {**handler(schema), "minLength": 1, "maxLength": self.max_length}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A text of one form: `pattern` describes it to programs, `sentence` to people."""
+
+    pattern: str
+    sentence: str
+
+    def check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise ValueError(self.sentence)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self.pattern}
 
 
 def _day(value: object) -> object:
-    """A calendar day in the one form `YYYY-MM-DD`."""
-    if isinstance(value, str):
-        return values.calendar_day(value)
-    raise ValueError("is no date of the form YYYY-MM-DD")
+    """A date as `YYYY-MM-DD`."""
+    return values.calendar_day(value if isinstance(value, str) else "")
 
 
 def _award_day(value: dt.date, info: ValidationInfo) -> dt.date:
     if info.context is None:
-        raise AssertionError("an award is parsed with `today` in its context")
+        raise AssertionError("parsing an award needs `today` in its context")
     return values.award_day(value, info.context["today"])
 
 
@@ -65,36 +85,40 @@ AwardDay = Annotated[Day, AfterValidator(_award_day)]
 
 Name = Annotated[str, Text(255)]
 Reference = Annotated[str, Text(100)]
-Grade = Annotated[str, Text(100)]
+Grade = Annotated[str, Text(100, remedy="; leave it out if there is none")]
 EduId = Annotated[str, Text(200), AfterValidator(values.no_citizen_number)]
 Eppn = Annotated[str, Text(200), AfterValidator(values.no_citizen_number_before_at)]
 Description = Annotated[str, Text(4_000, lines=True)]
 Note = Annotated[str, Text(4_000, lines=True)]
 PublicReason = Annotated[str, Text(500, lines=True)]
-Outcome = Annotated[str, Text(500, lines=True)]
+LearningOutcome = Annotated[str, Text(500, lines=True)]
 URL = r"^https?://[^\s/?#]+\S*$"
 Url = Annotated[
     str,
     Text(2_000),
-    StringConstraints(pattern=URL),
+    Form(URL, "must be an http or https URL, as https://www.example.org"),
     Field(description="http or https"),
 ]
 EMAIL = r"^[^@\s]+@[^@\s]+$"
-Email = Annotated[str, Text(254), StringConstraints(pattern=EMAIL)]
+Email = Annotated[str, Text(254), Form(EMAIL, "must be an e-mail address, as name@example.org")]
 Uuid = Annotated[
-    str, StringConstraints(pattern=f"^{values.UUID.pattern}$"), Field(description="A UUID in lower case.")
+    str,
+    Form(f"^{values.UUID.pattern}$", "must be a UUID in lower case"),
+    Field(description="A UUID in lower case."),
 ]
 Isced = Annotated[
-    str, StringConstraints(pattern="^[0-9]{2,4}$"), Field(description="ISCED-F 2013, 2 to 4 digits.")
+    str,
+    Form("^[0-9]{2,4}$", "must be 2 to 4 digits (ISCED-F 2013)"),
+    Field(description="ISCED-F 2013, 2 to 4 digits."),
 ]
 Language = Annotated[
     str,
-    StringConstraints(pattern=f"^{values.LANGUAGE.pattern}$"),
+    Form(f"^{values.LANGUAGE.pattern}$", "must be a BCP 47 language tag, as nl-NL"),
     Field(description="A BCP 47 language tag."),
 ]
 SchacHome = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"),
+    Form(r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$", "must be a domain name, as hhs.nl"),
     Field(description="The home organisation's domain name."),
 ]
 Nlqf = Literal["1", "2", "3", "4", "4+", "5", "6", "7", "8"]

@@ -1,4 +1,4 @@
-"""`minPosition`: a read waits until its read model holds a position, on the event loop, without a thread."""
+"""`minPosition`: a read waits, without a thread, until its read model holds a position."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from registry.domain.errors import InvalidInput
 from registry.event_store.log import last_position
 from registry.postgres.connections import Pool
 
-LONGEST_SECONDS = 5.0
-MOST_WAITING = 200
+MAX_SECONDS = 5.0
+MAX_WAITING = 200
 POLL_SECONDS = 0.02
 
 
 class Positions:
-    """How far the read models have come; all who wait share one poll of the database."""
+    """The positions of the read models; all waiting requests share one poll of the database."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -28,26 +28,26 @@ class Positions:
         self._waiting = 0
 
     async def wait(self, names: Sequence[str], wanted: int, pointer: str = "/minPosition") -> None:
-        """Returns when all these read models hold position `wanted`, which a parameter names."""
-        # Asked anew each time: a crash of PostgreSQL may take a read model back by a few events.
+        """Returns once all these read models hold position `wanted`, which the parameter names."""
+        # Polled each time: a crash of PostgreSQL may set a read model back by a few events.
         for name in names:
             await self._poll(name)
         behind = [name for name in names if self._known[name] < wanted]
         if names and not behind:
             return
         if wanted > await run_in_threadpool(self._last):
-            raise InvalidInput((pointer, "lies beyond the end of the log"))
-        if self._waiting >= MOST_WAITING:
-            raise NotReady(f"More than {MOST_WAITING} reads wait for a position; try again soon.")
+            raise InvalidInput((pointer, "must not be beyond the end of the log"))
+        if self._waiting >= MAX_WAITING:
+            raise NotReady(f"More than {MAX_WAITING} requests are waiting for a position; try again soon.")
         self._waiting += 1
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
+            async with asyncio.timeout(MAX_SECONDS):
                 while behind := [name for name in behind if self._known[name] < wanted]:
                     await asyncio.sleep(POLL_SECONDS)
                     for name in behind:
                         await self._poll(name)
         except TimeoutError:
-            raise NotReady(f"The answer does not hold position {wanted} yet; try again soon.") from None
+            raise NotReady(f"The answer does not include position {wanted} yet; try again soon.") from None
         finally:
             self._waiting -= 1
 

@@ -1,4 +1,4 @@
-"""NDJSON as it comes in: its lines in pages, with flat memory whatever is sent."""
+"""Reads NDJSON as it arrives: its lines in pages, in bounded memory whatever is sent."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PAGE_BYTES = 4 * 1024 * 1024
 
 
 Line = tuple[int, bytes | None]
-"""A line by its number from 1; its text is None where it was too long to keep."""
+"""A line's number, from 1, and its text: None if it was too long to keep."""
 
 
 class Lines:
-    """The lines of a request's body, in pages; `too_large` says which limit ended the reading."""
+    """The lines of a request's body, in pages; `too_large` holds the limit that ended the reading, if any."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -30,7 +30,7 @@ class Lines:
         self.too_large: TooLarge | None = None
 
     async def pages(self) -> AsyncIterator[list[Line]]:
-        """Reads on only when the page before was taken; ends where the limits of a batch are passed."""
+        """Reads on only once the page before has been used; ends where a limit of a batch is exceeded."""
         page: list[Line] = []
         size = held = 0
         async for chunk in self._request.stream():
@@ -51,7 +51,7 @@ class Lines:
             yield page
 
     def _ended(self, chunk: bytes) -> list[Line]:
-        """The lines that end in this chunk; what follows is kept, unless it is too long."""
+        """The lines that end in this chunk; the rest is kept, unless it is too long."""
         *parts, rest = chunk.split(b"\n")
         if parts:
             self._keep(parts[0])

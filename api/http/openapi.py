@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds, and what our routes say of themselves beside it."""
+"""The OpenAPI document: FastAPI's own description, completed from the routes."""
 
 from __future__ import annotations
 
@@ -14,56 +14,57 @@ from api.http.problems import MEDIA_TYPE
 from api.http.requests import Body
 from api.http.responses import Answer, Problem
 
-_SAID = {
-    400: "The request is not as the contract asks; `errors` says all that is wrong.",
+_DESCRIPTIONS = {
+    400: "The request is invalid; `errors` lists everything that must be changed.",
     401: "A valid token is needed.",
     403: "Not allowed for this token.",
-    404: "Not known here.",
-    409: "Against a rule of the registry, or in conflict with what is recorded.",
+    404: "Unknown.",
+    409: "Against a rule of the registry, or in conflict with its records.",
     413: "The body is too large.",
-    415: "The body has another media type.",
-    503: "Not ready now; try again after the seconds in Retry-After.",
+    415: "Wrong media type.",
+    503: "Not ready; try again after the number of seconds in Retry-After.",
 }
 
 
 def answers(*statuses: int, **models: type[Answer]) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: problems by status, and answers as `ok=`, `created=`."""
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     if ok := models.get("ok"):
-        found[200] = {"model": ok, "description": (ok.__doc__ or "").strip().partition("\n")[0]}
+        responses[200] = {"model": ok, "description": (ok.__doc__ or "").strip().partition("\n")[0]}
     if created := models.get("created"):
-        found[201] = {"model": created, "description": "Recorded."}
+        responses[201] = {"model": created, "description": "Recorded."}
     for status in (*statuses, 503):
-        found[status] = {"description": _SAID[status], "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}
-    return found
+        content = {MEDIA_TYPE: {"schema": _PROBLEM}}
+        responses[status] = {"description": _DESCRIPTIONS[status], "content": content}
+    return responses
 
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
-def takes(model: type[Body]) -> dict[str, Any]:
+def accepts(model: type[Body]) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads its body itself (`api.http.requests.body`)."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
     BODIES[model.__name__] = model
     return {"requestBody": {"required": not model.may_be_empty, "content": content}}
 
 
-def takes_lines(model: type[Body]) -> dict[str, Any]:
-    """The same of a route that takes NDJSON: each line is a `model`."""
+def accepts_lines(model: type[Body]) -> dict[str, Any]:
+    """The same for a route that accepts NDJSON: each line is a `model`."""
     BODIES[model.__name__] = model
     return {"requestBody": {"required": True, "content": _lines(model, "1 to 100,000 lines")}}
 
 
-def answers_lines(model: type[Answer], said: str) -> dict[int | str, dict[str, Any]]:
+def answers_lines(model: type[Answer], description: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that answers NDJSON: each line is a `model`."""
     BODIES[model.__name__] = model
-    return {200: {"description": said, "content": _lines(model, "Lines")}}
+    return {200: {"description": description, "content": _lines(model, "Lines")}}
 
 
-def _lines(model: type[Answer | Body], said: str) -> dict[str, Any]:
+def _lines(model: type[Answer | Body], what: str) -> dict[str, Any]:
     schema = {
         "type": "string",
-        "description": f"{said}, each a JSON object as the schema {model.__name__}.",
+        "description": f"{what}, each a JSON object as in the schema {model.__name__}.",
         "contentMediaType": "application/x-ndjson",
         "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"},
     }
@@ -71,13 +72,13 @@ def _lines(model: type[Answer | Body], said: str) -> dict[str, Any]:
 
 
 BODIES: dict[str, type[Answer | Body]] = {"Problem": Problem}
-"""The schemas that the document needs beside those that the framework finds."""
+"""The schemas that the document needs besides those that the framework finds."""
 
 _REF = "#/components/schemas/{model}"
 
 
 def describe(app: FastAPI, routers: Sequence[APIRouter]) -> Callable[[], dict[str, Any]]:
-    """The app's `openapi()`: made once, when it is first asked for."""
+    """The app's `openapi()`: the document is made once, at the first request for it."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -108,11 +109,11 @@ def _document(app: FastAPI, described: Sequence[APIRoute]) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer", "description": "A token of `registry token create`."}
+        "token": {"type": "http", "scheme": "bearer", "description": "A token from `registry token create`."}
     }
     for route in described:
         for method in route.methods or ():
-            _mend(document["paths"][route.path_format][method.lower()], route)
+            _complete(document["paths"][route.path_format][method.lower()], route)
     return document
 
 
@@ -121,7 +122,7 @@ def routes(routers: Sequence[APIRouter]) -> list[APIRoute]:
     return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
 
-def _mend(operation: dict[str, Any], route: APIRoute) -> None:
+def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     operation["responses"].pop("422", None)
     roles = sorted(roles_of(route))
     if roles:
@@ -139,12 +140,12 @@ def _mend(operation: dict[str, Any], route: APIRoute) -> None:
 
 
 def roles_of(route: APIRoute) -> frozenset[str]:
-    """The roles for which a route is: none for a public one."""
-    found: set[str] = set()
+    """The roles that may use a route: none for a public route."""
+    roles: set[str] = set()
     waiting = list(route.dependant.dependencies)
     while waiting:
         dependant = waiting.pop()
         if isinstance(dependant.call, Allow):
-            found.update(dependant.call.roles)
+            roles.update(dependant.call.roles)
         waiting += dependant.dependencies
-    return frozenset(found)
+    return frozenset(roles)

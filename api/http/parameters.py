@@ -1,4 +1,4 @@
-"""Parameters of path and query: the ids in a path, and the check of every query."""
+"""Parameters: the ids in a path, and the check of every query."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Annotated
 from fastapi import Path, Request
 from fastapi.dependencies.models import Dependant
 
-from registry.domain import values
 from registry.domain.errors import InvalidInput
+from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
 
-NOT_A_LINE = "holds a control, bidirectional or surrogate character"
-# Documented, not checked here: what cannot be an id is answered as unknown.
+# The form is documented but not checked here: a text that cannot be an id is answered as unknown.
 _UUID = {"format": "uuid"}
 ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
 BadgeId = Annotated[str, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
@@ -20,30 +19,32 @@ LearnerId = Annotated[str, Path(alias="learnerId", description="A learner's pseu
 
 
 async def only_known_parameters(request: Request) -> None:
-    """A query parameter that the route does not have, or that comes twice, is refused, not passed over.
+    """Refuses query parameters that the route does not have or that are given twice.
 
-    So is a control character, in a path as in a query.
+    It also refuses control characters, in the path and in the query.
     """
     path = request.path_params.items()
-    if hostile := [(f"/{name}", NOT_A_LINE) for name, value in path if not values.is_line(value)]:
-        raise InvalidInput(*hostile)
+    if errors := [(f"/{name}", FORBIDDEN_CHARACTERS) for name, value in path if not is_line(value)]:
+        raise InvalidInput(*errors)
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items()]
     known = frozenset(_query_names(request.scope["route"].dependant))
-    wrong = [(f"/{name[:64]}", "is no parameter of this call") for name in given if name not in known]
-    wrong += [(f"/{name}", "stands twice") for name in sorted(known) if given.count(name) > 1]
-    wrong += [
-        (f"/{name}", NOT_A_LINE)
-        for name, value in request.query_params.items()
-        if name in known and not values.is_line(value)
+    errors = [(f"/{name[:64]}", "unknown parameter; leave it out") for name in given if name not in known]
+    errors += [
+        (f"/{name}", "is given twice; give it once") for name in sorted(known) if given.count(name) > 1
     ]
-    if wrong:
-        raise InvalidInput(*wrong)
+    errors += [
+        (f"/{name}", FORBIDDEN_CHARACTERS)
+        for name, value in request.query_params.items()
+        if name in known and not is_line(value)
+    ]
+    if errors:
+        raise InvalidInput(*errors)
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
-    """The query parameters of a route and of all that it depends on."""
+    """The query parameters of a route and of all its dependencies."""
     yield from (field.alias for field in dependant.query_params)
-    for each in dependant.dependencies:
-        yield from _query_names(each)
+    for dependency in dependant.dependencies:
+        yield from _query_names(dependency)

@@ -1,8 +1,8 @@
-"""Answers to what went wrong: RFC 9457 problem details, from one table.
+"""Answers to failed requests: RFC 9457 problem details, from one table.
 
-A problem never holds personal data, nor the value of a member. What the table does not know is a bare
-500; the log then gets the kind of the error and where it happened, but not its text, which may hold a
-member's value.
+A problem never contains personal data or the value of a member. An error that the table does not have is
+a bare 500; the log then gets the class of the error and the place where it happened, but not its text,
+which may contain a member's value.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.http.error_texts import sentence
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
 from registry.postgres.connections import UnavailableError
@@ -26,9 +27,9 @@ from registry.postgres.disk_space import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "2"
-# Far more than a body that was meant can have wrong; a hostile one would be answered by ten times its size.
-MOST_ERRORS = 200
-MOST_ERRORS_OF_A_LINE = 5
+# Far more errors than an honest body has. The answer to a hostile body would be ten times its size.
+MAX_ERRORS = 200
+MAX_ERRORS_OF_A_LINE = 5
 log = logging.getLogger("registry.api")
 
 
@@ -38,23 +39,23 @@ class Unauthenticated(Refusal):
 
 
 class Forbidden(Refusal):
-    def __init__(self, detail: str = "This token's role may not do this.") -> None:
+    def __init__(self, detail: str = "The role of this token may not do this.") -> None:
         super().__init__(detail)
 
 
 class NotFound(Refusal):
     def __init__(self, what: str = "resource") -> None:
-        super().__init__(f"No such {what} is known here.")
+        super().__init__(f"No such {what} is known.")
 
 
 class TooLarge(Refusal):
     def __init__(self, limit: int, unit: str = "bytes") -> None:
-        super().__init__(f"The body has more than {limit} {unit}.")
+        super().__init__(f"The body must be at most {limit} {unit}.")
 
 
 class WrongMediaType(Refusal):
     def __init__(self, expected: str) -> None:
-        super().__init__(f"Send the body as {expected}.")
+        super().__init__(f"Content-Type must be {expected}.")
 
 
 class NotReady(Refusal):
@@ -70,53 +71,61 @@ class Kind(NamedTuple):
 
 
 PROBLEMS: dict[type[Refusal], Kind] = {
-    InvalidInput: Kind(400, "invalid-input", "The request is not as the contract asks"),
+    InvalidInput: Kind(400, "invalid-input", "The request is invalid"),
     Unauthenticated: Kind(401, "unauthenticated", "A valid token is needed"),
     Forbidden: Kind(403, "forbidden", "Not allowed for this token"),
-    errors.ModuleOfAnother: Kind(403, "module-of-another", "The module is another institution's"),
+    errors.ModuleOfAnother: Kind(403, "module-of-another", "The module belongs to another institution"),
     NotFound: Kind(404, "not-found", "Not found"),
     errors.InstitutionUnknown: Kind(404, "institution-unknown", "The institution is unknown"),
     errors.ModuleNotFound: Kind(404, "module-not-found", "The module is unknown"),
     errors.BadgeUnknown: Kind(404, "badge-unknown", "The badge is unknown"),
     errors.InstitutionNotAdmitted: Kind(409, "institution-not-admitted", "The institution is not admitted"),
-    errors.OutsideAdmission: Kind(409, "outside-admission", "The day lies outside the admission"),
+    errors.OutsideAdmission: Kind(409, "outside-admission", "The day is outside the admission"),
     errors.AdmissionEnded: Kind(409, "admission-ended", "The admission has ended"),
     errors.InstitutionIsSuspended: Kind(409, "institution-suspended", "The institution is suspended"),
     errors.SuspendedOnThatDay: Kind(
         409, "suspended-on-that-day", "The institution was suspended on that day"
     ),
-    errors.AlreadySuspended: Kind(409, "already-suspended", "Suspended already, for another reason"),
+    errors.AlreadySuspended: Kind(409, "already-suspended", "Already suspended for another reason"),
     errors.ModuleUnknown: Kind(409, "module-unknown", "The module is not registered"),
     errors.ModuleVersionUnknown: Kind(409, "module-version-unknown", "The module has no such version"),
     errors.ModuleIsWithdrawn: Kind(409, "module-withdrawn", "The module is withdrawn"),
     errors.ModuleAlreadyWithdrawn: Kind(
-        409, "module-already-withdrawn", "Withdrawn already, from another day"
+        409, "module-already-withdrawn", "Already withdrawn from another day"
     ),
-    errors.ReferenceTaken: Kind(409, "reference-taken", "The reference stands for other content"),
+    errors.ReferenceTaken: Kind(
+        409, "reference-taken", "This reference is already used for different content"
+    ),
     errors.ReferenceFixed: Kind(409, "reference-fixed", "A version keeps its module's reference"),
-    errors.StudyLoadOutsidePolicy: Kind(409, "study-load", "The study load lies outside the policy"),
-    errors.TargetGroupOutsidePolicy: Kind(409, "target-group", "The target group lies outside the policy"),
+    errors.StudyLoadOutsidePolicy: Kind(409, "study-load", "The study load is outside the policy"),
+    errors.TargetGroupOutsidePolicy: Kind(409, "target-group", "The target group is outside the policy"),
     errors.EventTooLarge: Kind(413, "event-too-large", "Too large to record"),
     errors.BadgeIsRevoked: Kind(409, "badge-revoked", "The badge is revoked"),
     errors.PrivatePartsErased: Kind(409, "private-parts-erased", "The private parts were erased"),
-    errors.RevokedForAnotherReason: Kind(409, "revoked-for-another-reason", "Revoked for another reason"),
+    errors.RevokedForAnotherReason: Kind(
+        409, "revoked-for-another-reason", "Already revoked for another reason"
+    ),
     errors.SupersededUnknown: Kind(409, "superseded-unknown", "The superseded badge is unknown"),
     errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
     TooLarge: Kind(413, "too-large", "The body is too large"),
-    WrongMediaType: Kind(415, "media-type", "The body has another media type"),
+    WrongMediaType: Kind(415, "media-type", "Wrong media type"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
 BY_FRAMEWORK = {
-    404: ("not-found", "Not found", "There is no such path; /v1/openapi.json lists the paths."),
-    405: ("method-not-allowed", "Method not allowed", "The path does not have this method; see Allow."),
+    404: ("not-found", "Not found", "No such path exists; /v1/openapi.json lists the paths."),
+    405: (
+        "method-not-allowed",
+        "Method not allowed",
+        "The path does not have this method; the header Allow lists those it has.",
+    ),
 }
 
 
 def problem(
     request: Request, kind: Kind, detail: str, headers: dict[str, str] | None = None, **more: Any
 ) -> Response:
-    """The answer; `instance` is the path that was asked, without its query."""
+    """The answer; `instance` is the path of the request, without its query."""
     members = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
@@ -125,12 +134,12 @@ def problem(
         "instance": request.scope["path"],
         **more,
     }
-    given = {name: value for name, value in members.items() if value is not None}
-    return Response(msgspec.json.encode(given), kind.status, headers, MEDIA_TYPE)
+    present = {name: value for name, value in members.items() if value is not None}
+    return Response(msgspec.json.encode(present), kind.status, headers, MEDIA_TYPE)
 
 
 def refused(request: Request, refusal: Exception) -> Response:
-    """A refusal of the domain or of this border."""
+    """The answer to a refusal of the domain or of the HTTP layer."""
     assert isinstance(refusal, Refusal)  # noqa: S101 - registered for refusals only
     kind = PROBLEMS[type(refusal)]
     headers = {}
@@ -142,7 +151,7 @@ def refused(request: Request, refusal: Exception) -> Response:
 
 
 def described(refusal: Refusal) -> dict[str, Any]:
-    """A refusal inside an answer: of one line of a batch."""
+    """The problem inside an answer: a refused line of a batch."""
     kind = PROBLEMS[type(refusal)]
     members = {
         "type": f"/problems/{kind.slug}",
@@ -150,41 +159,43 @@ def described(refusal: Refusal) -> dict[str, Any]:
         "status": kind.status,
         "detail": str(refusal),
     }
-    wrong = _errors(refusal, MOST_ERRORS_OF_A_LINE)
-    return members if wrong is None else {**members, "errors": wrong}
+    listed = _errors(refusal, MAX_ERRORS_OF_A_LINE)
+    return members if listed is None else {**members, "errors": listed}
 
 
-def _errors(refusal: Refusal, most: int = MOST_ERRORS) -> list[dict[str, str]] | None:
+def _errors(refusal: Refusal, maximum: int = MAX_ERRORS) -> list[dict[str, str]] | None:
     if not isinstance(refusal, InvalidInput):
         return None
-    named = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:most]]
-    if more := len(refusal.errors) - len(named):
-        named.append({"pointer": "", "detail": f"has {more} more that are not as the contract asks"})
-    return named
+    listed = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:maximum]]
+    if more := len(refusal.errors) - len(listed):
+        listed.append({"pointer": "", "detail": "1 more error" if more == 1 else f"{more} more errors"})
+    return listed
 
 
 def unavailable(request: Request, error: Exception) -> Response:
     log.warning("%s %s", type(error).__name__, error)
     if isinstance(error, NoRoomError):
-        said = (
+        detail = (
             "The registry has no room to record anything now; what is recorded can be read. Try again later."
         )
     else:
-        said = "The registry cannot reach its database now; try again soon."
-    return refused(request, NotReady(said))
+        detail = "The registry cannot reach its database now; try again soon."
+    return refused(request, NotReady(detail))
 
 
 def invalid_parameters(request: Request, error: Exception) -> Response:
-    """FastAPI's own checks of path and query: the text of the check, never the value."""
+    """The answer to FastAPI's own checks of path and query."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these only
-    wrong = [("/" + "/".join(str(part) for part in each["loc"][1:]), each["msg"]) for each in error.errors()]
-    return refused(request, InvalidInput(*wrong))
+    errors = [("/" + "/".join(map(str, detail["loc"][1:])), sentence(detail)) for detail in error.errors()]
+    return refused(request, InvalidInput(*errors))
 
 
 def http_error(request: Request, error: Exception) -> Response:
-    """What the framework answers by itself: an unknown path, a method that a path does not have."""
+    """The framework's own answers: an unknown path, or a method that the path does not have."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
-    slug, title, detail = BY_FRAMEWORK.get(error.status_code, ("refused", "Refused", "Not as asked."))
+    slug, title, detail = BY_FRAMEWORK.get(
+        error.status_code, ("refused", "Refused", "The request was refused.")
+    )
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request) or {headers["Allow"]}))
@@ -192,7 +203,7 @@ def http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods of all routes of this path; the framework names those of one of them."""
+    """The methods of all routes of this path; the framework names those of one route only."""
     methods: set[str] = set()
     for route in request.app.state.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -201,18 +212,20 @@ def _methods(request: Request) -> set[str]:
 
 
 def gone(_: Request, error: Exception) -> Response:
-    """The client went away before its body had come: no defect of ours, and nobody reads this answer."""
+    """The client disconnected before its body had arrived: not a defect, and nobody reads this answer."""
     log.info("%s", type(error).__name__)
     return Response(status_code=400)
 
 
 def internal(request: Request, _: Exception) -> Response:
-    """A defect of ours: a bare 500 (`Bare500` says in the log what it was)."""
-    return problem(request, INTERNAL, "The registry has a defect here.")
+    """The answer to a defect: a bare 500 (`Bare500` logs its class and place)."""
+    return problem(
+        request, INTERNAL, "The registry failed to handle this request, and has logged the failure."
+    )
 
 
 class Bare500:
-    """ASGI middleware around all: a defect's kind and place go to the log, not its text."""
+    """ASGI middleware around everything: logs a defect's class and place, but not its text."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -228,15 +241,15 @@ class Bare500:
         try:
             await self._app(scope, receive, watched)
         except asyncio.CancelledError:
-            # The service stops, and this request took longer than it waits for one.
+            # The service is stopping, and this request took longer than it waits.
             if not began:
                 stopping = NotReady("The registry is stopping; try again soon.")
                 await refused(Request(scope), stopping)(scope, receive, send)
             raise
         except Exception as error:
-            # The framework wraps what it has a handler for, when it cannot answer any more.
+            # Once an answer has begun, the framework wraps the errors that have a handler.
             if isinstance(lost := error.__cause__ or error, UnavailableError):
-                # In the middle of an answer: it is cut short, and the client sees that it is.
+                # The answer is cut short, and the client sees that it is.
                 log.warning("%s %s", type(lost).__name__, lost)
                 return
             frames = traceback.extract_tb(error.__traceback__)

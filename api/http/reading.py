@@ -1,4 +1,4 @@
-"""What the reading door holds: connections, secrets, the vault, and how far the read models have come."""
+"""The objects of the reading door: connections, secrets, the vault and the read models' positions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def reading_of(request: Request) -> Reading:
 
 MinPosition = Annotated[
     int | None,
-    Query(alias="minPosition", ge=0, le=2**53, description="Wait until the answer holds this position."),
+    Query(alias="minPosition", ge=0, le=2**53, description="Wait until the answer includes this position."),
 ]
 
 
 def held_by(*names: str) -> Callable[..., Awaitable[None]]:
-    """A dependency: waits until these read models hold the request's `minPosition`."""
+    """A dependency that waits until these read models hold the request's `minPosition`."""
 
     async def wait(request: Request, min_position: MinPosition = None) -> None:
         if min_position is not None:

@@ -1,4 +1,4 @@
-"""Reading a body: counted while it comes in, strict JSON, and everything that is wrong said at once."""
+"""Reads a body: counted while it arrives, parsed as strict JSON, and every error reported at once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
+from api.http.error_texts import sentence
 from api.http.problems import TooLarge, WrongMediaType
 from api.http.service import service_of
 from registry.domain.errors import InvalidInput
 
-LARGEST_BODY = 1024 * 1024
+MAX_BODY = 1024 * 1024
 
 
 class Body(BaseModel):
-    """A request body: camelCase members, no other ones, nothing coerced."""
+    """A request body: camelCase members and no others; no value is converted."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, populate_by_name=False
@@ -28,7 +29,7 @@ class Body(BaseModel):
 
     @classmethod
     def across(cls, members: dict[str, Any]) -> Iterable[tuple[str, str]]:
-        """What is wrong between members: (pointer, detail). Asked also when single members are wrong."""
+        """Errors between members, as (pointer, sentence). Checked also when single members are wrong."""
         del members
         return ()
 
@@ -36,8 +37,8 @@ class Body(BaseModel):
 BodyT = TypeVar("BodyT", bound=Body)
 
 
-async def read_body(request: Request, limit: int = LARGEST_BODY) -> bytes:
-    """The bytes of the body; refuses as soon as they are more than `limit`."""
+async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
+    """The bytes of the body; refuses it as soon as more than `limit` have arrived."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -58,7 +59,7 @@ def body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
 
 
 async def read_json(request: Request, *, may_be_empty: bool = False) -> bytes:
-    """The bytes of a body of JSON."""
+    """The bytes of a JSON body."""
     raw = await read_body(request)
     if raw or not may_be_empty:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -68,66 +69,55 @@ async def read_json(request: Request, *, may_be_empty: bool = False) -> bytes:
 
 
 def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
-    """The checked body; raises `InvalidInput` with all that is wrong."""
+    """The checked body; raises `InvalidInput` with every error."""
     members = parse_json(raw)
-    wrong: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
     checked: BodyT | None = None
     try:
         checked = model.model_validate(members, context=context)
-    except ValidationError as error:
-        wrong = [
-            (pointer(each["loc"]), _said(each["type"], each["msg"]))
-            for each in error.errors(include_input=False, include_url=False)
-        ]
+    except ValidationError as invalid:
+        details = invalid.errors(include_input=False, include_url=False)
+        errors = [(pointer(detail["loc"]), sentence(detail)) for detail in details]
     if isinstance(members, dict):
-        wrong += model.across(members)
-    if wrong or checked is None:
-        raise InvalidInput(*wrong)
+        errors += model.across(members)
+    if errors or checked is None:
+        raise InvalidInput(*errors)
     return checked
 
 
 def parse_json(raw: bytes) -> Any:
-    """Strict JSON: UTF-8, no duplicate members, no NaN, exact decimals, of bounded depth and size."""
+    """Strict JSON: UTF-8, no duplicate members, no NaN, exact decimals, bounded depth and numbers."""
     try:
         return _decoder.decode(raw.decode())
     except UnicodeDecodeError:
-        raise InvalidInput(("", "is no UTF-8")) from None
+        raise InvalidInput(("", "is not valid UTF-8")) from None
     except RecursionError:
-        raise InvalidInput(("", "is nested too deeply")) from None
-    except ValueError as error:
-        # The parser's own sentence names line and column and not the text.
-        said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        place = (
-            f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        )
-        raise InvalidInput(("", f"is no JSON that is taken here: {said}{place}")) from None
+        raise InvalidInput(("", "must be nested less deeply")) from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidInput(("", f"is not valid JSON ({place})")) from None
 
 
 def pointer(place: Iterable[int | str]) -> str:
     """A JSON pointer (RFC 6901); a member's name is cut off at 64 characters.
 
-    What cannot be printed stands as `?`: some of it ends a line for those who read a batch's outcomes.
+    Characters that cannot be printed become `?`: readers of a batch's outcomes may treat some of them
+    as the end of a line.
     """
     parts = (str(part).encode("utf-8", "replace").decode()[:64] for part in place)
-    shown = ("".join(each if each.isprintable() else "?" for each in part) for part in parts)
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in shown)
-
-
-def _said(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "is no member of this request; leave it out"
-    return message.removeprefix("Value error, ")
+    printable = ("".join(char if char.isprintable() else "?" for char in part) for part in parts)
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in printable)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice in one object")
+        raise InvalidInput(("", "a field is given twice in one object; give it once"))
     return members
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise InvalidInput(("", f"is not valid JSON: {name} is not a number"))
 
 
 def _decimal(text: str) -> Decimal:
@@ -136,13 +126,13 @@ def _decimal(text: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if len(text) > 40 or not number.is_finite():
-        raise ValueError("a number is too large or has too many digits")
+        raise InvalidInput(("", "a number must be finite and at most 40 characters long"))
     return number
 
 
 def _integer(text: str) -> int:
     if len(text) > 20:
-        raise ValueError("a number has too many digits")
+        raise InvalidInput(("", "a number must have at most 20 digits"))
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The answers' shapes: what is sent is made from these, and the OpenAPI document shows the same."""
+"""The models of answers, from which both the answers and the OpenAPI document are made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
 
-# A member that is left out when absent; without it, an absent member is null.
+# The default of a member that is left out when absent; without it, an absent member is null.
 LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -34,7 +34,7 @@ def answered(answer: Answer, status: int = 200) -> Response:
 
 
 class InstitutionAnswer(Answer):
-    """An institution, as the registrar admitted it. `suspended` is today's."""
+    """An institution, as the registrar admitted it. `suspended` holds as of now."""
 
     brin: str
     name: str
@@ -75,7 +75,7 @@ class QualityAssurance(Answer):
 
 
 class ModuleContent(Answer):
-    """What a module version says; null where an import did not find it."""
+    """The content of a module version; a member that an import did not find is null."""
 
     name: str
     description: str | None
@@ -96,7 +96,7 @@ class ModuleContent(Answer):
 
 
 class ModuleAnswer(ModuleContent):
-    """A module in one version. `latestVersion` and `withdrawnFrom` are the module's, as of now."""
+    """A version of a module. `latestVersion` and `withdrawnFrom` hold for the module, as of now."""
 
     id: str
     institution: str
@@ -121,7 +121,7 @@ class ModuleWritten(Answer):
 
 
 class BadgeWritten(Answer):
-    """What a write about a badge came to; `status` is today's."""
+    """The badge that a write awarded or changed; `status` holds as of now."""
 
     id: str
     learner_id: str
@@ -132,7 +132,7 @@ class BadgeWritten(Answer):
 
 
 class StatusAnswer(Answer):
-    """What anyone may know of a badge, judged at `asOf`."""
+    """What anyone may know about a badge, judged at `asOf`."""
 
     id: str
     status: Status
@@ -185,8 +185,8 @@ class EvidenceAnswer(Answer):
     description: str | None = LEFT_OUT
 
 
-class Judgement(Answer):
-    """A suspension or revocation: its reason, and the note for the institution and the learner."""
+class StatusReason(Answer):
+    """The reason of a suspension or revocation, with the note for the institution and the learner."""
 
     reason: str
     since: Time
@@ -204,7 +204,7 @@ class BadgeModule(ModuleContent):
 
 
 class BadgeAnswer(Answer):
-    """A badge whole. `learner`, `reference`, `grade` and `evidence` are for its institution and learner."""
+    """A badge in full. Only its institution and its learner see learner, reference, grade and evidence."""
 
     id: str
     status: Status
@@ -215,8 +215,8 @@ class BadgeAnswer(Answer):
     awarded_on: dt.date
     valid_until: dt.date | None = LEFT_OUT
     supersedes: str | None = LEFT_OUT
-    suspension: Judgement | None = LEFT_OUT
-    revocation: Judgement | None = LEFT_OUT
+    suspension: StatusReason | None = LEFT_OUT
+    revocation: StatusReason | None = LEFT_OUT
     learner: LearnerAnswer | None = LEFT_OUT
     reference: str | None = LEFT_OUT
     grade: str | None = LEFT_OUT
@@ -253,7 +253,7 @@ class ReadModelHealth(Answer):
 
 
 class Readiness(Answer):
-    """`ready`, or `degraded` where a read model has stopped at an event; awards go on all the same."""
+    """`ready`, or `degraded` if a read model has stopped at an event; awards are recorded all the same."""
 
     status: str
     position: int
@@ -266,7 +266,7 @@ class ProblemError(Answer):
 
 
 class LineProblem(Answer):
-    """RFC 9457 problem details of one line of a batch."""
+    """RFC 9457 problem details for a line of a batch."""
 
     type: str
     title: str
@@ -282,7 +282,7 @@ class Problem(LineProblem):
 
 
 class BatchOutcome(Answer):
-    """What became of a line of a batch; `problem` as the call for one badge would answer it."""
+    """The outcome of a line of a batch; `problem` is what the call for one badge would answer."""
 
     line: int
     reference: str | None
@@ -294,7 +294,7 @@ class BatchOutcome(Answer):
 
 
 class AwardFigures(Answer):
-    """The dimensions that were asked for, and the measures: see the codebook."""
+    """The requested dimensions and measures: see the codebook."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -308,7 +308,7 @@ class AwardFigures(Answer):
 
 
 class Statistics(Answer):
-    """The figures at a position of the log, an item a group."""
+    """The figures at a position of the log, one item for each group."""
 
     position: int
     items: list[AwardFigures]
@@ -320,7 +320,7 @@ class CodebookEntry(Answer):
 
 
 class Codebook(Answer):
-    """What the dimensions, measures and filters of the statistics mean."""
+    """The meaning of the dimensions, measures and filters of the statistics."""
 
     dimensions: list[CodebookEntry]
     measures: list[CodebookEntry]

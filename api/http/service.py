@@ -1,4 +1,4 @@
-"""What every door of a running service shares, under one name in the application's state."""
+"""The objects that both doors of a running service share."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The reading door: read models, the log and the vault."""
+"""The reading door: requests answered from the read models, the log and the vault."""

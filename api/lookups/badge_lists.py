@@ -1,4 +1,4 @@
-"""Lists of badges, newest award first: a learner's, an institution's, a module's."""
+"""Lists of badges, newest award first: of a learner, an institution or a module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.http import cursors
 from api.http.as_of import AsOf, AsOfParameter
 from api.http.auth import Allow, authenticate
-from api.http.cursors import Cursor, Limit
+from api.http.cursors import CursorParameter, Limit
 from api.http.fields import Day
 from api.http.openapi import answers
 from api.http.parameters import LearnerId, ModuleId
@@ -23,7 +23,7 @@ from api.http.responses import (
     answered,
 )
 from api.http.service import service_of
-from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
+from api.lookups.common import MAX_POSITION, Reader, asker, is_id
 from projections.badges.projection import BadgeRow
 from projections.badges.queries import (
     Filter,
@@ -37,10 +37,10 @@ from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
 from registry.domain.values import clean_line
-from registry.postgres.connections import Cursor as DatabaseCursor
+from registry.postgres.connections import Cursor
 from registry.tokens import Principal
 
-# In this order: nobody waits who has not said who asks.
+# In this order: only an authenticated client may wait for a position.
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
@@ -54,14 +54,14 @@ AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="Th
 @router.get(
     "/learners/me",
     operation_id="getMe",
-    summary="The asking learner's badges, newest first",
+    summary="The badges of the learner who asks, newest first",
     responses=answers(400, 401, 403, ok=BadgeList),
 )
 def get_me(
     request: Request,
     principal: Annotated[Principal, Depends(Allow("learner"))],
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
 ) -> Response:
     if principal.learner_id is None:
         raise Forbidden
@@ -71,22 +71,22 @@ def get_me(
 @router.get(
     "/learners/{learnerId}/badges",
     operation_id="listLearnerBadges",
-    summary="A learner's badges, newest first; an institution sees those that it awarded",
+    summary="A learner's badges, newest first; an institution sees only those it awarded",
     responses=answers(400, 401, 403, 404, ok=BadgeList),
 )
 def list_learner_badges(
     request: Request,
     learner_id: LearnerId,
     principal: Reader,
-    then: AsOfParameter,
+    as_of: AsOfParameter,
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
 ) -> Response:
     if principal.role == "learner" and principal.learner_id != learner_id:
-        raise Forbidden("A learner's token shows that learner's badges only.")
+        raise Forbidden("The token of a learner shows the badges of that learner only.")
     if not is_id(learner_id):
         return answered(BadgeList(items=[], next=None))
-    return _list(request, principal, ("learner_id", learner_id), Filter(), then, limit, cursor)
+    return _list(request, principal, ("learner_id", learner_id), Filter(), as_of, limit, cursor)
 
 
 @router.get(
@@ -99,21 +99,21 @@ def list_institution_badges(
     request: Request,
     brin: str,
     principal: InstitutionOrAuditor,
-    then: AsOfParameter,
+    as_of: AsOfParameter,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
     awarded_until: AwardedUntil = None,
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
 ) -> Response:
     if principal.role == "institution" and principal.institution != brin:
-        raise Forbidden("An institution's token shows that institution's badges only.")
+        raise Forbidden("The token of an institution shows the badges of that institution only.")
     with reading_of(request).pool.cursor() as database:
         if read_institution(database, brin) is None:
             raise NotFound("institution")
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
-    return _list(request, principal, ("institution", brin), wanted, then, limit, cursor)
+    return _list(request, principal, ("institution", brin), wanted, as_of, limit, cursor)
 
 
 @router.get(
@@ -126,13 +126,13 @@ def list_module_badges(
     request: Request,
     module_id: ModuleId,
     principal: InstitutionOrAuditor,
-    then: AsOfParameter,
+    as_of: AsOfParameter,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
     awarded_until: AwardedUntil = None,
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
 ) -> Response:
     versioned = None
     if is_id(module_id):
@@ -144,7 +144,7 @@ def list_module_badges(
     if principal.role == "institution" and principal.institution != owner:
         raise ModuleOfAnother
     wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
-    return _list(request, principal, ("module_id", module_id), wanted, then, limit, cursor)
+    return _list(request, principal, ("module_id", module_id), wanted, as_of, limit, cursor)
 
 
 def _filter(
@@ -156,9 +156,11 @@ def _filter(
     awarded_from: dt.date | None,
     awarded_until: dt.date | None,
 ) -> Filter:
-    """A reference is not stored in the clear: it is looked for by the id that follows from it."""
+    """The filter. No read model holds a reference: the badge is found by the id that follows from it."""
     if reference is not None and principal.role == "auditor":
-        raise InvalidInput(("/reference", "is private to the institution; an auditor asks by badge id"))
+        raise InvalidInput(
+            ("/reference", "must be left out by an auditor, because it is private; ask by badge id")
+        )
     badge_id = None
     if reference is not None:
         badge_id = reading_of(request).keys.made_id("badge", brin, clean_line(reference))
@@ -170,29 +172,29 @@ def _list(
     principal: Principal,
     owned: tuple[Owner, str],
     wanted: Filter,
-    then: AsOf | None,
+    as_of: AsOf | None,
     limit: int,
     cursor: str | None,
 ) -> Response:
-    before = cursors.decode_position("badges", cursor, LARGEST_POSITION)
-    who = asker(principal)
-    moment = service_of(request).now() if then is None else then.time
-    with asking(reading_of(request).pool, who) as database:
-        if then is not None:
-            before = min(before, then.position + 1)
+    before = cursors.decode_position("badges", cursor, MAX_POSITION)
+    reader = asker(principal)
+    moment = service_of(request).now() if as_of is None else as_of.time
+    with asking(reading_of(request).pool, reader) as database:
+        if as_of is not None:
+            before = min(before, as_of.position + 1)
             shown, below = list_badges_as_of(
-                database, who, owned, wanted, moment, before, then.position, limit
+                database, reader, owned, wanted, moment, before, as_of.position, limit
             )
             following = cursors.encode("badges", below) if below is not None else None
         else:
-            rows = list_badges(database, who, owned, wanted, moment, before, limit + 1)
+            rows = list_badges(database, reader, owned, wanted, moment, before, limit + 1)
             shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
-        references = {} if who == AUDITOR else _references(request, database, shown)
+        references = {} if reader == AUDITOR else _references(request, database, shown)
     items = [_item(row, references.get(row.id), moment) for row in shown]
     return answered(BadgeList(items=items, next=following))
 
 
-def _references(request: Request, database: DatabaseCursor, rows: list[BadgeRow]) -> dict[str, str | None]:
+def _references(request: Request, database: Cursor, rows: list[BadgeRow]) -> dict[str, str | None]:
     private = reading_of(request).vault.read_awards(database, [row.id for row in rows])
     return {badge_id: parts.reference for badge_id, parts in private.items()}
 

@@ -1,7 +1,7 @@
-"""Look-ups of badges: the status for anyone, the rest for those whom it concerns.
+"""Look-ups of badges: the status for anyone, the rest for the institution, the learner and auditors.
 
-Read models hold no private part: those are read from the vault when answering, for the badge's
-institution and its learner only, under the same row-level security.
+Read models hold no private parts. These are read from the vault for each answer, for the badge's
+institution and learner only, under the same row-level security.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from api.http.responses import (
     BadgeModule,
     EvidenceAnswer,
     History,
-    Judgement,
     LearnerAnswer,
     StatusAnswer,
+    StatusReason,
     answered,
 )
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import LARGEST_POSITION, Reader, asker, is_id
+from api.lookups.common import MAX_POSITION, Reader, asker, is_id
 from projections.badges.projection import BadgeRow
 from projections.badges.queries import read_badge, read_status, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
@@ -45,20 +45,20 @@ router = APIRouter(tags=["badges"])
 @router.get(
     "/badges/{id}/status",
     operation_id="getBadgeStatus",
-    summary="Whether a badge holds",
-    description="For anyone; `asOf` is for auditors.",
+    summary="The status of a badge",
+    description="For anyone; `asOf` is for auditors only.",
     responses=answers(400, 401, 403, 404, ok=StatusAnswer),
     openapi_extra={"security": [{}, {"token": []}]},
     dependencies=[Depends(held_by("badges"))],
 )
-def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Response:
+def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
     with reading_of(request).pool.cursor() as database:
-        row = read_status(database, badge_id) if then is None else row_as_of(database, badge_id, then)
+        row = read_status(database, badge_id) if as_of is None else row_as_of(database, badge_id, as_of)
     if row is None:
         raise NotFound("badge")
-    moment = service_of(request).now() if then is None else then.time
+    moment = service_of(request).now() if as_of is None else as_of.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -79,21 +79,21 @@ def get_status(request: Request, badge_id: BadgeId, then: AsOfParameter) -> Resp
     responses=answers(400, 401, 403, 404, ok=BadgeAnswer),
     dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))],
 )
-def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOfParameter) -> Response:
+def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
     with asking(reading_of(request).pool, asker(principal)) as database:
         row = read_badge(database, asker(principal), badge_id)
-        if then is not None:
-            row = row_as_of(database, badge_id, then)
+        if as_of is not None:
+            row = row_as_of(database, badge_id, as_of)
         if row is None:
             raise NotFound("badge")
         module = read_module(database, row.module_id, row.module_version)
         private = reading_of(request).vault.read_awards(database, [badge_id]).get(badge_id)
         notes = reading_of(request).vault.read_notes(database, badge_id)
     if module is None:
-        raise NotReady("The catalogue is behind and does not hold the badge's module yet; try again soon.")
-    moment = service_of(request).now() if then is None else then.time
+        raise NotReady("The catalogue does not have the badge's module yet; try again soon.")
+    moment = service_of(request).now() if as_of is None else as_of.time
     return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
 
 
@@ -106,29 +106,29 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, then: AsOf
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
     with reading_of(request).pool.cursor() as database:
-        events = read_streams(database, [badge_id], LARGEST_POSITION) if is_id(badge_id) else []
+        events = read_streams(database, [badge_id], MAX_POSITION) if is_id(badge_id) else []
     if not events or not isinstance(events[0].event().data, BadgeAwarded):
         raise NotFound("badge")
     items = b",".join(event.line().rstrip() for event in events)
     return Response(b'{"items":[%s]}' % items, media_type="application/json")
 
 
-def row_as_of(database: Cursor, badge_id: str, then: AsOf) -> BadgeRow | None:
-    """The badge as it was recorded by then, folded from its events; None where the id is not a badge's."""
-    events = [logged.event() for logged in read_streams(database, [badge_id], then.position)]
+def row_as_of(database: Cursor, badge_id: str, as_of: AsOf) -> BadgeRow | None:
+    """The badge as recorded by `as_of`, folded from its events; None if the id is not that of a badge."""
+    events = [logged.event() for logged in read_streams(database, [badge_id], as_of.position)]
     if not events or not isinstance(events[0].data, BadgeAwarded):
         return None
     return rows_after(events).get(badge_id)
 
 
 def _module(row: VersionedModule) -> BadgeModule:
-    beside = {
+    members = {
         "id": row.module.id,
         "version": row.version.version,
         "reference": row.module.reference,
         "contentHash": row.version.content_hash,
     }
-    return BadgeModule.model_validate(content_of(row.version) | beside)
+    return BadgeModule.model_validate(content_of(row.version) | members)
 
 
 def _badge(
@@ -141,11 +141,11 @@ def _badge(
     status, since = row.status(moment)
     suspension = revocation = None
     if row.suspended_since is not None:
-        suspension = Judgement(
+        suspension = StatusReason(
             reason=row.suspended_for or "", since=row.suspended_since, note=notes.get(BadgeSuspended.TYPE)
         )
     if row.revoked_since is not None:
-        revocation = Judgement(
+        revocation = StatusReason(
             reason=row.revoked_for or "",
             since=row.revoked_since,
             effective_on=row.effective_on,

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.http import cursors
-from api.http.cursors import Cursor, Limit
+from api.http.cursors import CursorParameter, Limit
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
 from api.http.problems import NotFound
@@ -27,10 +27,10 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 @router.get(
     "/institutions",
     operation_id="listInstitutions",
-    summary="The institutions, by BRIN",
+    summary="The institutions, in the order of their BRIN",
     responses=answers(400, ok=InstitutionList),
 )
-def list_institutions(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
+def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
     with reading_of(request).pool.cursor() as database:
         rows = queries.list_institutions(database, after, limit + 1)
@@ -56,7 +56,7 @@ def get_institution(request: Request, brin: str) -> Response:
 @router.get(
     "/modules",
     operation_id="listModules",
-    summary="The modules in their latest versions, in order of registration",
+    summary="The modules in their latest versions, in the order of registration",
     responses=answers(400, ok=ModuleList),
 )
 def list_modules(
@@ -65,7 +65,7 @@ def list_modules(
     reference: Annotated[str | None, Query(max_length=2_000)] = None,
     withdrawn: Annotated[bool | None, Query(description="As of today.")] = None,
     limit: Limit = 50,
-    cursor: Cursor = None,
+    cursor: CursorParameter = None,
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
@@ -89,7 +89,7 @@ def get_module(request: Request, module_id: ModuleId) -> Response:
 @router.get(
     "/modules/{moduleId}/versions/{version}",
     operation_id="getModuleVersion",
-    summary="A module in one version; it never changes",
+    summary="A version of a module, which never changes",
     responses=answers(400, 404, ok=ModuleAnswer),
 )
 def get_module_version(
@@ -124,7 +124,7 @@ def _institution(row: InstitutionRow) -> InstitutionAnswer:
 
 def _module(row: VersionedModule) -> ModuleAnswer:
     module, version = row
-    beside: dict[str, Any] = {
+    members: dict[str, Any] = {
         "id": module.id,
         "institution": module.institution,
         "reference": module.reference,
@@ -135,7 +135,7 @@ def _module(row: VersionedModule) -> ModuleAnswer:
         "withdrawnFrom": module.withdrawn_from,
         "position": module.last_position,
     }
-    return ModuleAnswer.model_validate(content_of(version) | beside)
+    return ModuleAnswer.model_validate(content_of(version) | members)
 
 
 def content_of(version: VersionRow) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the look-ups share: the reading connections, the clock, and the vault."""
+"""What the look-ups share: the roles that may read, and the rows that each may see."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from projections.read_model import Asker
 from registry.domain.values import UUID
 from registry.tokens import Principal
 
-LARGEST_POSITION = 2**63 - 1
+MAX_POSITION = 2**63 - 1
 Reader = Annotated[Principal, Depends(Allow("institution", "learner", "auditor"))]
 
 
 def asker(principal: Principal) -> Asker:
-    """Whose rows this principal may see."""
+    """The asker whose rows this principal may see."""
     if principal.role == "auditor":
         return read_model.AUDITOR
     if principal.role == "institution" and principal.institution is not None:
@@ -29,5 +29,5 @@ def asker(principal: Principal) -> Asker:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text can be an id of ours; what cannot is answered as unknown."""
+    """Whether a text can be an id of the registry; one that cannot is answered as unknown."""
     return UUID.fullmatch(text) is not None

@@ -12,14 +12,14 @@ from api.http.auth import Allow
 from api.http.openapi import answers, answers_lines
 from api.http.reading import held_by, reading_of
 from api.http.responses import RecordedEvent
-from api.lookups.common import LARGEST_POSITION
+from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
-# With a type set, one request looks at so many positions at the most: no filter scans the whole log.
+# With a type, one request reads at most this many positions, so that no filter scans the whole log.
 WINDOW = 100_000
 TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 
@@ -27,11 +27,11 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 @router.get(
     "/events",
     operation_id="listEvents",
-    summary="The log from a position on, an event a line",
+    summary="The log after a position, one event a line",
     description=(
-        "NDJSON in position order, gapless where no filter is set. The header `Registry-Position` says up to"
-        " which position the answer is complete: ask on with `after` set to it. With `type` an answer may be"
-        " empty and still not be the last; it is the last when `Registry-Position` does not grow."
+        "NDJSON in the order of positions, without gaps if no filter is set. The answer is complete up to the"
+        " position in the header `Registry-Position`: send it as `after` to continue. With `type`, an empty"
+        " answer need not be the last; the last is the one that does not increase `Registry-Position`."
     ),
     responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
@@ -39,28 +39,28 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 )
 def list_events(
     request: Request,
-    after: Annotated[int, Query(ge=0, le=LARGEST_POSITION, description="The position to go on from.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_POSITION, description="The position to continue after.")] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: Annotated[str | None, Query(alias="type", description="An event type.")] = None,
     subject: Annotated[str | None, Query(max_length=36, description="A BRIN or an id.")] = None,
 ) -> StreamingResponse:
     if kind is not None and kind not in TYPES:
-        raise InvalidInput(("/type", f"is no event type; there are {', '.join(TYPES)}"))
+        raise InvalidInput(("/type", f"must be one of {', '.join(TYPES)}"))
     pool = reading_of(request).pool
     with pool.cursor() as database:
         last = last_position(database)
         if after > last:
-            raise InvalidInput(("/after", f"lies beyond the end of the log, which is {last}"))
+            raise InvalidInput(("/after", f"must not be beyond the end of the log, which is {last}"))
         if kind is None and subject is None:
             complete = min(last, after + limit)
             return _stream(read_pages(pool, after, complete), complete)
         window = last if subject is not None else min(last, after + WINDOW)
         kinds = [kind] if kind is not None else []
-        found = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
-    complete = found[-1].position if len(found) == limit else window
-    return _stream(iter([found]), complete)
+        events = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
+    complete = events[-1].position if len(events) == limit else window
+    return _stream(iter([events]), complete)
 
 
-def _stream(found: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
-    lines = (b"".join(event.line() for event in page) for page in found)
+def _stream(pages: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
+    lines = (b"".join(event.line() for event in page) for page in pages)
     return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Registry-Position": str(complete)})

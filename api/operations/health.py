@@ -1,4 +1,4 @@
-"""Health: is it alive, is it ready, and how far behind is each read model?"""
+"""Health: whether the service is alive and ready, and how far behind each read model is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDER BY p.name
 
 @dataclass(frozen=True)
 class Operations:
-    """What operations ask of the writing door: whether there is room, and whether all its threads work."""
+    """The state of the writing door: whether the disk has room, and whether all recording threads run."""
 
     has_room: Callable[[], bool]
     records: Callable[[], bool]
@@ -44,26 +44,26 @@ def operations_of(request: Request) -> Operations:
 
 @router.get("/health/live")
 async def live() -> Response:
-    """On the event loop: it answers also while every thread waits for PostgreSQL."""
+    """Runs on the event loop, so it answers even while every thread waits for PostgreSQL."""
     return Response('{"status":"live"}', media_type="application/json")
 
 
 @router.get("/health/ready")
 def ready(request: Request) -> Response:
-    """503 when PostgreSQL does not answer or has no room (see `api.http.problems.unavailable`)."""
+    """503 if PostgreSQL does not answer or its disk is full (see `api.http.problems.unavailable`)."""
     with reading_of(request).pool.cursor() as cursor:
         last, models = read_health(cursor)
     operations = operations_of(request)
     if not operations.has_room():
         raise NoRoomError("the disk is full")
     if not operations.records():
-        raise NotReady("A thread that records has ended; restart the service.")
+        raise NotReady("A recording thread has ended; restart the service.")
     stopped = any(model.stopped_at is not None for model in models)
     return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
 
 
 def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
-    """The log's last position, and of each read model how far behind it is."""
+    """The last position of the log, and how far behind each read model is."""
     cursor.execute(_READ_MODELS)
     rows = cursor.fetchall()
     last = last_position(cursor)
@@ -81,5 +81,5 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
 
 
 def age(time: dt.datetime | None) -> float:
-    """In seconds, of the first event that is waited for; 0 where there is none."""
+    """The age in seconds of the first event that a read model waits for; 0 if there is none."""
     return max(0.0, (dt.datetime.now(dt.UTC) - time).total_seconds()) if time else 0.0

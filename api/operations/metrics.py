@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process, and of what its database tells."""
+"""Prometheus metrics of one process and its database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# The lock is the relay's own session's, and goes with it; everyone may see who holds locks.
+# The lock belongs to the relay's session and ends with it. Every database user may see who holds locks.
 _RELAY = """
 SELECT s.relayed, e.time, EXISTS (
     SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
@@ -38,7 +38,7 @@ FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """For a scraper on this host, or with the operator's token."""
+    """For a scraper on this host, or with an operator's token."""
     if not _from_here(request):
         principal = await authenticate(request)
         if principal.role != "operator":
@@ -48,29 +48,29 @@ async def metrics(request: Request) -> Response:
 
 
 def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
-    """How far the log has been carried to Kafka; none where no topic carries it."""
+    """Gauges of how far the relay has come; none if no topic carries the log."""
     cursor.execute(_RELAY, (Lock.RELAY,))
-    found = cursor.fetchone()
-    if found is None:
+    row = cursor.fetchone()
+    if row is None:
         return []
-    relayed, waiting, active = found
+    relayed, waiting, active = row
     values = {
-        "active": ("1 while a relay is at work", active),
-        "position": ("Position of the last event that the topic holds", relayed),
-        "behind_events": ("Events that the topic does not hold yet", max(0, last - relayed)),
+        "active": ("1 while a relay is running", active),
+        "position": ("Position of the last event in the topic", relayed),
+        "behind_events": ("Events that the topic does not have yet", max(0, last - relayed)),
         "behind_seconds": (
-            "Age in seconds of the first event that the topic does not hold yet",
+            "Age in seconds of the first event that the topic does not have yet",
             age(waiting),
         ),
     }
     return [
-        GaugeMetricFamily(f"registry_relay_{name}", said, float(value))
-        for name, (said, value) in values.items()
+        GaugeMetricFamily(f"registry_relay_{name}", text, float(value))
+        for name, (text, value) in values.items()
     ]
 
 
 def _from_here(request: Request) -> bool:
-    """From the loopback, and not through a proxy on it."""
+    """Whether the request comes from the loopback, and not through a proxy on this host."""
     forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
     if request.client is None or forwarded:
         return False
@@ -83,13 +83,13 @@ def _from_here(request: Request) -> bool:
 
 
 class _DatabaseCollector(Collector):
-    """Gauges that are read from the database when they are asked for."""
+    """Gauges that are read from the database at each scrape."""
 
     def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
         self._pool, self._has_room = pool, has_room
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("registry_database_up", "1 when PostgreSQL answers")
+        up = GaugeMetricFamily("registry_database_up", "1 while PostgreSQL answers")
         try:
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
@@ -102,19 +102,19 @@ class _DatabaseCollector(Collector):
         yield up
         yield GaugeMetricFamily(
             "registry_database_room",
-            "1 when the disk of PostgreSQL has room for more",
+            "1 while the disk of PostgreSQL has room",
             float(self._has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
         yield from relay
         gauges = {
-            "position": "Position of the last event that the read model holds",
-            "behind_events": "Events that the read model does not hold yet",
-            "behind_seconds": "Age in seconds of the first event that it does not hold yet",
-            "stopped": "1 when the read model has stopped at an event that it cannot apply",
+            "position": "Position of the last event in the read model",
+            "behind_events": "Events that the read model does not have yet",
+            "behind_seconds": "Age in seconds of the first event that the read model does not have yet",
+            "stopped": "1 while the read model is stopped at an event that it cannot apply",
         }
-        for name, said in gauges.items():
-            gauge = GaugeMetricFamily(f"registry_read_model_{name}", said, labels=["read_model"])
+        for name, text in gauges.items():
+            gauge = GaugeMetricFamily(f"registry_read_model_{name}", text, labels=["read_model"])
             for model in models:
                 value = model.stopped_at is not None if name == "stopped" else getattr(model, name)
                 gauge.add_metric([model.name], float(value))
@@ -142,7 +142,7 @@ class Metrics:
 
 
 class Observed:
-    """ASGI middleware: counts and times every answer, and puts `API-Version` on it."""
+    """ASGI middleware: counts and times every answer, and adds its `API-Version`."""
 
     def __init__(self, app: App, metrics: Metrics, version: str) -> None:
         self._app, self._metrics, self._version = app, metrics, version.encode()

@@ -1,4 +1,4 @@
-"""The first page: links to what there is."""
+"""The home page, with links."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ HOME = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:1.1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}</style>
 </head><body><h1>Microcredential registry</h1>
-<p>The register behind microcredentials: a history, and a status that others can rely on.</p>
+<p>The national register of microcredentials: their history, and a reliable status.</p>
 <ul>
 <li><a href="/v1/docs">API documentation</a> (<a href="/v1/openapi.json">OpenAPI</a>)</li>
 <li><a href="/v1/institutions">Institutions</a> and <a href="/v1/modules">modules</a></li>
-<li><a href="/problems/">Problems</a>, and how to mend them</li>
+<li><a href="/problems/">Problems</a> and how to fix them</li>
 <li><a href="/health/ready">Health</a></li>
 </ul></body></html>"""
 

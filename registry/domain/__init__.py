@@ -1,1 +1,1 @@
-"""The rules of the field: pure, without I/O, clock or chance."""
+"""The rules of the registry: pure, without I/O, a clock or random values."""

@@ -1,4 +1,4 @@
-"""A badge: awarded once, sometimes suspended and reinstated, and once revoked, revoked permanently."""
+"""A badge: awarded once, perhaps suspended and reinstated, and perhaps revoked, permanently."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
 
 
 def status_when_reinstated(badge: Badge, at: dt.datetime) -> Status:
-    """The status of a badge that is suspended no longer."""
+    """The status that a badge has once it is no longer suspended."""
     return status_of(replace(badge, suspended_since=None), at)[0]
 
 
@@ -123,7 +123,7 @@ def evolve(state: Badge | None, event: Event) -> Badge:
 
 
 class AwardTerms(msgspec.Struct, frozen=True, gc=False):
-    """The terms of an award: what an institution states of it that is not private."""
+    """The terms of an award: everything that an institution states about it that is not private."""
 
     module_version: int | None
     awarded_on: dt.date
@@ -232,7 +232,7 @@ def revoke(
             raise RevokedForAnotherReason(state.revoked_for)
         return None
     if effective_on is not None and not state.award.awarded_on <= effective_on <= today:
-        raise InvalidInput(("/effectiveOn", "lies outside the day of award through today"))
+        raise InvalidInput(("/effectiveOn", "must be a day from awardedOn through today"))
     return BadgeRevoked(
         reason=reason,
         effective_on=effective_on,

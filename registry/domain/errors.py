@@ -1,6 +1,6 @@
-"""Refusals: one class each, one sentence each. HTTP knows their statuses, not this module.
+"""Refusals: a class and a sentence for each. Their HTTP statuses are in `api.http.problems`.
 
-A sentence says what was wrong and how to mend it, and never holds personal data.
+A sentence says what is wrong and how to fix it, and never contains personal data.
 """
 
 from __future__ import annotations
@@ -8,21 +8,21 @@ from __future__ import annotations
 import datetime as dt
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error of ours
-    """A rule of the registry was against it; nothing was recorded."""
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a defect
+    """A rule of the registry forbids the request; nothing was recorded."""
 
 
 class InvalidInput(Refusal):
-    """Members that can never be right, all at once: (JSON pointer, what is wrong) each."""
+    """Every error of an invalid request, each as (JSON pointer, sentence)."""
 
     def __init__(self, *errors: tuple[str, str]) -> None:
-        super().__init__("The request has members that are not as the contract asks; see errors.")
+        super().__init__("The request is invalid: `errors` lists everything that must be changed.")
         self.errors = errors
 
 
 class InstitutionUnknown(Refusal):
     def __init__(self) -> None:
-        super().__init__("No institution with this BRIN is in the registry.")
+        super().__init__("No institution with this BRIN is in the registry; check the BRIN.")
 
 
 class InstitutionNotAdmitted(Refusal):
@@ -32,27 +32,29 @@ class InstitutionNotAdmitted(Refusal):
 
 class OutsideAdmission(Refusal):
     def __init__(self, brin: str, day: dt.date) -> None:
-        super().__init__(f"{brin} was not admitted on {day}; an award lies within the admission.")
+        super().__init__(f"{brin} was not admitted on {day}; awardedOn must be a day of its admission.")
 
 
 class AdmissionEnded(Refusal):
     def __init__(self, brin: str, until: dt.date) -> None:
-        super().__init__(f"The admission of {brin} ended on {until}; it may revoke, but not award.")
+        super().__init__(
+            f"The admission of {brin} ended on {until}: it may revoke badges, but not award them."
+        )
 
 
 class InstitutionIsSuspended(Refusal):
     def __init__(self, brin: str) -> None:
-        super().__init__(f"{brin} is suspended; it may revoke, but not award.")
+        super().__init__(f"{brin} is suspended: it may revoke badges, but not award them.")
 
 
 class SuspendedOnThatDay(Refusal):
     def __init__(self, brin: str, day: dt.date) -> None:
-        super().__init__(f"{brin} was suspended on {day}; an award lies outside every suspension.")
+        super().__init__(f"{brin} was suspended on {day}; awardedOn must be a day outside every suspension.")
 
 
 class AlreadySuspended(Refusal):
     def __init__(self, reason: str) -> None:
-        super().__init__(f"It is suspended already, for another reason ({reason}); reinstate it first.")
+        super().__init__(f"It is already suspended for another reason ({reason}); reinstate it first.")
 
 
 class ModuleUnknown(Refusal):
@@ -62,40 +64,42 @@ class ModuleUnknown(Refusal):
 
 class ModuleNotFound(Refusal):
     def __init__(self) -> None:
-        super().__init__("No module with this id is registered.")
+        super().__init__("No module with this id is registered; check the id.")
 
 
 class ModuleOfAnother(Refusal):
     def __init__(self) -> None:
-        super().__init__("The module is another institution's.")
+        super().__init__("The module belongs to another institution; use a module of your own.")
 
 
 class ModuleVersionUnknown(Refusal):
     def __init__(self, version: int, latest: int) -> None:
-        super().__init__(f"The module has no version {version}; its latest is {latest}.")
+        super().__init__(f"The module has no version {version}; the latest is {latest}.")
 
 
 class ModuleIsWithdrawn(Refusal):
     def __init__(self, since: dt.date) -> None:
-        super().__init__(f"The module is withdrawn from {since}; it takes no new award or version.")
+        super().__init__(f"The module is withdrawn from {since}: it accepts no new awards or versions.")
 
 
 class ModuleAlreadyWithdrawn(Refusal):
     def __init__(self, since: dt.date) -> None:
-        super().__init__(f"The module is withdrawn already, from {since}; that stands.")
+        super().__init__(f"The module is already withdrawn, from {since}; that day cannot be changed.")
 
 
 class ReferenceTaken(Refusal):
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"This reference is already the reference of a {what} with other content; "
-            "send the same content again, or use another reference."
+            f"This reference is already used for a different {what}; "
+            "send the same content as before, or use another reference."
         )
 
 
 class ReferenceFixed(Refusal):
     def __init__(self) -> None:
-        super().__init__("A version keeps the reference of its module; register another module for another.")
+        super().__init__(
+            "A version keeps its module's reference; to use another reference, register another module."
+        )
 
 
 class StudyLoadOutsidePolicy(Refusal):
@@ -104,22 +108,22 @@ class StudyLoadOutsidePolicy(Refusal):
 
 class TargetGroupOutsidePolicy(Refusal):
     def __init__(self) -> None:
-        super().__init__("initial-students is for hbo from 2025-05-01 through 2027-04-30 only.")
+        super().__init__("initial-students is allowed only for hbo, from 2025-05-01 through 2027-04-30.")
 
 
 class EventTooLarge(Refusal):
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"Recorded, this would take {size} bytes; the limit is {limit}. Shorten the texts.")
+        super().__init__(f"The event would be {size} bytes, and the maximum is {limit}; shorten the texts.")
 
 
 class BadgeUnknown(Refusal):
     def __init__(self) -> None:
-        super().__init__("No badge with this id is known here.")
+        super().__init__("No such badge is known; check its id or reference.")
 
 
 class BadgeIsRevoked(Refusal):
     def __init__(self) -> None:
-        super().__init__("The badge is revoked, and a revocation is for ever.")
+        super().__init__("The badge is revoked, and a revocation is permanent.")
 
 
 class PrivatePartsErased(Refusal):
@@ -129,14 +133,16 @@ class PrivatePartsErased(Refusal):
 
 class RevokedForAnotherReason(Refusal):
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The badge is revoked already, for another reason ({reason}); that stands.")
+        super().__init__(
+            f"The badge is already revoked for another reason ({reason}), which cannot be changed."
+        )
 
 
 class SupersededUnknown(Refusal):
     def __init__(self) -> None:
-        super().__init__("supersedes names no badge of this institution; name one that it revoked.")
+        super().__init__("supersedes must be the id of a badge that this institution awarded and revoked.")
 
 
 class SupersededNotRevoked(Refusal):
     def __init__(self) -> None:
-        super().__init__("supersedes names a badge that is not revoked; revoke it first.")
+        super().__init__("The badge that supersedes names is not revoked; revoke it first.")

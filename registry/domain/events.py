@@ -72,7 +72,7 @@ class ModuleContent(_Members, frozen=True):
 
 
 class Commitments(_Members, frozen=True):
-    """Salted hashes (hex) of the private parts; the salts lie in the vault only."""
+    """Salted hashes (hex) of the private parts; the salts are kept in the vault only."""
 
     recipient: str
     reference: str

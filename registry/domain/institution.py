@@ -169,7 +169,7 @@ def exempt(
 
 
 def check_may_award(state: Institution, awarded_on: dt.date, today: dt.date) -> None:
-    """Refuses an award where today or its day lies outside the admission or within a suspension."""
+    """Refuses an award if today or its day is outside the admission or within a suspension."""
     for objection in objections(state, awarded_on, today):
         raise objection
 

@@ -177,7 +177,7 @@ def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origi
         return None
     first = today if from_ is None else from_
     if first < today:
-        raise InvalidInput(("/from", "lies before today; a withdrawal does not reach back"))
+        raise InvalidInput(("/from", "must be today or later; a withdrawal is never retroactive"))
     return ModuleWithdrawn(
         channel=origin.channel, client=origin.client, institution=state.institution, from_=first
     )

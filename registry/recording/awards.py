@@ -155,7 +155,7 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
         private = known.private_parts.get(self.badge_id)
         fingerprint = self.content_fingerprint.hex()
         if private is not None and not hmac.compare_digest(private.content_fingerprint or "", fingerprint):
-            raise ReferenceTaken("badge")
+            raise ReferenceTaken("award")
         status, _ = badges.status_of(badge, known.now)
         return BadgeOutcome(
             id=badge.id,

@@ -165,7 +165,7 @@ def test_past_256_mib_reading_ends_and_what_was_recorded_stands(
             answer, found = answered(connection)
         assert answer.status == status
         assert len(found) == (times + 3 if status == 200 else 1)
-    assert f"more than {MAX_BATCH} bytes" in found[0]["detail"]
+    assert f"at most {MAX_BATCH} bytes" in found[0]["detail"]
     assert last_position(shared_service) == before + 3
     assert {each["outcome"] for each in outcomes(sent(ask, good))} == {"known"}
 

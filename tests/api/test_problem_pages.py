@@ -1,4 +1,4 @@
-"""The page behind each problem's `type`: what it means, and how to mend it."""
+"""The page behind each problem's `type`: what it means, and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from api.web.problem_pages import MEND, kinds
+from api.web.problem_pages import REMEDIES, kinds
 from tests.api.asking import API_VERSION, UNKNOWN_ID, Ask, award_body, refused
 from tests.support import Service
 
@@ -22,16 +22,16 @@ def text_of(service: Service, path: str) -> str:
 
 
 @pytest.mark.parametrize("slug", sorted(kinds()))
-def test_a_page_names_its_problem_and_says_how_to_mend_it(shared_service: Service, slug: str) -> None:
+def test_a_page_names_its_problem_and_says_how_to_fix_it(shared_service: Service, slug: str) -> None:
     status, title = kinds()[slug]
     text = " ".join(text_of(shared_service, f"/problems/{slug}").split())
     assert title in text.replace("&#x27;", "'")
     assert f"HTTP status {status}" in text
-    assert len(re.sub(r"<[^>]+>", "", MEND[slug])) > 40
+    assert len(re.sub(r"<[^>]+>", "", REMEDIES[slug])) > 40
 
 
 def test_no_page_is_without_a_problem() -> None:
-    assert set(MEND) == set(kinds())
+    assert set(REMEDIES) == set(kinds())
 
 
 def test_the_list_leads_to_every_page(shared_service: Service) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from api.app import API_VERSION
 from api.http.ndjson import MAX_BATCH
-from api.http.requests import LARGEST_BODY
+from api.http.requests import MAX_BODY
 from api.web.problem_pages import kinds
 from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
@@ -80,7 +80,7 @@ def test_the_image_holds_every_package_and_runs_as_who_owns_its_key_folder() -> 
 
 def test_nginx_has_the_limits_of_the_contract() -> None:
     sizes = [int(each) * 1024 * 1024 for each in re.findall(r"client_max_body_size (\d+)m;", NGINX)]
-    assert sizes == [LARGEST_BODY, MAX_BATCH]
+    assert sizes == [MAX_BODY, MAX_BATCH]
 
 
 def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
