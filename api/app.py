@@ -46,8 +46,7 @@ from registry.recording.registry import Registry, utc_now
 from registry.tokens import TokenReader
 
 API_VERSION = "1.0.0"
-# As many requests are worked on at once, and a batch by one thread more; the group commit makes one
-# transaction of those that write.
+# So many requests are worked on at once; what they record waits together and shares transactions.
 THREADS = 64
 READ_CONNECTIONS = 16
 
