@@ -21,7 +21,7 @@ class ReadModel(Protocol):
     name: str
     version: int
     order: Literal["by key", "total"]
-    """Whether events of one key in order are enough, or all events in order are needed."""
+    """Whether it needs the events of one key (`LoggedEvent.key`) in order, or the whole log in order."""
     takes: tuple[str, ...]
     """The beginnings of the event types that it takes; it passes over others that this release knows."""
     tables: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
-from typing import Annotated, get_args
+from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
@@ -32,6 +32,9 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     A row never holds itself, so the garbage collector need not walk through it.
     """
 
+    TABLE: ClassVar[str]
+    """The table or view; a class that only gives its columns to others names none."""
+
 
 @functools.cache
 def columns(row: type[Row]) -> dict[str, str]:
@@ -48,13 +51,15 @@ def names(row: type[Row], table: str = "") -> str:
     return ", ".join(f"{table}.{name}" if table else name for name in columns(row))
 
 
-def copy(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:
-    """Adds rows, at least one and all of one class, by COPY."""
-    copy_rows(cursor, table, columns(type(rows[0])), [msgspec.structs.astuple(row) for row in rows])
+def copy(cursor: Cursor, rows: Sequence[Row], table: str = "") -> None:
+    """Adds rows, at least one and all of one class, to their table or to another like it, by COPY."""
+    copy_rows(
+        cursor, table or rows[0].TABLE, columns(type(rows[0])), [msgspec.structs.astuple(row) for row in rows]
+    )
 
 
-def insert(cursor: Cursor, table: str, row: Row, otherwise: str = "") -> None:
+def insert(cursor: Cursor, row: Row, otherwise: str = "") -> None:
     """Adds a row; `otherwise` is an ON CONFLICT clause."""
     values = msgspec.structs.astuple(row)
     places = ", ".join(["%s"] * len(values))
-    cursor.execute(f"INSERT INTO {table} ({names(type(row))}) VALUES ({places}) {otherwise}", values)
+    cursor.execute(f"INSERT INTO {row.TABLE} ({names(type(row))}) VALUES ({places}) {otherwise}", values)

@@ -34,7 +34,10 @@ MinPosition = Annotated[
 
 
 def held_by(*names: str) -> Callable[..., Awaitable[None]]:
-    """A dependency that waits until these read models hold the request's `minPosition`."""
+    """A dependency that waits until these read models hold the request's `minPosition`.
+
+    Without names the answer comes from the log itself: the position only has to exist.
+    """
 
     async def wait(request: Request, min_position: MinPosition = None) -> None:
         if min_position is not None:

@@ -1,4 +1,4 @@
-"""What the look-ups share: the roles that may read, and the rows that each may see."""
+"""What the look-ups share: who may read, whose rows they may see, and which texts can be ids."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from registry.postgres.connections import Cursor
 class StatusRow(Row, frozen=True):
     """What anyone may know of a badge."""
 
+    TABLE = "badge_status"
     id: Uuid
     institution: Text
     last_position: BigInt
@@ -48,6 +49,7 @@ class StatusRow(Row, frozen=True):
 
 
 class BadgeRow(StatusRow, frozen=True):
+    TABLE = "badge"
     award_position: BigInt
     learner_id: Uuid
     module_id: Uuid
@@ -135,7 +137,7 @@ class Badges:
             cursor.execute(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS new_badge (LIKE badge) ON COMMIT DELETE ROWS"
             )
-            copy(cursor, "new_badge", list(batch.awarded.values()))
+            copy(cursor, list(batch.awarded.values()), "new_badge")
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
         for badge_id in sorted(batch.changed):
             _update(cursor, badge_id, batch.changed[badge_id])

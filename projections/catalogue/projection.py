@@ -25,6 +25,7 @@ from registry.postgres.connections import Cursor
 
 
 class InstitutionRow(Row, frozen=True):
+    TABLE = "institution"
     brin: Text
     name: Text
     name_en: Text | None
@@ -38,6 +39,7 @@ class InstitutionRow(Row, frozen=True):
 
 
 class ModuleRow(Row, frozen=True):
+    TABLE = "module"
     id: Uuid
     position: BigInt
     institution: Text
@@ -50,6 +52,7 @@ class ModuleRow(Row, frozen=True):
 class VersionRow(Row, frozen=True):
     """A version of a module; `content` is canonical JSON."""
 
+    TABLE = "module_version"
     module_id: Uuid
     version: Integer
     content_hash: Text
@@ -122,7 +125,7 @@ def _apply(cursor: Cursor, event: Event) -> None:
         raise MisplacedEventError(f"{fact.TYPE} is not an event of the catalogue")
     match fact:
         case InstitutionAdmitted() | InstitutionChanged():
-            insert(cursor, "institution", _institution(event, fact), _RESTATE)
+            insert(cursor, _institution(event, fact), _RESTATE)
         case InstitutionSuspended():
             _change(cursor, "institution", event, suspended_since=event.time, suspended_for=fact.reason)
         case InstitutionReinstated():
@@ -130,11 +133,11 @@ def _apply(cursor: Cursor, event: Event) -> None:
         case InstitutionExempted():
             _change(cursor, "institution", event)
         case ModuleRegistered():
-            insert(cursor, "module", _module(event, fact))
-            insert(cursor, "module_version", _version(event, fact))
+            insert(cursor, _module(event, fact))
+            insert(cursor, _version(event, fact))
         case ModuleRevised():
             _change(cursor, "module", event, latest=fact.version)
-            insert(cursor, "module_version", _version(event, fact))
+            insert(cursor, _version(event, fact))
         case ModuleWithdrawn():
             _change(cursor, "module", event, withdrawn_from=fact.from_)
         case _:

@@ -50,6 +50,7 @@ class Cell(Row, frozen=True):
 
 
 class CellRow(Cell, frozen=True):
+    TABLE = "statistics_cell"
     id: Integer
     key: Bytea
 
@@ -66,6 +67,7 @@ class Sums(Row, frozen=True):
 
 
 class SumRow(Sums, frozen=True):
+    TABLE = "statistics_sum"
     block: Integer
     cell: Integer
 
@@ -73,6 +75,7 @@ class SumRow(Sums, frozen=True):
 class ChangeRow(Row, frozen=True):
     """What one event adds to the sums of a cell."""
 
+    TABLE = "statistics_change"
     position: BigInt
     cell: Integer
     day: Date
@@ -267,7 +270,7 @@ class Statistics:
         for event, fact in facts:
             batch.take(event, fact)
         if batch.changes:
-            copy(cursor, "statistics_change", batch.changes)
+            copy(cursor, batch.changes)
             _add_sums(cursor, batch.changes)
 
 
@@ -282,7 +285,7 @@ def _cells(cursor: Cursor, awards: Sequence[Dimensions]) -> Iterator[int]:
         (last,) = cursor.fetchone() or (0,)
         ids |= {key: last + number for number, key in enumerate(new, 1)}
         rows = [CellRow(**msgspec.structs.asdict(by_key[key]), id=ids[key], key=key) for key in new]
-        copy(cursor, "statistics_cell", rows)
+        copy(cursor, rows)
     by_dimensions = {dimensions: ids[_key(cell)] for dimensions, cell in cells.items()}
     return map(by_dimensions.__getitem__, awards)
 

@@ -155,7 +155,10 @@ class ModuleWithdrawn(_Fact, frozen=True):
 
 
 class _BadgeMembers(_Fact, frozen=True):
-    """What every `badge.*` event repeats, so that each can be routed and counted by itself."""
+    """What every `badge.*` event repeats, so that each can be routed and counted by itself.
+
+    A badge's events are kept in order by `learner_id` (`LoggedEvent.key`): it is the same in all of them.
+    """
 
     institution: str
     learner_id: str

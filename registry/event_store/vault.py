@@ -20,14 +20,6 @@ from registry.postgres.connections import Cursor
 NONCE = 12
 
 
-class PrivateRow(msgspec.Struct, frozen=True, gc=False):
-    """A vault row: the sealed parts of one event, and whose they are (for row-level security)."""
-
-    institution: str
-    learner_id: str | None
-    sealed: bytes
-
-
 class Vault:
     """Seals and opens private parts under the `vault` secret."""
 

@@ -154,7 +154,10 @@ FACTS: tuple[tuple[str, Fact], ...] = (
 
 
 def events() -> dict[str, Event]:
-    """By topic; each at the position of its place here, and as late a version of its own stream."""
+    """By topic; each at the position of its place here, and as late a version of its own stream.
+
+    The golden files hold both, so a new example is the last one.
+    """
     found: dict[str, Event] = {}
     versions: dict[str, int] = {}
     for position, (subject, fact) in enumerate(FACTS, 1):

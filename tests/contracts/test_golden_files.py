@@ -20,11 +20,25 @@ from tests.contracts.examples import events
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def path_of(topic: str) -> Path:
+    return GOLDEN / f"{topic.replace('/', '.')}.json"
+
+
 def golden(topic: str) -> dict[str, str]:
-    path = GOLDEN / f"{topic.replace('/', '.')}.json"
-    assert path.exists(), f"{topic} has no golden file"
+    path = path_of(topic)
+    assert path.exists(), f"{topic} has no golden file; `python -m tests.contracts` writes it"
     held: dict[str, str] = json.loads(path.read_text())
     return held
+
+
+def write_missing() -> list[Path]:
+    """Writes the golden file of each event type that has none; changes none that is there."""
+    missing = [event for topic, event in events().items() if not path_of(topic).exists()]
+    for event in missing:
+        data, entry = logged(event).data, logged(event).entry()
+        held = {"data": data.decode(), "entry": entry.decode(), "leafHash": leaf_hash(entry)}
+        path_of(event.data.TOPIC).write_text(json.dumps(held, indent=2, ensure_ascii=False) + "\n")
+    return [path_of(event.data.TOPIC) for event in missing]
 
 
 def logged(event: Event) -> LoggedEvent:

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/operating.md",
     "docs/clients.md",
+    "docs/extending.md",
     "docs/measured.md",
     *RUNBOOKS,
 )
@@ -81,6 +82,7 @@ def test_every_link_in_the_documents_leads_to_a_page_and_a_heading() -> None:
 
 
 def test_every_file_that_the_documents_name_exists() -> None:
-    for page in PAGES:
+    # Of the page on extending, which also names files to create, tests/unit/test_extending.py says it.
+    for page in set(PAGES) - {"docs/extending.md"}:
         for name in FILE.findall((PROJECT / page).read_text()):
             assert (PROJECT / name).exists(), (page, name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.kafka.broker import Broker
+from projections.all import read_models
 from registry.kafka.records import EVENTS
 from tests.end_to_end.conftest import model, workshop
 from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment, registry
@@ -44,7 +45,8 @@ def test_an_award_is_visible_through_relay_and_consumer_and_each_ends_when_told(
     for relay in relays:
         relay.line("^(standing by)$")
     for consumer in consumers:
-        consumer.line(r"^following Kafka: (badges, catalogue, statistics)$")
+        names = ", ".join(model.name for model in read_models())
+        assert consumer.line(r"^following Kafka: (.*)$") == names
     with serving.client(make_token(url, "institution", institution="27UM"), seconds=60) as client:
         serving.settled(60)
         answer = client.ask("POST", "/v1/badges", award_body("27UM", "through Kafka"))

@@ -10,6 +10,7 @@ import pytest
 from consumers.feeds import Feed, Source, StoreSource
 from consumers.kafka_feed import KafkaSource
 from consumers.store_feed import Page
+from projections.all import read_models
 from projections.badges.projection import Badges
 from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent
@@ -27,8 +28,8 @@ def carried(request: pytest.FixtureRequest, url: str) -> Iterator[Carried]:
     with ExitStack() as stack:
         if request.param == "the store":
             with connection(url) as owner, owner.cursor() as cursor:
-                for name in ("badges", "catalogue", "statistics"):
-                    set_positions(cursor, name, dict.fromkeys(range(8), 0))
+                for model in read_models():
+                    set_positions(cursor, model.name, dict.fromkeys(range(8), 0))
             pool = Pool(url, "registry_project", 2)
             stack.callback(pool.close)
             yield Carried(url, StoreSource(pool), lambda: None)

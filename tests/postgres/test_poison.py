@@ -93,14 +93,15 @@ def test_what_comes_before_a_poison_event_is_applied_and_what_comes_after_is_not
     with projectors(url, read_models()):
         until(lambda: stopped(url) != {})
         until(lambda: all(at in (poison - 1, poison + 2) for at in positions(url).values()))
+    newest = {
+        "badges": "SELECT max(last_position) FROM badge",
+        "catalogue": "SELECT max(last_position) FROM institution",
+        "statistics": "SELECT max(position) FROM statistics_change",
+    }
     for name in stopped(url):
         assert positions(url)[name] == poison - 1
-        newest = {
-            "badges": "SELECT max(last_position) FROM badge",
-            "catalogue": "SELECT max(last_position) FROM institution",
-            "statistics": "SELECT max(position) FROM statistics_change",
-        }[name]
-        assert query(url, newest)[0][0] < poison
+        if name in newest:
+            assert query(url, newest[name])[0][0] < poison
     assert held(url).keys() >= before.keys()
 
 

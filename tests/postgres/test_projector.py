@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import psycopg2
@@ -16,18 +17,24 @@ from projections.all import read_models
 from projections.badges.projection import Badges
 from projections.read_model import position
 from registry.domain.errors import Refusal
-from registry.domain.events import Event
+from registry.domain.events import FACTS, Event
+from registry.domain.institution import Particulars
 from registry.event_store.log import read_log
 from registry.event_store.read_model_positions import OvertakenError
 from registry.postgres.connections import Cursor
 from registry.recording.commands import (
+    AdmitInstitution,
+    CorrectBadge,
+    ExemptModule,
     ReinstateBadge,
     ReinstateInstitution,
     ReviseModule,
     RevokeBadge,
     SuspendBadge,
     SuspendInstitution,
+    WithdrawModule,
 )
+from registry.recording.decisions import Command, Outcome
 from registry.recording.registry import Registry
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, award
 from tests.postgres.log import connection, execute, later, query, until, whole_log
@@ -45,39 +52,41 @@ def cursor(url: str) -> Iterator[Cursor]:
         yield found
 
 
+def badge_id(number: int) -> str:
+    return KEYS.made_id("badge", "27UM", str(number))
+
+
+# One command about one of a few badges, or about its institution or module; in this order, each records.
+ACTS: dict[str, Callable[[int], Command[Outcome]]] = {
+    "correct": lambda number: CorrectBadge("27UM", badge_id(number), f"grade-{number}", None, ORIGIN),
+    "suspend": lambda number: SuspendBadge("27UM", badge_id(number), "appeal", "note", ORIGIN),
+    "reinstate": lambda number: ReinstateBadge("27UM", badge_id(number), ORIGIN),
+    "revoke": lambda number: RevokeBadge("27UM", badge_id(number), "fraud", None, None, ORIGIN),
+    "change institution": lambda number: AdmitInstitution(
+        "27UM", Particulars(f"Hogeschool {number}", "hbo", dt.date(2022, 2, 1)), ORIGIN
+    ),
+    "exempt": lambda number: ExemptModule("27UM", str(number), "study-load", "Afgesproken", ORIGIN),
+    "suspend institution": lambda _: SuspendInstitution("27UM", "quality", None, ORIGIN),
+    "reinstate institution": lambda _: ReinstateInstitution("27UM", ORIGIN),
+    "revise": lambda number: ReviseModule(
+        "27UM", MODULE, REFERENCE, msgspec.structs.replace(CONTENT, name=f"Versie {number}"), ORIGIN
+    ),
+    "withdraw": lambda _: WithdrawModule("27UM", MODULE, dt.date(9999, 12, 31), ORIGIN),
+}
+COMMANDS = st.sampled_from([*["award"] * 3, *ACTS])
+
+
 def act(registry: Registry, command: str, number: int) -> None:
-    """One command about one of a few badges, or about its institution or module."""
-    badge = KEYS.made_id("badge", "27UM", str(number))
-    match command:
-        case "award":
-            award(registry, "27UM", str(number), f"learner {number % 2}")
-        case "suspend":
-            registry.record(SuspendBadge("27UM", badge, "appeal", "note", ORIGIN))
-        case "reinstate":
-            registry.record(ReinstateBadge("27UM", badge, ORIGIN))
-        case "revoke":
-            registry.record(RevokeBadge("27UM", badge, "fraud", None, None, ORIGIN))
-        case "suspend institution":
-            registry.record(SuspendInstitution("27UM", "quality", None, ORIGIN))
-        case "reinstate institution":
-            registry.record(ReinstateInstitution("27UM", ORIGIN))
-        case "revise":
-            content = msgspec.structs.replace(CONTENT, name=f"Versie {number}")
-            registry.record(ReviseModule("27UM", MODULE, REFERENCE, content, ORIGIN))
+    if command == "award":
+        award(registry, "27UM", str(number), f"learner {number % 2}")
+    else:
+        registry.record(ACTS[command](number))
 
 
-COMMANDS = st.sampled_from(
-    [
-        "award",
-        "award",
-        "suspend",
-        "reinstate",
-        "revoke",
-        "suspend institution",
-        "reinstate institution",
-        "revise",
-    ]
-)
+def test_every_type_of_event_is_recorded_by_a_command(url: str, registry: Registry) -> None:
+    for command in ("award", *ACTS):
+        act(registry, command, 1)
+    assert {event.topic for event in whole_log(url)} == set(FACTS)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,13 +10,13 @@ import pytest
 from registry.event_store.append import STAGING
 from registry.postgres.connections import PrivilegedRoleError, Role, check_roles
 from tests.postgres.log import connection, execute, fresh, query, whole_log
+from tests.postgres.test_tables import row_classes
 from tests.postgres.writing import Writer, private, stored
 from tests.support import Databases
 
 ROLES: tuple[Role, ...] = ("registry_write", "registry_read", "registry_project")
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
-CATALOGUE = ("institution", "module", "module_version", "badge")
-COUNTED = ("statistics_cell", "statistics_sum", "statistics_change")
+READ_MODELS = [row.TABLE for row in row_classes()]
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +75,19 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "registry_read": {
         table: {"SELECT"}
         for table in (
-            *("event", "vault", "token", "secret", "read_model", "read_model_position", "badge_status"),
-            "stream",
-            *CATALOGUE,
-            *COUNTED,
+            *("event", "vault", "token", "secret", "read_model", "read_model_position", "stream"),
+            *READ_MODELS,
         )
     },
     "registry_project": {
         **{table: {"SELECT"} for table in ("event", "stream", "intervention")},
         "read_model": {"SELECT", "UPDATE"},
         "read_model_position": {"SELECT", "INSERT", "UPDATE", "DELETE"},
-        **{table: {"SELECT", "INSERT", "UPDATE", "DELETE"} for table in CATALOGUE},
+        **{
+            table: {"SELECT", "INSERT", "UPDATE", "DELETE"}
+            for table in READ_MODELS
+            if table != "badge_status"
+        },
         **{table: {"SELECT", "INSERT"} for table in ("statistics_cell", "statistics_change")},
         "statistics_sum": {"SELECT", "INSERT", "UPDATE"},
     },

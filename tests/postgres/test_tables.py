@@ -7,22 +7,17 @@ from typing import get_args
 
 import msgspec
 
-from projections.badges.projection import BadgeRow, StatusRow
-from projections.catalogue.projection import InstitutionRow, ModuleRow, VersionRow
-from projections.statistics.projection import SUMS, CellRow, ChangeRow, SumRow
+from projections.all import read_models
+from projections.statistics.projection import SUMS, ChangeRow
 from projections.tables import Row, columns
 from tests.postgres.log import query
 
-ROWS: dict[str, type[Row]] = {
-    "badge": BadgeRow,
-    "badge_status": StatusRow,
-    "institution": InstitutionRow,
-    "module": ModuleRow,
-    "module_version": VersionRow,
-    "statistics_cell": CellRow,
-    "statistics_change": ChangeRow,
-    "statistics_sum": SumRow,
-}
+
+def row_classes(base: type[Row] = Row) -> list[type[Row]]:
+    """The classes of rows that belong to a table or view of a read model."""
+    assert read_models()  # their modules are imported
+    classes = [row for child in base.__subclasses__() for row in row_classes(child)]
+    return [*classes, base] if "TABLE" in vars(base) else classes
 
 
 def test_every_class_has_the_names_types_and_nulls_of_its_table(url: str) -> None:
@@ -37,7 +32,9 @@ def test_every_class_has_the_names_types_and_nulls_of_its_table(url: str) -> Non
     # PostgreSQL says of each column of a view that it may be null: the table behind it knows better.
     status = tables["badge_status"]
     tables["badge_status"] = {name: column for name, column in tables["badge"].items() if name in status}
-    assert tables == {table: _columns(row) for table, row in ROWS.items()}
+    rows = {row.TABLE: row for row in row_classes()}
+    assert len(rows) == len(row_classes()), "two classes name the same table"
+    assert tables == {table: _columns(row) for table, row in rows.items()}
 
 
 def _columns(row: type[Row]) -> dict[str, tuple[str, bool]]:
