@@ -1,4 +1,4 @@
-"""The settings: the only reader of the environment. Checked whole at start."""
+"""The settings, read from the environment in this one place and checked together at start."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NAMES = (
 
 
 class SettingsError(Exception):
-    """The environment holds settings that cannot work; says all of them at once."""
+    """The environment holds settings that cannot work; names all of them at once."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a process runs with.
+    """The settings of a process.
 
     `database_url` is None for the embedded PostgreSQL under `data_dir`; `kafka` is None where the read
     models follow the event store.
@@ -64,23 +64,25 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process; raises `SettingsError` with everything that is wrong."""
-    found = os.environ if environment is None else environment
-    given = {key[len(PREFIX) :]: value for key, value in found.items() if key.startswith(PREFIX) and value}
+    variables = os.environ if environment is None else environment
+    given = {
+        key[len(PREFIX) :]: value for key, value in variables.items() if key.startswith(PREFIX) and value
+    }
     wrong: list[str] = []
     host = given.get("HOST", "127.0.0.1")
     port = _port(given.get("PORT", "8000"), wrong)
     url = given.get("DATABASE_URL")
     if url and _scheme(url) not in ("postgresql", "postgres"):
-        wrong.append("DATABASE_URL is no postgresql:// address")
+        wrong.append("DATABASE_URL must be a postgresql:// address")
     base_url = given.get("BASE_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
     if _scheme(base_url) not in ("http", "https") or not urlsplit(base_url).netloc:
-        wrong.append("BASE_URL is no http:// or https:// address")
+        wrong.append("BASE_URL must be an http:// or https:// address")
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
-        wrong.append(f"LOG_LEVEL is none of {', '.join(LOG_LEVELS)}")
+        wrong.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
     kafka = read_kafka_settings(given, wrong)
     if wrong:
-        raise SettingsError("; ".join(f"{PREFIX}{each}" for each in wrong))
+        raise SettingsError("; ".join(f"{PREFIX}{error}" for error in wrong))
     data_dir = Path(given.get("DATA_DIR", "var")).expanduser().absolute()
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
@@ -89,15 +91,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Names with our prefix that nothing reads: a typing error, or of another release."""
-    found = os.environ if environment is None else environment
-    return sorted(key for key in found if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
+    """Variables with the prefix that are not settings: mistyped, or of another release."""
+    variables = os.environ if environment is None else environment
+    return sorted(key for key in variables if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
 
 
 def _port(text: str, wrong: list[str]) -> int:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
-    wrong.append("PORT is no number from 0 to 65535")
+    wrong.append("PORT must be a number from 0 to 65535")
     return 0
 
 
@@ -109,6 +111,6 @@ def _scheme(address: str) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    """What stands between the user and the last `@` is left out, whatever it holds; so is the query."""
+    """The address without everything between the user and the last `@`, and without the query."""
     masked = _PASSWORD.sub(r"\1:***@", url)
     return masked.partition("?")[0]

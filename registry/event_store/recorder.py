@@ -1,7 +1,7 @@
-"""The event store: our recorder for the eventsourcing library, on psycopg2.
+"""The event store under the interfaces of the eventsourcing library, on psycopg2.
 
-The library gives the interfaces (Application, Mapper, ApplicationRecorder, the factory found through
-`PERSISTENCE_MODULE`); `registry.event_store.group_commit` appends, this module maps and reads.
+The library defines Mapper, ApplicationRecorder and the factory that it finds through `PERSISTENCE_MODULE`.
+`registry.event_store.session` appends; this module maps and reads.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class EventMapper(Mapper[str]):
         event = cast(Event, domain_event)
         if event.originator_version < 1:
             raise ValueError("a stream's versions begin at 1")
-        made = row(event.originator_id, event.originator_version, event.data)
-        return StoredEvent(made.subject, made.version, event.data.TOPIC, made.data)
+        stored = row(event.originator_id, event.originator_version, event.data)
+        return StoredEvent(stored.subject, stored.version, event.data.TOPIC, stored.data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         recorded = cast(RecordedEvent, stored_event)
@@ -153,7 +153,7 @@ class EventRecorder(ApplicationRecorder):
 
 
 class PollingSubscription(Subscription[ApplicationRecorder]):
-    """The log as it grows, by asking again: NOTIFY inside the append would serialise commits."""
+    """The log as it grows, by polling: NOTIFY inside the append would serialise commits."""
 
     def __init__(self, recorder: EventRecorder, gt: int | None, topics: Sequence[str]) -> None:
         super().__init__(recorder, gt, topics)
@@ -168,11 +168,11 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         while not self._page:
             if self._stopped.is_set():
                 raise StopIteration
-            found = self._recorder.select_notifications(
+            notifications = self._recorder.select_notifications(
                 self._last_notification_id, 500, topics=self._topics, inclusive_of_start=False
             )
-            self._page = list(reversed(found))
-            if not found:
+            self._page = list(reversed(notifications))
+            if not notifications:
                 self._stopped.wait(POLL_SECONDS)
         if self._stopped.is_set():
             raise StopIteration
@@ -195,7 +195,7 @@ def _recorded(
 
 
 class Factory(InfrastructureFactory[TrackingRecorder]):
-    """What the library finds through `PERSISTENCE_MODULE`; `DATABASE_URL` says where."""
+    """The factory that the library finds through `PERSISTENCE_MODULE`; `DATABASE_URL` names the database."""
 
     def application_recorder(self) -> ApplicationRecorder:
         url = self.env.get("DATABASE_URL")

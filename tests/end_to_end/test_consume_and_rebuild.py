@@ -22,8 +22,8 @@ from tests.postgres.projecting import folded, held, positions
 pytestmark = pytest.mark.slow
 SECONDS = 60
 SAID = re.compile(
-    r"badges: building version (\d+) beside version \1, which answers\n"
-    r"badges: compared \d+ rows with those that answer: the same\n"
+    r"badges: building version (\d+) beside version \1, which stays in use\n"
+    r"badges: compared \d+ rows with those in use: no difference\n"
     r"badges: version \1 answers, from position \d+ on; it took \d+\.\d s\n"
 )
 

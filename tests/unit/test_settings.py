@@ -58,7 +58,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         )
     said = str(refused.value)
     for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL"):
-        assert f"REGISTRY_{name} is" in said
+        assert f"REGISTRY_{name} must be" in said
     assert "geheim" not in said
 
 
