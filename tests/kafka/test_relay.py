@@ -245,7 +245,7 @@ def test_a_topic_with_other_events_than_the_store_is_refused(
     registry.close()
     with registry_on(streaming.url) as restored:
         awards(restored, 9, "after the restore")
-    assert "has another event at position 12 than the log" in refused(streaming)
+    assert "has a different event at position 12 than the log" in refused(streaming)
 
 
 def test_a_topic_whose_tails_disagree_is_refused(streaming: Streaming, registry: Registry) -> None:
