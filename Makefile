@@ -18,7 +18,7 @@ run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
 
-test: $(VENV)/development $(VENV)/kafka $(VENV)/spectral/installed ## run the whole suite with coverage; T=tests/unit/test_values.py runs one path
+test: $(VENV)/development $(VENV)/kafka $(VENV)/spectral/installed ## run the whole test suite with coverage; T=tests/unit/test_values.py runs one path
 	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL) --cov)
 
 quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: under three minutes
@@ -32,26 +32,26 @@ lint: $(VENV)/development ## check format, lint, types and import contracts
 
 check: lint ## the same as make lint
 
-bench: $(VENV)/development ## measure against peers in the same run: ratios, median, spread
+bench: $(VENV)/development ## measure beside peers in one run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
 
-bench-against: $(VENV)/development ## measure an older checkout and this one in turn: OLD=../old ONLY="awards batches"
+bench-against: $(VENV)/development ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
 	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-large: $(VENV)/development ## measure at a million badges: some ten minutes
+bench-large: $(VENV)/development ## measure with a million badges, which takes some ten minutes
 	@$(BIN)/python -m tests.benchmarks --only large --json bench-large.json
 
-faults: $(VENV)/development $(VENV)/kafka ## kill and freeze everyone by chance, 300 times or for an hour, and judge what is left
+faults: $(VENV)/development $(VENV)/kafka ## kill and freeze processes at random, 300 times or for an hour, and check the result
 	@FAULT_FLEET_FAULTS=$${FAULT_FLEET_FAULTS:-300} FAULT_FLEET_SECONDS=$${FAULT_FLEET_SECONDS:-3600} \
 		$(BIN)/python -m pytest --capture=no -m 'long or slow' tests/kafka/test_broker.py tests/faults/test_one_fault_at_a_time.py tests/faults/test_fleet_in_turmoil.py
 
 kafka-up: $(VENV)/kafka ## start a real Kafka broker in the background, or three with NODES=3
 	@$(BIN)/python -m deploy.kafka up $(if $(NODES),--nodes $(NODES))
 
-kafka-down: $(VENV)/runtime ## stop it
+kafka-down: $(VENV)/runtime ## stop the Kafka broker
 	@$(BIN)/python -m deploy.kafka down
 
-lock: $(VENV)/kafka ## resolve the versions anew (needs uv)
+lock: $(VENV)/kafka ## update the locked versions (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
@@ -59,7 +59,7 @@ lock: $(VENV)/kafka ## resolve the versions anew (needs uv)
 	$(BIN)/python -m deploy.kafka lock
 	cd $(LINTER) && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only
 
-clean: ## remove what was installed and built, but not the data in var/
+clean: ## remove everything that was installed and built, but not the data in var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage*
 
 $(VENV)/python: ; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'

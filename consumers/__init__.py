@@ -1,1 +1,1 @@
-"""What carries the events from the log into the read models."""
+"""Carries events from the log into the read models."""

@@ -1,4 +1,4 @@
-"""Applying pages: rows and the positions behind them in one transaction, each event with its effect once."""
+"""Applies pages: rows and positions change in one transaction, so that each event takes effect once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import psycopg2
 
 from consumers.feeds import PoisonError
-from consumers.interventions import skipped
+from consumers.interventions import skipped_positions
 from consumers.store_feed import Page
 from projections.read_model import ReadModel, active_version
 from registry.domain.events import FACTS, Event
@@ -18,13 +18,13 @@ from registry.postgres.connections import Cursor, is_lost
 
 
 class ReplacedError(Exception):
-    """Another release has rebuilt the read model in another version: only that one goes on with it."""
+    """Another release has rebuilt the read model in another version, and only that release may change it."""
 
 
 def apply_page(cursor: Cursor, model: ReadModel, page: Page) -> None:
-    """Applies a page in one transaction; a poison event leaves those before it applied.
+    """Applies a page in one transaction.
 
-    Raises `PoisonError` when the read model stands before an event that it cannot apply.
+    Raises `PoisonError` at an event that cannot be applied; the events before it are applied then.
     """
     try:
         _apply(cursor, model, page)
@@ -39,11 +39,11 @@ def apply_page(cursor: Cursor, model: ReadModel, page: Page) -> None:
 def _apply(cursor: Cursor, model: ReadModel, page: Page) -> None:
     cursor.execute("BEGIN")
     try:
-        # The positions first: who was overtaken finds out before it changes a row, and no operator's word
-        # comes in between.
+        # Move the positions first: an overtaken projector fails before it changes a row, and an intervention
+        # of an operator waits for the lock.
         advance(cursor, model.name, page.at, page.to, page.partitions)
         check_version(cursor, model)
-        if events := decoded(model, page.events, skipped(cursor, model.name)):
+        if events := decoded(model, page.events, skipped_positions(cursor, model.name)):
             model.apply(cursor, events)
         cursor.execute("COMMIT")
     except Exception:
@@ -53,34 +53,34 @@ def _apply(cursor: Cursor, model: ReadModel, page: Page) -> None:
 
 
 def check_version(cursor: Cursor, model: ReadModel) -> None:
-    """Raises `ReplacedError` where another version than this release's answers."""
+    """Raises `ReplacedError` where the version in use is not this release's."""
     active = active_version(cursor, model.name)
     if active != model.version:
-        raise ReplacedError(f"{model.name} has version {active} now, and this release has {model.version}")
+        raise ReplacedError(f"{model.name} now has version {active}, but this release has {model.version}")
 
 
 def decoded(
-    model: ReadModel, page: Sequence[LoggedEvent], passed_over: frozenset[int] = frozenset()
+    model: ReadModel, page: Sequence[LoggedEvent], skipped: frozenset[int] = frozenset()
 ) -> list[Event]:
-    """The events of a page that the read model takes."""
+    """The events of a page that the read model handles, without those at skipped positions."""
     return [
         logged.event()
         for logged in page
-        if _takes(model.takes, logged.type, logged.schema_version) and logged.position not in passed_over
+        if _handles(model.handles, logged.type, logged.schema_version) and logged.position not in skipped
     ]
 
 
 @functools.cache
-def _takes(beginnings: tuple[str, ...], kind: str, schema_version: int) -> bool:
-    """Whether an event is one of the read model's: also one that this release does not know.
+def _handles(prefixes: tuple[str, ...], kind: str, schema_version: int) -> bool:
+    """Whether a read model handles an event; true of every event that this release does not know.
 
-    Nobody can say that an unknown event changes nothing here; decoding it stops the read model.
+    An unknown event may change the read model, so decoding it must stop the read model.
     """
-    return f"{kind}/{schema_version}" not in FACTS or kind.startswith(beginnings)
+    return f"{kind}/{schema_version}" not in FACTS or kind.startswith(prefixes)
 
 
 def _apply_singly(cursor: Cursor, model: ReadModel, page: Page) -> None:
-    """Finds the event that cannot be applied, one transaction an event."""
+    """Applies each event in its own transaction, to find the one that cannot be applied."""
     for single in page.singly():
         try:
             _apply(cursor, model, single)
@@ -95,6 +95,6 @@ def _apply_singly(cursor: Cursor, model: ReadModel, page: Page) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """What is said of an event that cannot be applied."""
+    """The reason why an event cannot be applied."""
     # A database error's text can hold a row's values; its class cannot.
     return type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)

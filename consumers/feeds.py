@@ -1,4 +1,4 @@
-"""Where read models get their events: what a projector asks of a feed, and the event store as one."""
+"""The feeds that a projector reads, and their sources; the event store as such a source."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from registry.postgres.connections import Cursor, Pool
 
 
 class Feed(Protocol):
-    """Events in order for one or more read models, wherever they come from."""
+    """Events in order for one or more read models."""
 
     def read(self, limit: int) -> Sequence[tuple[ReadModel, Page]]:
-        """The next page of each; none when for a moment there was nothing. Raises `GapError`."""
+        """The next page of each read model that has one, after a short wait at most. Raises `GapError`."""
 
     def drop(self, model: ReadModel) -> None:
-        """Reads no more for this one."""
+        """Stops reading for this read model."""
 
     def close(self) -> None: ...
 
 
 class Source(Protocol):
-    """Where read models get their events."""
+    """Opens feeds for read models."""
 
     alone: bool
-    """Whether one projector of a read model works at a time, and others stand by."""
+    """Whether only one projector of a read model works at a time, while others stand by."""
 
     def together(self, models: Sequence[ReadModel]) -> list[list[ReadModel]]:
-        """Which of them one projector reads for at once."""
+        """The read models in groups, each of which shares one projector and one feed."""
 
     def feed(self, models: Sequence[ReadModel], cursor: Cursor) -> Feed:
-        """A feed from where the read models are; `cursor` is the projector's own. Raises `WaitError`."""
+        """A feed from the positions of the read models, by the projector's cursor. Raises `WaitError`."""
 
 
 class StoreSource:
-    """The event store: each read model follows it by itself, in total order."""
+    """The event store, which each read model follows on its own, in total order."""
 
     alone = True
 
@@ -61,14 +61,14 @@ class _StoreFeedOf:
         return [] if page is None else [(self._model, page)]
 
     def drop(self, model: ReadModel) -> None:
-        """It is the only one: nobody reads on."""
+        """Does nothing: without its only read model, nobody reads this feed."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: the feed holds no resources."""
 
 
 class StoppedError(Exception):
-    """The read model cannot go on on a partition: at which position, and why."""
+    """A read model cannot continue on a partition; says at which position, and why."""
 
     def __init__(self, partition: int, at: int, reason: str) -> None:
         super().__init__(f"{reason} (at {at})")
@@ -76,12 +76,12 @@ class StoppedError(Exception):
 
 
 class PoisonError(StoppedError):
-    """An event that the read model cannot apply."""
+    """The read model cannot apply an event."""
 
 
 class GapError(StoppedError):
-    """The feed does not go on where the read model is: events between are missing."""
+    """The feed does not continue where the read model is: events in between are missing."""
 
 
 class WaitError(Exception):
-    """There is no feed for the moment; says why, and nothing of any event."""
+    """There is no feed at the moment; says why, without anything from an event."""

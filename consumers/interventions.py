@@ -1,6 +1,6 @@
-"""What an operator told a read model that has stopped at an event: to try it again, or to pass over it.
+"""Interventions: an operator tells a read model that has stopped at an event to retry it, or to skip it.
 
-Each is recorded for ever. A skipped event stays skipped, also when the read model is rebuilt.
+Interventions are recorded permanently. A skipped event stays skipped, also when the read model is rebuilt.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ Action = Literal["retry", "skip"]
 
 
 class NotStoppedError(Exception):
-    """The read model has not stopped where the operator says."""
+    """The read model has not stopped at the position that the operator gives."""
 
 
 def intervene(connection: Connection, name: str, action: Action, position: int | None, because: str) -> int:
-    """Records what the read model is to do with the event that it has stopped at; answers its position.
+    """Records what the read model is to do with the event at which it has stopped; returns its position.
 
-    Raises `NotStoppedError` when it has not stopped, or at another position; so that what is skipped is
-    what the operator has seen.
+    Raises `NotStoppedError` when it has not stopped, or has stopped at another position, so that an operator
+    skips only an event that they have seen.
     """
     with connection, connection.cursor() as cursor:
-        # Held until it is recorded: a projector applies the event before, or knows of it.
+        # Lock the rows: a projector applies the event before the intervention, or sees the intervention.
         cursor.execute(
             "SELECT stopped_at, stopped_because FROM read_model_position"
             " WHERE name = %s AND stopped_at IS NOT NULL ORDER BY stopped_at FOR UPDATE",
@@ -34,11 +34,11 @@ def intervene(connection: Connection, name: str, action: Action, position: int |
             raise NotStoppedError(f"{name} has not stopped at an event")
         at = min(stops) if position is None else position
         if at not in stops:
-            stands = " and ".join(str(each) for each in stops)
-            raise NotStoppedError(f"{name} has stopped at {stands}, not at {at}")
+            positions = " and ".join(str(position) for position in stops)
+            raise NotStoppedError(f"{name} has stopped at {positions}, not at {at}")
         if action == "skip" and stops[at].startswith(GAP):
             raise NotStoppedError(
-                f"{name} misses events before {at}: that cannot be skipped; see docs/runbooks/gap.md"
+                f"{name} lacks events before {at}, which cannot be skipped; see docs/runbooks/gap.md"
             )
         cursor.execute(
             "INSERT INTO intervention (name, position, action, because) VALUES (%s, %s, %s, %s)",
@@ -48,11 +48,11 @@ def intervene(connection: Connection, name: str, action: Action, position: int |
 
 
 GAP = "gap: "
-"""So the reason begins where events are missing."""
+"""The beginning of the reason where events are missing."""
 
 
-def skipped(cursor: Cursor, name: str) -> frozenset[int]:
-    """The positions that the read model passes over."""
+def skipped_positions(cursor: Cursor, name: str) -> frozenset[int]:
+    """The positions of the events that the read model skips."""
     cursor.execute("SELECT position FROM intervention WHERE name = %s AND action = 'skip'", (name,))
     return frozenset(position for (position,) in cursor.fetchall())
 

@@ -1,9 +1,9 @@
-"""The projector: carries events from a feed into one read model, page by page.
+"""The projector: carries events from a feed into read models, page by page.
 
-A page's rows and the positions behind it are one transaction, moved by compare-and-set, so that each
-event has its effect once, whoever is killed and however many projectors are at work. An event that
-cannot be applied stops the read model at it, and is never skipped unless an operator says so
-(`registry skip`): the reason goes to the database, for health and metrics, and to the log.
+The rows and positions of a page change in one transaction, the positions by compare-and-set, so that each
+event takes effect once, whatever is killed and however many projectors work. An event that cannot be applied
+stops the read model, and is never skipped unless an operator says so (`registry skip`). The reason goes to
+the database, for health and metrics, and to the log.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from registry.event_store.read_model_positions import OvertakenError, source_of
 from registry.postgres.connections import Cursor, connect
 from registry.postgres.locks import Lock
 
-BATCH = 2_000
+MAX_PAGE = 2_000
 STAND_BY_SECONDS = 1.0
 INTERVAL_SECONDS = 0.02
 POISON_SECONDS = 60.0
-"""After so long a stopped read model tries its event again: the cause may have been mended."""
+"""After this time a stopped read model tries its event again: the cause may have been fixed."""
 ALIVE_SECONDS = 2.0
 FROZEN_SECONDS = 10
-"""PostgreSQL ends the session of a projector that has not been heard of for so long: others take over."""
+"""PostgreSQL ends the session of a projector that is silent for this long, and another takes over."""
 
 log = logging.getLogger("registry.projector")
 
@@ -51,24 +51,24 @@ class Projector:
         self._thread.start()
 
     def leave(self) -> None:
-        """It ends after its batch."""
+        """Makes the projector end after its page."""
         self._leaving.set()
 
     def stop(self, seconds: float | None = None) -> None:
-        """Waits for its end, at most so long: a batch that is left halfway is applied again by the next."""
+        """Ends the projector, and waits at most so long: the next one applies an unfinished page again."""
         self.leave()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        """Works when it may; begins again after anything that passes."""
+        """Works while it may, and begins again after every failure."""
         while not self._leaving.is_set():
             try:
-                # Rows and position are one transaction: one that a crash takes back is applied again.
+                # Rows and positions change together, so a transaction that a crash loses is applied again.
                 connection = connect(
                     self._url,
                     "registry_project",
                     synchronous_commit="off",
-                    # A page is too short for it to be worth its while.
+                    # A page is too short for compilation to pay off.
                     jit="off",
                     idle_session_timeout=FROZEN_SECONDS * 1000,
                     idle_in_transaction_session_timeout=FROZEN_SECONDS * 1000,
@@ -78,19 +78,19 @@ class Projector:
             except (OvertakenError, WaitError) as error:
                 log.warning("%s", error)
             except Exception as error:
-                # Whatever it was, it begins again: a read model never stays behind unsaid.
+                # Begin again after every error: a read model must not stay behind unnoticed.
                 log.warning("%s begins again after %s", self._name, type(error).__name__)
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:
-        """Follows a feed, until no read model goes on or one that had stopped is to be tried again."""
-        if self._source.alone and not _take_lock(cursor, self._models[0].name):
+        """Follows a feed until no read model continues, or a stopped one is to be tried again."""
+        if self._source.alone and not _try_lock(cursor, self._models[0].name):
             return
         while not (going := self._going(cursor)):
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         with closing(self._source.feed(going, cursor)) as feed:
-            heard = looked = time.monotonic()
+            active = checked = time.monotonic()
             while going and not self._leaving.is_set():
                 began = time.monotonic()
                 pages = self._read(cursor, feed, going)
@@ -99,20 +99,20 @@ class Projector:
                         going.remove(model)
                         feed.drop(model)
                 if pages:
-                    heard = time.monotonic()
-                    # After a first event at once, what comes in quick succession makes batches.
-                    self._leaving.wait(began + INTERVAL_SECONDS - heard)
-                elif began > heard + ALIVE_SECONDS:
+                    active = time.monotonic()
+                    # The first event is applied at once; those that follow quickly are collected into pages.
+                    self._leaving.wait(began + INTERVAL_SECONDS - active)
+                elif began > active + ALIVE_SECONDS:
                     cursor.execute("SELECT")
-                    heard = began
-                if self._stopped and began > looked + STAND_BY_SECONDS:
-                    looked = began
+                    active = began
+                if self._stopped and began > checked + STAND_BY_SECONDS:
+                    checked = began
                     if self._to_try_again(cursor):
                         return
 
     def _read(self, cursor: Cursor, feed: Feed, going: list[ReadModel]) -> Sequence[tuple[ReadModel, Page]]:
         try:
-            return feed.read(BATCH)
+            return feed.read(MAX_PAGE)
         except GapError as gap:
             for model in going:
                 self._stop(cursor, model, gap)
@@ -120,7 +120,7 @@ class Projector:
             return []
 
     def _apply(self, cursor: Cursor, model: ReadModel, page: Page) -> bool:
-        """Whether the read model goes on."""
+        """Applies a page; returns whether the read model continues."""
         try:
             apply_page(cursor, model, page)
         except PoisonError as poison:
@@ -133,27 +133,27 @@ class Projector:
 
     def _stop(self, cursor: Cursor, model: ReadModel, stop: StoppedError) -> None:
         log.error("%s stops: %s", model.name, stop)
-        # What an operator says from here on is an answer to this stop.
-        said = last_intervention(cursor, model.name)
-        _say_stopped(cursor, model.name, stop)
-        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, said)
+        # Every intervention after this one is about this stop.
+        intervention = last_intervention(cursor, model.name)
+        _record_stop(cursor, model.name, stop)
+        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, intervention)
 
     def _leave_alone(self, cursor: Cursor, model: ReadModel, replaced: ReplacedError) -> None:
         log.warning("%s", replaced)
-        said = last_intervention(cursor, model.name)
-        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, said)
+        intervention = last_intervention(cursor, model.name)
+        self._stopped[model.name] = _Stopped(time.monotonic() + POISON_SECONDS, intervention)
 
     def _to_try_again(self, cursor: Cursor) -> list[str]:
-        """Those that had stopped and are to try again: after a time, or when an operator says so."""
+        """The stopped read models that are to try again, after a time or an intervention of an operator."""
         now = time.monotonic()
         return [
             name
             for name, stopped in self._stopped.items()
-            if now > stopped.until or last_intervention(cursor, name) != stopped.said
+            if now > stopped.until or last_intervention(cursor, name) != stopped.intervention
         ]
 
     def _going(self, cursor: Cursor) -> list[ReadModel]:
-        """Those to read for: neither stopped nor of another release."""
+        """The read models to read for: neither stopped nor of another release."""
         for name in self._to_try_again(cursor):
             del self._stopped[name]
         going = [model for model in self._models if model.name not in self._stopped]
@@ -167,13 +167,13 @@ class Projector:
 
 
 def projectors_of(url: str, source: Source, models: Sequence[ReadModel]) -> list[Projector]:
-    """One for all read models that are read for at once; not started yet."""
-    return [Projector(url, each, source) for each in source.together(models)]
+    """The projectors of these read models, not started yet."""
+    return [Projector(url, group, source) for group in source.together(models)]
 
 
 @contextmanager
 def at_work(projectors: Sequence[Projector], seconds: float | None = None) -> Iterator[None]:
-    """They work until the block ends; each is then waited for, at most so long."""
+    """Runs projectors until the block ends, then waits for each, at most so long."""
     for projector in projectors:
         projector.start()
     try:
@@ -186,21 +186,21 @@ def at_work(projectors: Sequence[Projector], seconds: float | None = None) -> It
 
 
 class _Stopped(NamedTuple):
-    """When a read model that stopped is tried again, and what an operator had said last."""
+    """The time at which a stopped read model is tried again, and the last intervention before that."""
 
     until: float
-    said: int | None
+    intervention: int | None
 
 
-def _take_lock(cursor: Cursor, name: str) -> bool:
+def _try_lock(cursor: Cursor, name: str) -> bool:
     cursor.execute(
         "SELECT pg_try_advisory_lock(%s, %s)", (Lock.PROJECT, zlib.crc32(name.encode()) & 0x7FFFFFFF)
     )
-    (taken,) = cursor.fetchone() or (False,)
-    return bool(taken)
+    (locked,) = cursor.fetchone() or (False,)
+    return bool(locked)
 
 
-def _say_stopped(cursor: Cursor, name: str, stop: StoppedError) -> None:
+def _record_stop(cursor: Cursor, name: str, stop: StoppedError) -> None:
     cursor.execute(
         "UPDATE read_model_position SET stopped_at = %s, stopped_because = %s"
         " WHERE name = %s AND source = %s",

@@ -1,4 +1,4 @@
-"""The event store as a feed: pages of the log, from where a read model is."""
+"""The event store as a feed: pages of the log, from the position of a read model on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from registry.postgres.connections import Cursor, Pool
 
 @dataclass(frozen=True)
 class Page:
-    """Events in order, and how they move a read model: from positions, by partition, to others.
+    """Events in order, which move a read model from the positions `at`, by partition, to the positions `to`.
 
-    `whole`: it holds the log without gaps, so that all partitions move together.
+    A `whole` page is a part of the log without gaps, so that all partitions move together.
     """
 
     events: Sequence[LoggedEvent]
@@ -25,18 +25,18 @@ class Page:
     whole: bool
 
     def singly(self) -> Iterator[Page]:
-        """The same, an event at a time."""
+        """The same page as pages of one event each."""
         at = dict(self.at)
         for event in self.events:
             moved = at if self.whole else [event.partition(self.partitions)]
-            to = {each: max(at[each], event.position) for each in moved}
-            yield Page([event], {each: at[each] for each in moved}, to, self.partitions, self.whole)
+            to = {number: max(at[number], event.position) for number in moved}
+            yield Page([event], {number: at[number] for number in moved}, to, self.partitions, self.whole)
             at.update(to)
         yield Page([], at, self.to, self.partitions, self.whole)
 
 
 class Bell:
-    """Wakes those who wait for new events in this process, so that they need not wait for the next poll."""
+    """Wakes the readers in this process that wait for new events, so that they need not poll."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -48,17 +48,17 @@ class Bell:
             self._condition.notify_all()
 
     def wait(self, seen: int, seconds: float) -> int:
-        """Waits until it was rung after `seen` rings, at most so long; answers the rings so far."""
+        """Waits at most so long for a ring after `seen` rings; returns the number of rings so far."""
         with self._condition:
             self._condition.wait_for(lambda: self._rung > seen, seconds)
             return self._rung
 
 
-KEPT = 2_000
+MAX_KEPT = 2_000
 
 
 class LogEnd:
-    """The end of the log, for several readers: what one has read and decoded, those behind it find."""
+    """The end of the log, for several readers: events that one has read and decoded serve the others."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -66,39 +66,41 @@ class LogEnd:
         self._kept: list[LoggedEvent] = []
 
     def read(self, after: int, limit: int) -> list[LoggedEvent]:
-        """The next events after a position, none when there are none."""
+        """The next events after a position, possibly none."""
         with self._lock, self._pool.cursor() as cursor:
-            if found := self._find(cursor, after, limit):
-                return found
-            found = read_log(cursor, after, limit)
+            if events := self._find(cursor, after, limit):
+                return events
+            events = read_log(cursor, after, limit)
             last = self._kept[-1].position if self._kept else 0
-            if found and after >= last:
-                follows = after == last and self._holds(cursor)
-                self._kept = (self._kept + found if follows else found)[-KEPT:]
-            return found
+            if events and after >= last:
+                follows = after == last and self._is_current(cursor)
+                self._kept = (self._kept + events if follows else events)[-MAX_KEPT:]
+            return events
 
     def _find(self, cursor: Cursor, after: int, limit: int) -> list[LoggedEvent]:
-        """The same out of what is kept, if it is there."""
+        """The next events from memory; empty where they are not kept."""
         kept = self._kept
         if not kept or not kept[0].position <= after + 1 <= kept[-1].position:
             return []
-        if not self._holds(cursor):
+        if not self._is_current(cursor):
             self._kept = []
             return []
-        begin = bisect.bisect_right(kept, after, key=lambda each: each.position)
+        begin = bisect.bisect_right(kept, after, key=lambda event: event.position)
         return kept[begin : begin + limit]
 
-    def _holds(self, cursor: Cursor) -> bool:
-        """Whether the log holds what is kept: it goes only on, but a server may have taken over that lacks
-        what the one before it had acknowledged."""
+    def _is_current(self, cursor: Cursor) -> bool:
+        """Whether the log still holds the kept events.
+
+        A log only grows, but a standby server that took over may lack events that were acknowledged.
+        """
         return not self._kept or time_of(cursor, self._kept[-1].position) == self._kept[-1].time
 
 
 class StoreFeed:
     """The log itself as a feed of every partition.
 
-    A read model that another feed has brought further on some partitions than on others is levelled: of
-    those partitions it is given only what it does not hold.
+    Another feed may have brought a read model further on some partitions than on others. Such a read model is
+    levelled: it gets only events that it does not hold.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class StoreFeed:
         self._at, self._seen = dict(at), 0
 
     def read(self, limit: int) -> Page | None:
-        """The next events; None when for a moment there were none."""
+        """The next page; None when there was none for a moment."""
         logged = self._end.read(min(self._at.values()), limit)
         if not logged:
             self._seen = self._bell.wait(self._seen, self._poll_seconds)
@@ -119,9 +121,12 @@ class StoreFeed:
 
 
 def page_of(logged: Sequence[LoggedEvent], at: Mapping[int, int]) -> Page:
-    """What some events of the log, without gaps, are to a read model at these positions."""
+    """Events of the log without gaps, as the page of a read model at these positions."""
     if len(set(at.values())) > 1:
-        logged, last = [each for each in logged if each.position > at[each.partition(len(at))]], logged[-1]
+        logged, last = (
+            [event for event in logged if event.position > at[event.partition(len(at))]],
+            logged[-1],
+        )
     else:
         last = logged[-1]
     to = {partition: max(position, last.position) for partition, position in at.items()}

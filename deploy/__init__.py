@@ -1,1 +1,1 @@
-"""What runs beside the registry on a machine of a developer or an operator; no part of the package."""
+"""Tools to run the registry on the machine of a developer or an operator; not part of the package."""

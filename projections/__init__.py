@@ -1,1 +1,1 @@
-"""What can be looked up: one folder per read model."""
+"""The read models, one folder each."""

@@ -1,7 +1,7 @@
-"""A read model: a name, a version, its tables, and how a batch of events changes them.
+"""Read models: each has a name, a version, tables, and a way to change them by a batch of events.
 
-Its rows and its position change in one transaction, so that it holds each event exactly once. It never
-skips an event: one that it cannot apply stops it, with the reason.
+Rows and position change in one transaction, so that a read model holds each event exactly once. It never
+skips an event by itself: one that it cannot apply stops it, with the reason.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from registry.postgres.connections import Connection, Cursor, Pool
 
 
 class ReadModel(Protocol):
-    """What the projector needs of a read model."""
+    """A read model as the projector uses it."""
 
     name: str
     version: int
     order: Literal["by key", "total"]
-    """Whether it needs the events of one key (`LoggedEvent.key`) in order, or the whole log in order."""
-    takes: tuple[str, ...]
-    """The beginnings of the event types that it takes; it passes over others that this release knows."""
+    """Whether the events of each key must be in order, or all events."""
+    handles: tuple[str, ...]
+    """The prefixes of the event types that it handles; other types that this release knows change nothing."""
     tables: str
     """SQL that makes its tables, with their grants and row-level security."""
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
-        """Changes the tables by a batch of events, the only one in the caller's transaction."""
+        """Changes the tables by a batch of events, which must be the only one in the transaction."""
 
 
 def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
-    """Makes the tables of the read models that this database lacks; answers their names."""
-    made = []
+    """Makes the tables of the read models that this database lacks; returns their names."""
+    installed = []
     with connection.cursor() as cursor:
         for model in models:
             cursor.execute("BEGIN")
@@ -49,37 +49,37 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
                     (model.name, model.version, relations),
                 )
                 set_positions(cursor, model.name, dict.fromkeys(range(recorded_partitions(cursor) or 1), 0))
-                made.append(model.name)
+                installed.append(model.name)
             cursor.execute("COMMIT")
-    return made
+    return installed
 
 
 class NotRebuiltError(Exception):
-    """A read model is not there, or in another version than this release's."""
+    """A read model does not exist, or has a version other than this release's."""
 
 
 def check_versions(connection: Connection, models: Sequence[ReadModel]) -> None:
-    """Refuses to work where a read model is not the one that this release knows."""
+    """Refuses a database whose read models do not have the versions of this release."""
     with connection.cursor() as cursor:
         for model in models:
             active = active_version(cursor, model.name)
             if active is None:
-                raise NotRebuiltError(f"The read model {model.name} is not there; run `registry migrate`.")
+                raise NotRebuiltError(f"The read model {model.name} does not exist; run `registry migrate`.")
             if active != model.version:
                 raise NotRebuiltError(
-                    f"The read model {model.name} has version {active}, this release has {model.version};"
+                    f"The read model {model.name} has version {active}, but this release has {model.version};"
                     f" run `registry rebuild {model.name}`."
                 )
 
 
 def outdated(connection: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
-    """Those that an earlier release made: they are to be rebuilt."""
+    """The read models of an earlier release, which must be rebuilt."""
     with connection.cursor() as cursor:
         return [model for model in models if (active_version(cursor, model.name) or 0) < model.version]
 
 
 def create_relations(cursor: Cursor, model: ReadModel, schema: str) -> None:
-    """Makes the read model's tables, empty, in a schema of their own."""
+    """Makes the read model's tables, empty, in their own schema."""
     cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     cursor.execute(f"CREATE SCHEMA {schema}")
     cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO registry_project")
@@ -98,31 +98,31 @@ def relations(cursor: Cursor, schema: str) -> dict[str, str]:
 
 
 def move_relations(cursor: Cursor, schema: str) -> list[str]:
-    """Moves all relations of a schema among those that answer, and drops it; answers their names."""
-    found = relations(cursor, schema)
-    for name, kind in found.items():
+    """Moves all relations of a schema to those in use, and drops the schema; returns their names."""
+    moved = relations(cursor, schema)
+    for name, kind in moved.items():
         cursor.execute(f"ALTER {KINDS[kind]} {schema}.{name} SET SCHEMA public")
     cursor.execute(f"DROP SCHEMA {schema} CASCADE")
-    return list(found)
+    return list(moved)
 
 
 KINDS = {"r": "TABLE", "v": "VIEW"}
 
 
 def active_version(cursor: Cursor, name: str) -> int | None:
-    """The version of this read model that answers now."""
+    """The version of this read model that is in use."""
     cursor.execute("SELECT version FROM read_model WHERE name = %s", (name,))
-    found = cursor.fetchone()
-    return found[0] if found else None
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def position(cursor: Cursor, name: str) -> int:
-    """How far the read model has come in the log: it holds every event through this one."""
+    """The position through which the read model holds every event of the log."""
     return min(positions_of(cursor, name).values(), default=0)
 
 
 Asker = str
-"""Whose private rows a query may see: `auditor`, `institution/{BRIN}` or `learner/{id}`."""
+"""The reader whose private rows a query may see: `auditor`, `institution/{BRIN}` or `learner/{id}`."""
 
 AUDITOR: Asker = "auditor"
 

@@ -27,9 +27,9 @@ Timestamp = Annotated[dt.datetime, "timestamptz"]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """A row of a table or view: a column is NOT NULL as `name: Text`, and may be null as `name: Text | None`.
+    """A row of a table or view: `name: Text` is a NOT NULL column, `name: Text | None` one that may be null.
 
-    A row never holds itself, so the garbage collector need not walk through it.
+    A row never refers to itself, so the garbage collector need not walk through it.
     """
 
     TABLE: ClassVar[str]

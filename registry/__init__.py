@@ -1,1 +1,1 @@
-"""What may be recorded, and the record."""
+"""The registry: its rules, its record, and the command that runs it."""

@@ -1,4 +1,4 @@
-"""The settings: the only reader of the environment. Checked whole at start."""
+"""The settings, read from the environment in this one place and checked together at start."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NAMES = (
 
 
 class SettingsError(Exception):
-    """The environment holds settings that cannot work; says all of them at once."""
+    """The environment holds settings that cannot work; names all of them at once."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a process runs with.
+    """The settings of a process.
 
     `database_url` is None for the embedded PostgreSQL under `data_dir`; `kafka` is None where the read
     models follow the event store.
@@ -64,8 +64,10 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process; raises `SettingsError` with everything that is wrong."""
-    found = os.environ if environment is None else environment
-    given = {key[len(PREFIX) :]: value for key, value in found.items() if key.startswith(PREFIX) and value}
+    variables = os.environ if environment is None else environment
+    given = {
+        key[len(PREFIX) :]: value for key, value in variables.items() if key.startswith(PREFIX) and value
+    }
     wrong: list[str] = []
     host = given.get("HOST", "127.0.0.1")
     port = _port(given.get("PORT", "8000"), wrong)
@@ -89,9 +91,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
-    """Names with the prefix that nothing reads: misspelt, or of another release."""
-    found = os.environ if environment is None else environment
-    return sorted(key for key in found if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
+    """Variables with the prefix that are not settings: mistyped, or of another release."""
+    variables = os.environ if environment is None else environment
+    return sorted(key for key in variables if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
 
 
 def _port(text: str, wrong: list[str]) -> int:
@@ -109,6 +111,6 @@ def _scheme(address: str) -> str | None:
 
 
 def _without_password(url: str) -> str:
-    """Leaves out everything between the user and the last `@`, and the query."""
+    """The address without everything between the user and the last `@`, and without the query."""
     masked = _PASSWORD.sub(r"\1:***@", url)
     return masked.partition("?")[0]

@@ -1,4 +1,4 @@
-"""Tokens: who may do what. Only a hash is stored; each has an expiry and can be revoked.
+"""Access tokens: each has a role, expires and can be revoked; only its hash is stored.
 
 A token reads `mcr_{id}_{secret}`. The id is not secret: it is the `client` of the events that the
 token's bearer records.
@@ -21,15 +21,15 @@ from registry.postgres.connections import Connection, Pool
 Role = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 KEPT_SECONDS = 1.0
-"""So long a process trusts what it read of a token; a revocation is complete everywhere after it."""
+"""How long a process trusts a token that it has read; after this time a revocation holds everywhere."""
 
-_FORM = re.compile(r"mcr_([0-9a-f]{16})_([0-9A-Za-z_-]{43})", re.ASCII)
-_MOST_KEPT = 10_000
+_FORMAT = re.compile(r"mcr_([0-9a-f]{16})_([0-9A-Za-z_-]{43})", re.ASCII)
+_MAX_KEPT = 10_000
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: a role, and the institution or the learner for whom."""
+    """The bearer of a token: a role, with the institution or learner that it acts for."""
 
     token_id: str
     role: Role
@@ -46,7 +46,7 @@ def create_token(
     learner_id: str | None = None,
     name: str | None = None,
 ) -> str:
-    """Makes a token and answers it: the one time that it is seen whole."""
+    """Creates a token and returns it: this is the only time that it can be seen whole."""
     token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -58,18 +58,18 @@ def create_token(
 
 
 def revoke_token(connection: Connection, token_or_id: str) -> bool:
-    """Revokes a token for ever; False where there is none, or it was revoked already."""
-    found = _FORM.fullmatch(token_or_id)
+    """Revokes a token permanently; False where it is unknown or already revoked."""
+    match = _FORMAT.fullmatch(token_or_id)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE token SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",
-            (found[1] if found else token_or_id,),
+            (match[1] if match else token_or_id,),
         )
         return cursor.rowcount == 1
 
 
 class TokenReader:
-    """Finds the principal of a token; keeps what it found for a second."""
+    """Finds the principal of a token, and keeps it for a second."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -77,28 +77,28 @@ class TokenReader:
         self._lock = threading.Lock()
 
     def kept(self, token: str) -> Principal | None:
-        """The principal if the token was read within the last second; never waits."""
-        found = self._kept.get(_hash(token))
-        return found[1] if found and found[0] > time.monotonic() else None
+        """The principal, if the token was read within the last second; never waits."""
+        entry = self._kept.get(_hash(token))
+        return entry[1] if entry and entry[0] > time.monotonic() else None
 
     def read(self, token: str) -> Principal | None:
-        """The principal of a living token, None for any other text."""
-        form = _FORM.fullmatch(token)
-        if form is None:
+        """The principal of a valid token, None for any other text."""
+        match = _FORMAT.fullmatch(token)
+        if match is None:
             return None
         until = time.monotonic() + KEPT_SECONDS
         with self._pool.cursor() as cursor:
             cursor.execute(
                 "SELECT hash, role, institution, learner_id::text FROM token"
                 " WHERE id = %s AND revoked_at IS NULL AND expires_at > now()",
-                (form[1],),
+                (match[1],),
             )
             row = cursor.fetchone()
-        if row is None or not hmac.compare_digest(bytes(row[0]), _hash(form[2])):
+        if row is None or not hmac.compare_digest(bytes(row[0]), _hash(match[2])):
             return None
-        principal = Principal(form[1], *row[1:])
+        principal = Principal(match[1], *row[1:])
         with self._lock:
-            if len(self._kept) >= _MOST_KEPT:
+            if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
             self._kept[_hash(token)] = (until, principal)
         return principal

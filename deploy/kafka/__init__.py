@@ -2,4 +2,4 @@
 
 
 class BrokerError(Exception):
-    """The broker cannot be had, started or reached; says what to do in one sentence."""
+    """The broker cannot be installed, started or reached; says what to do in one sentence."""

@@ -1,4 +1,4 @@
-"""What `make kafka-up`, `make kafka-down` and the installation call."""
+"""The command behind `make kafka-up`, `make kafka-down` and the installation."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.kafka")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start the broker, or find the one that there is")
-    up.add_argument("--nodes", type=int, choices=(1, 3), help="how many brokers; one at first")
-    commands.add_parser("down", help="stop it")
-    commands.add_parser("install", help="fetch its jars")
-    commands.add_parser("lock", help="resolve pom.xml anew, and write the hashes of the jars")
+    up = commands.add_parser("up", help="start the broker, or find the running one")
+    up.add_argument(
+        "--nodes", type=int, choices=(1, 3), help="the number of brokers; default: as before, at first 1"
+    )
+    commands.add_parser("down", help="stop the broker")
+    commands.add_parser("install", help="download the broker's jars")
+    commands.add_parser("lock", help="resolve pom.xml again, and write the hashes of the jars")
     return parser
 
 
@@ -50,20 +52,21 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _up(data_dir: Path, nodes: int | None) -> None:
     broker = Broker(data_dir)
-    given = os.environ.get(NAME)
-    if given and given != broker.bootstrap_servers:
-        if not alive(given):
-            raise BrokerError(f"no Kafka answers at {given}: start it, or unset {NAME} to have one here")
-        print(f"{NAME}={given}")
+    address = os.environ.get(NAME)
+    if address and address != broker.bootstrap_servers:
+        if not alive(address):
+            raise BrokerError(f"no Kafka answers at {address}: start it, or unset {NAME} to start one here")
+        print(f"{NAME}={address}")
         return
     broker.start(nodes)
-    print(f"Kafka runs: {len(broker.pids)} node(s), under {data_dir / 'kafka'}")
+    count = len(broker.pids)
+    print(f"Kafka is running with {count} node{'' if count == 1 else 's'}, under {data_dir / 'kafka'}")
     print(f"{NAME}={broker.bootstrap_servers}")
 
 
 def _down(data_dir: Path) -> None:
     stopped = Broker(data_dir).stop()
-    print("Kafka was stopped." if stopped else f"No Kafka runs under {data_dir / 'kafka'}.")
+    print("Kafka was stopped." if stopped else f"No Kafka is running under {data_dir / 'kafka'}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a broker answers, asked as every client asks."""
+"""Checks whether a broker answers, in the way in which every client asks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SECONDS = 5
 
 
 def alive(address: str, seconds: float = SECONDS) -> set[int]:
-    """The numbers of the brokers that the one at `address` (`host:port`, or several) counts as working."""
-    if not any(_listens(each, seconds) for each in address.split(",")):
+    """The numbers of the working brokers, as the one at `address` (`host:port`, or several) sees them."""
+    if not any(_listens(server, seconds) for server in address.split(",")):
         return set()
     milliseconds = int(seconds * 1000)
     try:
@@ -33,11 +33,11 @@ def alive(address: str, seconds: float = SECONDS) -> set[int]:
 
 
 def _working(brokers: Iterable[dict[str, object]]) -> set[int]:
-    return {int(str(each["broker_id"])) for each in brokers if not each.get("is_fenced")}
+    return {int(str(broker["broker_id"])) for broker in brokers if not broker.get("is_fenced")}
 
 
 def _listens(address: str, seconds: float) -> bool:
-    """A port at which nobody listens is told at once; the client tries for all its time."""
+    """Notices at once that nobody listens on a port, for which the client would need all its time."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[] "), int(port)), seconds).close()

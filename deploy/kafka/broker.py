@@ -1,8 +1,7 @@
-"""Brokers as processes of their own, under `kafka/` in a data folder.
+"""Brokers as separate processes, under `kafka/` in a data folder.
 
-Each node has a folder with its configuration, data, log and the number of its process. They live on when the
-process that started them ends; who asks for them again adopts them. One that was killed is started again on
-its data.
+Each node has a folder with its configuration, data, log and process id. Nodes outlive the process that
+started them, and the next one adopts them. A killed node is started again on its data.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ from deploy.kafka.java import java
 START_SECONDS = 60
 STOP_SECONDS = 30
 PORT_SECONDS = 5
-"""So long a process that was killed may still hold its ports."""
+"""How long a killed process may still hold its ports."""
 OPTIONS = (
     "-Xmx256m",
-    # Up in less time and memory; nobody measures a broker of this kind.
+    # These start in less time and memory; nobody measures such a broker.
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:+IgnoreUnrecognizedVMOptions",
-    # From Java 24 on, hundreds of bytes of warnings about Kafka's own libraries.
+    # From Java 24 on, this avoids warnings about Kafka's own libraries.
     "--sun-misc-unsafe-memory-access=allow",
 )
 
 
 class Broker:
-    """One broker, or several that belong together; nodes are numbered from 1."""
+    """A broker, or several that form a cluster; nodes are numbered from 1."""
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir.absolute() / "kafka"
@@ -55,22 +54,22 @@ class Broker:
     @property
     def bootstrap_servers(self) -> str:
         """The addresses, separated by commas; empty where none was ever started."""
-        found = self._cluster()
-        return found.bootstrap_servers if found else ""
+        cluster = self._cluster()
+        return cluster.bootstrap_servers if cluster else ""
 
     @property
     def pids(self) -> dict[int, int]:
-        """The processes that run, by the number of the node."""
-        found = self._cluster()
-        pids = {node.number: self._pid(node.number) for node in found.nodes} if found else {}
+        """The running processes by node number."""
+        cluster = self._cluster()
+        pids = {node.number: self._pid(node.number) for node in cluster.nodes} if cluster else {}
         return {number: pid for number, pid in pids.items() if pid}
 
     def log(self, node: int = 1) -> Path:
-        """What a node says."""
+        """The log of a node."""
         return self._place(node) / "server.log"
 
     def start(self, nodes: int | None = None) -> None:
-        """Starts every node that does not run, and waits until all answer. None: as many as there were."""
+        """Starts every node that is not running, by default as many as before; waits until all answer."""
         with self._alone():
             cluster = self._prepared(nodes)
             for node in cluster.nodes:
@@ -79,7 +78,7 @@ class Broker:
             self._await(cluster)
 
     def stop(self) -> bool:
-        """Ends every node, with its data written; whether one ran."""
+        """Ends every node, with its data written; returns whether one was running."""
         if not self._folder.exists():
             return False
         with self._alone():
@@ -92,19 +91,19 @@ class Broker:
             return bool(running)
 
     def kill(self, node: int = 1) -> None:
-        """kill -9, as a power cut would."""
+        """Kills a node with SIGKILL, which is like a power cut."""
         self._signal(node, signal.SIGKILL)
         self._await_end(node, STOP_SECONDS)
 
     def freeze(self, node: int = 1) -> None:
-        """It stands still: connections stay open, and nothing answers."""
+        """Stops a node with SIGSTOP: connections stay open, and nothing answers."""
         self._signal(node, signal.SIGSTOP)
 
     def thaw(self, node: int = 1) -> None:
         self._signal(node, signal.SIGCONT)
 
     def restart(self, node: int = 1) -> None:
-        """Ends one node if it runs, and starts it again on its data and ports."""
+        """Ends a node if it is running, and starts it again on its data and ports."""
         with self._alone():
             self._signal(node, signal.SIGTERM)
             self._signal(node, signal.SIGCONT)
@@ -113,7 +112,7 @@ class Broker:
             self._launch(cluster, cluster.node(node))
             self._await(cluster)
 
-    # What is under the data folder.
+    # Files under the data folder.
 
     def _place(self, node: int) -> Path:
         return self._folder / f"node-{node}"
@@ -126,19 +125,19 @@ class Broker:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time starts or stops brokers."""
+        """Lets one process at a time start or stop brokers."""
         self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         with (self._folder / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _prepared(self, nodes: int | None) -> Cluster:
-        """The cluster as it is to run, its configuration written."""
+        """The cluster that is to run, with its configuration written."""
         cluster = self._cluster() or new_cluster(nodes or 1)
         if nodes not in (None, len(cluster.nodes)):
             raise BrokerError(
-                f"the broker under {self._folder} has {len(cluster.nodes)} node(s), not {nodes}: "
-                "stop it with `make kafka-down` and remove that folder for another number"
+                f"the number of nodes under {self._folder} is {len(cluster.nodes)}, not {nodes}: to change"
+                " it, stop Kafka with `make kafka-down` and remove that folder"
             )
         cluster = self._on_free_ports(cluster)
         for node in cluster.nodes:
@@ -148,14 +147,14 @@ class Broker:
         return cluster
 
     def _on_free_ports(self, cluster: Cluster) -> Cluster:
-        """Ports stay as they were; those that another process took are given up if no node runs."""
+        """Keeps the ports; where another process has taken one, takes other ports if no node is running."""
         resting = [node for node in cluster.nodes if not self._pid(node.number)]
         taken = [port for node in resting for port in node.ports if not _until(partial(is_free, port))]
         if not taken:
             return cluster
         if len(resting) < len(cluster.nodes):
             raise BrokerError(
-                f"port {taken[0]} is taken by another process: end that, or run `make kafka-down` first"
+                f"port {taken[0]} is taken by another process: end it, or run `make kafka-down` first"
             )
         return with_free_ports(cluster, [node.number for node in cluster.nodes])
 
@@ -167,7 +166,7 @@ class Broker:
             self._format(cluster, node)
         words = [*self._java("kafka.Kafka"), str(self._config(node.number))]
         with self.log(node.number).open("ab") as log:
-            # The shell ends at once: the broker is nobody's child, and its number is written down.
+            # The shell ends at once: the broker is then nobody's child, and its process id is written down.
             subprocess.run(
                 ["/bin/sh", "-c", '"$@" & echo "$!" >pid', "sh", *words],
                 check=True, cwd=place, env=_environment(), start_new_session=True,
@@ -175,7 +174,7 @@ class Broker:
             )  # fmt: skip
 
     def _format(self, cluster: Cluster, node: Node) -> None:
-        """Makes the data folder; the tool writes meta.properties last, so a kill halfway is mended."""
+        """Makes the data folder; the tool writes meta.properties last, so a kill halfway is repeated."""
         config = str(self._config(node.number))
         tool = [*self._java("kafka.tools.StorageTool"), "format", "--ignore-formatted"]
         with self.log(node.number).open("ab") as log:
@@ -185,13 +184,13 @@ class Broker:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         if done.returncode != 0:
-            raise BrokerError(f"Kafka's data folder could not be made; see {self.log(node.number)}")
+            raise BrokerError(f"Kafka's data folder could not be created; see {self.log(node.number)}")
 
     def _java(self, main: str) -> list[str]:
         return [java(), *OPTIONS, "-cp", f"{HERE}:{installed()}/*", main]
 
     def _pid(self, node: int) -> int | None:
-        """The node's process; None where it does not run, or its number is another process by now."""
+        """The node's process; None where it is not running, or its id belongs to another process by now."""
         try:
             pid = int((self._place(node) / "pid").read_text())
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -209,13 +208,13 @@ class Broker:
             self._signal(node, signal.SIGKILL)
             if not _until(lambda: self._pid(node) is None, seconds):
                 raise BrokerError(f"node {node}, process {self._pid(node)}, could not be ended")
-        # The system takes a dead process's words away before its ports.
+        # The system removes a dead process's command line before it frees the ports.
         if cluster := self._cluster():
             ports = cluster.node(node).ports
             _until(lambda: all(is_free(port) for port in ports))
 
     def _await(self, cluster: Cluster) -> None:
-        """Waits until every node that runs says that all of them work."""
+        """Waits until every running node says that all running nodes work."""
         deadline = time.monotonic() + START_SECONDS
         running = set(self.pids)
         for node in cluster.nodes:
@@ -232,13 +231,13 @@ class Broker:
 
 
 def _environment() -> dict[str, str]:
-    """Java reads the names of files by the locale: with any other, a path with an accent is not found."""
+    """Java decodes file names by the locale: without UTF-8, a path with an accent is not found."""
     return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
-def _until(found: Callable[[], bool], seconds: float = PORT_SECONDS) -> bool:
+def _until(condition: Callable[[], bool], seconds: float = PORT_SECONDS) -> bool:
     deadline = time.monotonic() + seconds
-    while not found():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

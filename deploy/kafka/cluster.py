@@ -1,4 +1,4 @@
-"""What is kept of the brokers under a data folder: their ports, and the configuration that follows."""
+"""The brokers under a data folder: their ports, and the configuration that follows from them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ advertised.listeners=PLAINTEXT://{host}:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-# Relative to the process's own folder: a path may hold what this file cannot, a comma for one.
+# Relative to the process's own folder: an absolute path may hold a comma, which this file cannot.
 log.dirs=data
-# A topic that nobody made with its right number of partitions would be the wrong one.
+# A topic that is created by accident would have the wrong number of partitions.
 auto.create.topics.enable=false
-# The log is for ever.
+# The log is kept permanently.
 log.retention.ms=-1
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
@@ -41,18 +41,18 @@ transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor={replicas}
 share.coordinator.state.topic.min.isr={in_sync}
-# A broker that was killed is known to be dead in 3 seconds, not 9.
+# A killed broker is known to be dead after 3 seconds, not 9.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 # The first reader of a group need not wait for others.
 group.initial.rebalance.delay.ms=0
-# 128 MiB by default: half of the heap.
+# The default, 128 MiB, is half of the heap.
 log.cleaner.dedupe.buffer.size=16777216
 """
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One broker, which is a controller too."""
+    """A broker, which is also a controller."""
 
     number: int
     port: int
@@ -68,7 +68,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """The brokers that belong together."""
+    """The brokers that form a cluster."""
 
     id: str
     nodes: tuple[Node, ...]
@@ -81,7 +81,7 @@ class Cluster(msgspec.Struct, frozen=True):
         for node in self.nodes:
             if node.number == number:
                 return node
-        raise BrokerError(f"there is no node {number} among the {len(self.nodes)} of this broker")
+        raise BrokerError(f"node {number} does not exist: the number of nodes is {len(self.nodes)}")
 
     def properties(self, node: Node) -> str:
         """The configuration file of one node."""
@@ -90,7 +90,7 @@ class Cluster(msgspec.Struct, frozen=True):
             number=node.number,
             port=node.port,
             controller_port=node.controller_port,
-            voters=",".join(f"{each.number}@{HOST}:{each.controller_port}" for each in self.nodes),
+            voters=",".join(f"{voter.number}@{HOST}:{voter.controller_port}" for voter in self.nodes),
             replicas=min(3, len(self.nodes)),
             in_sync=min(2, len(self.nodes)),
         )
@@ -98,7 +98,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
 def new_cluster(nodes: int) -> Cluster:
     name = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    # The command line of the tool that formats would take a name with a dash in front for an option.
+    # The format tool would read a name with a leading dash as an option.
     return with_free_ports(Cluster(f"R{name[1:]}", ()), range(1, nodes + 1))
 
 
@@ -106,18 +106,18 @@ def with_free_ports(cluster: Cluster, numbers: Iterable[int]) -> Cluster:
     """The same brokers on other ports."""
     wanted = list(numbers)
     ports = _free_ports(2 * len(wanted))
-    nodes = tuple(Node(each, ports.pop(), ports.pop()) for each in wanted)
+    nodes = tuple(Node(number, ports.pop(), ports.pop()) for number in wanted)
     return Cluster(cluster.id, nodes)
 
 
 def read_cluster(file: Path) -> Cluster | None:
-    """None where no broker was ever started."""
+    """The cluster in a file; None where no broker was ever started."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Cluster)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
-        raise BrokerError(f"{file} is damaged; remove its folder to begin anew") from error
+        raise BrokerError(f"{file} is damaged; remove its folder to start afresh") from error
 
 
 def write_cluster(file: Path, cluster: Cluster) -> None:
@@ -128,7 +128,7 @@ def write_cluster(file: Path, cluster: Cluster) -> None:
 
 def is_free(port: int) -> bool:
     with socket.socket() as tried, suppress(OSError):
-        # As Java does: what is left of closed connections does not keep a port from its next server.
+        # As in Java: leftovers of closed connections do not keep a new server from using the port.
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         tried.bind((HOST, port))
         return True
@@ -136,10 +136,12 @@ def is_free(port: int) -> bool:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Below the ports that the system lends to clients: one that tries to reach a dead broker over and over
-    would in the end connect to itself."""
+    """Free ports below those that the system lends to clients.
+
+    A client on such a port that tries to reach a dead broker again and again would at last connect to itself.
+    """
     candidates = random.sample(range(15_000, 30_000), 500)
-    found = [port for port in candidates if is_free(port)][:count]
-    if len(found) < count:
-        raise BrokerError(f"there are no {count} free ports between 15000 and 30000")
-    return found
+    ports = [port for port in candidates if is_free(port)][:count]
+    if len(ports) < count:
+        raise BrokerError(f"fewer than {count} ports between 15000 and 30000 are free")
+    return ports

@@ -1,8 +1,8 @@
-"""The broker's jars: named with their hashes in jars.sha256, fetched once, checked whenever they are used.
+"""The broker's jars: listed with their hashes in jars.sha256, downloaded once, checked at every use.
 
-They come from the Maven repository through the package `jgo`, which needs no Maven and no Java. What Maven
-has fetched already is taken from its own folder: behind a mirror, `mvn -f deploy/kafka dependency:resolve`
-brings them there.
+They come from the Maven repository through the package `jgo`, which needs neither Maven nor Java. Jars that
+Maven has downloaded already are copied from its own folder: behind a mirror,
+`mvn -f deploy/kafka dependency:resolve` puts them there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 LOCK = HERE / "jars.sha256"
 FOLDER = HERE.parents[1] / ".venv" / "kafka-jars"
 SECONDS = 60
-"""So long one request may take."""
+"""How long one request may take."""
 
 
 def locked(lock: Path = LOCK) -> dict[str, str]:
@@ -33,16 +33,16 @@ def locked(lock: Path = LOCK) -> dict[str, str]:
 
 
 def installed(folder: Path = FOLDER, lock: Path = LOCK) -> Path:
-    """The folder with exactly the jars of the lock; raises `BrokerError` where it is not that."""
+    """The folder, if it holds exactly the jars of the lock; otherwise raises `BrokerError`."""
     expected = {_file_name(coordinate): digest for coordinate, digest in locked(lock).items()}
-    found = {each.name: _digest(each) for each in folder.glob("*")}
-    if found != expected:
+    actual = {jar.name: _digest(jar) for jar in folder.glob("*")}
+    if actual != expected:
         raise BrokerError("the jars of Kafka are not installed as locked: run `make .venv/kafka`")
     return folder
 
 
 def install(folder: Path = FOLDER, lock: Path = LOCK) -> None:
-    """Fetches what is missing. The folder is complete or absent, wherever this is killed."""
+    """Installs the jars of the lock. Even after a kill the folder is complete or absent."""
     try:
         installed(folder, lock)
     except BrokerError:
@@ -56,33 +56,33 @@ def install(folder: Path = FOLDER, lock: Path = LOCK) -> None:
 
 
 def write_lock() -> None:
-    """Resolves pom.xml anew and writes the lock: every jar's hash, as the Maven repository has it now."""
+    """Resolves pom.xml and writes the lock: the hash of every jar in the Maven repository."""
     with tempfile.TemporaryDirectory() as place, _fetching("the jars of pom.xml"):
         maven = importlib.import_module("jgo.maven")
         context = maven.MavenContext(repo_cache=Path(place), timeout=SECONDS)
         _, nodes = context.pom_dependency_list(maven.POM(HERE / "pom.xml"))
         artifacts = sorted((node.dep.artifact for node in nodes), key=_coordinate)
-        lines = [f"{_digest(each.resolve())}  {_coordinate(each)}\n" for each in artifacts]
+        lines = [f"{_digest(jar.resolve())}  {_coordinate(jar)}\n" for jar in artifacts]
     LOCK.write_text("".join(lines))
 
 
 def _fill(draft: Path, fetched: Path, wanted: Mapping[str, str]) -> None:
     for coordinate, digest in wanted.items():
-        found = _found(coordinate, digest) or _fetched(coordinate, fetched)
-        if _digest(found) != digest:
+        jar = _from_maven(coordinate, digest) or _downloaded(coordinate, fetched)
+        if _digest(jar) != digest:
             raise BrokerError(f"the jar {coordinate} is not the one in {LOCK.name}: nothing was installed")
-        shutil.copyfile(found, draft / _file_name(coordinate))
+        shutil.copyfile(jar, draft / _file_name(coordinate))
 
 
-def _found(coordinate: str, digest: str) -> Path | None:
-    """The jar in Maven's own folder, if it is the one that we want."""
+def _from_maven(coordinate: str, digest: str) -> Path | None:
+    """The jar in Maven's own folder, if it is there with the right hash."""
     group, name, version = coordinate.split(":")
     repository = Path(os.environ.get("M2_REPO") or Path.home() / ".m2" / "repository")
     path = repository.joinpath(*group.split("."), name, version, _file_name(coordinate))
     return path if path.is_file() and _digest(path) == digest else None
 
 
-def _fetched(coordinate: str, place: Path) -> Path:
+def _downloaded(coordinate: str, place: Path) -> Path:
     group, name, version = coordinate.split(":")
     with _fetching(f"the jar {coordinate}"):
         maven = importlib.import_module("jgo.maven")
@@ -96,8 +96,8 @@ def _fetching(what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise BrokerError("the package jgo is not installed: run `make .venv/kafka`") from error
-    except (OSError, RuntimeError) as error:  # what jgo and requests raise
-        raise BrokerError(f"{what} could not be fetched: {error}") from error
+    except (OSError, RuntimeError) as error:  # raised by jgo and requests
+        raise BrokerError(f"{what} could not be downloaded: {error}") from error
 
 
 def _coordinate(artifact: Any) -> str:

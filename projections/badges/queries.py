@@ -39,14 +39,14 @@ def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
 
 
 def read_status(cursor: Cursor, badge_id: str) -> StatusRow | None:
-    """For anyone, of any badge: nothing about the learner or the reason."""
+    """The status of any badge, for anyone: nothing about the learner or the reason."""
     cursor.execute(f"SELECT {names(StatusRow)} FROM badge_status WHERE id = %s", (badge_id,))
     row = cursor.fetchone()
     return StatusRow(*row) if row else None
 
 
 def read_badge(cursor: Cursor, asker: Asker, badge_id: str) -> BadgeRow | None:
-    """A badge that the asker may see; None also where it may not."""
+    """A badge; None also where the asker may not see it."""
     return next(iter(_select(cursor, asker, "id = %s", [badge_id], 1)), None)
 
 

@@ -102,7 +102,7 @@ GRANT SELECT ON institution, module, module_version TO registry_read;
 """
 
 
-# What an institution's change states anew: all but its suspension.
+# A change states every column of an institution again, except its suspension.
 _RESTATED = [name for name in columns(InstitutionRow) if name not in ("suspended_since", "suspended_for")]
 _RESTATE = "ON CONFLICT (brin) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _RESTATED)
 
@@ -111,7 +111,7 @@ class Catalogue:
     name = "catalogue"
     version = 2
     order: Literal["by key", "total"] = "by key"
-    takes: tuple[str, ...] = ("institution.", "module.")
+    handles: tuple[str, ...] = ("institution.", "module.")
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:

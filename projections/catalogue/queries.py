@@ -40,13 +40,13 @@ def read_institution(cursor: Cursor, brin: str) -> InstitutionRow | None:
 
 
 def list_institutions(cursor: Cursor, after: str, limit: int) -> list[InstitutionRow]:
-    """By BRIN, from beyond `after`."""
+    """Institutions in the order of their BRIN, from beyond `after`."""
     cursor.execute(f"{_INSTITUTION} WHERE brin > %s ORDER BY brin LIMIT %s", (after, limit))
     return [InstitutionRow(*row) for row in cursor.fetchall()]
 
 
 def read_module(cursor: Cursor, module_id: str, version: int | None = None) -> VersionedModule | None:
-    """A module in the version named, the latest when none is."""
+    """A module in a version, by default the latest."""
     cursor.execute(f"{_MODULE} AND v.version = coalesce(%s, m.latest) WHERE m.id = %s", (version, module_id))
     row = cursor.fetchone()
     return _versioned(row) if row else None
@@ -55,7 +55,7 @@ def read_module(cursor: Cursor, module_id: str, version: int | None = None) -> V
 def list_modules(
     cursor: Cursor, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int
 ) -> list[VersionedModule]:
-    """In the order of registration, from beyond position `after`, each in its latest version."""
+    """Modules in the order of registration, from beyond position `after`, each in its latest version."""
     conditions, values = ["m.position > %s"], [after]  # type: tuple[list[str], list[object]]
     if wanted.institution is not None:
         conditions.append("m.institution = %s")

@@ -56,7 +56,7 @@ class CellRow(Cell, frozen=True):
 
 
 class Sums(Row, frozen=True):
-    """What is counted; `half_credits` are ECTS times two."""
+    """The figures that are counted; `half_credits` are ECTS times two."""
 
     awarded: BigInt
     revoked: BigInt
@@ -73,7 +73,7 @@ class SumRow(Sums, frozen=True):
 
 
 class ChangeRow(Row, frozen=True):
-    """What one event adds to the sums of a cell."""
+    """The numbers that one event adds to the sums of a cell."""
 
     TABLE = "statistics_change"
     position: BigInt
@@ -144,7 +144,7 @@ GRANT SELECT ON statistics_cell, statistics_sum, statistics_change TO registry_r
 
 @dataclass
 class _Badge:
-    """What must be known of a badge to count the changes that come after its award.
+    """The facts about a badge that are needed to count the changes after its award.
 
     `suspended` and `superseded` are what was counted so far, 0 or 1: so the figures are the same whatever the
     batches were, also where an event was skipped.
@@ -160,18 +160,18 @@ class _Badge:
 
 
 @dataclass
-class _Batch:
-    """What a batch of events comes to."""
+class _Tally:
+    """Counts a batch of events: collects the changes that they make to the sums."""
 
     cells: Iterator[int]
-    """The cell of each award, in their order."""
+    """The cells of the awards, in the order of the awards."""
     later: Set[str]
     """The badges that the batch changes after their award."""
     badges: dict[str, _Badge]
-    """Those of them that are awarded by now: before the batch, or in it."""
+    """Those of these badges that are already awarded, before the batch or in it."""
     changes: list[ChangeRow] = field(default_factory=list)
 
-    def take(self, event: Event, fact: BadgeFact) -> None:
+    def add(self, event: Event, fact: BadgeFact) -> None:
         if isinstance(fact, BadgeAwarded):
             self._award(event, fact)
             return
@@ -218,7 +218,7 @@ class _Batch:
         return badge
 
     def _change(self, event: Event, badge: _Badge, **sums: int) -> None:
-        """Keeps what comes after an award, where it changes a figure."""
+        """Adds a change after an award, where it changes a figure."""
         if any(sums.values()):
             of_award = badge.award_position
             self.changes.append(
@@ -257,7 +257,7 @@ class Statistics:
     name = "statistics"
     version = 2
     order: Literal["by key", "total"] = "total"
-    takes: tuple[str, ...] = ("badge.",)
+    handles: tuple[str, ...] = ("badge.",)
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
@@ -266,12 +266,12 @@ class Statistics:
         later = {event.originator_id for event, fact in facts if not isinstance(fact, BadgeAwarded)}
         later |= {fact.supersedes for fact in awards if fact.supersedes is not None}
         cells = _cells(cursor, [_dimensions(fact) for fact in awards])
-        batch = _Batch(cells, later, _badges(cursor, later) if later else {})
+        tally = _Tally(cells, later, _badges(cursor, later) if later else {})
         for event, fact in facts:
-            batch.take(event, fact)
-        if batch.changes:
-            copy(cursor, batch.changes)
-            _add_sums(cursor, batch.changes)
+            tally.add(event, fact)
+        if tally.changes:
+            copy(cursor, tally.changes)
+            _add_sums(cursor, tally.changes)
 
 
 def _cells(cursor: Cursor, awards: Sequence[Dimensions]) -> Iterator[int]:
@@ -329,7 +329,7 @@ def _add_sums(cursor: Cursor, changes: Sequence[ChangeRow]) -> None:
         for key in ((block, cell), (NOW, cell)):
             so_far = sums.get(key, (0,) * len(SUMS))
             sums[key] = tuple(sum_ + times * added for sum_, added in zip(so_far, counted, strict=True))
-    # In the order of the key, as every upsert.
+    # Sorted by the key, as in every upsert.
     rows = [(*added, *key) for key, added in sorted(sums.items())]
     cursor.execute(
         f"INSERT INTO statistics_sum AS s ({names(SumRow)})"

@@ -23,7 +23,7 @@ class Figures(Sums, frozen=True):
 
 @dataclass(frozen=True)
 class Period:
-    """Days of award from `first` until (not including) `end`; None: without bound."""
+    """Days of award from `first` until (not including) `end`; None means without bound."""
 
     first: dt.date | None = None
     end: dt.date | None = None
@@ -44,17 +44,17 @@ class Period:
 
 def figures_at(cursor: Cursor, group_by: Sequence[str], period: Period, position: int) -> list[Figures]:
     """The figures at a position that the read model holds, of each group that has an award."""
-    sources = [*_of_whole_months(period, position), *_of_parts_of_months(period, position)]
+    parts = [*_of_whole_months(period, position), *_of_parts_of_months(period, position)]
     groups = [DIMENSIONS[name] for name in group_by]
-    text = " UNION ALL ".join(text for text, _ in sources)
+    text = " UNION ALL ".join(text for text, _ in parts)
     cursor.execute(
         f"SELECT {', '.join([*groups, *(f'sum(f.{name})::bigint' for name in SUMS)])}"
         f" FROM ({text}) f JOIN statistics_cell c ON c.id = f.cell"
         + _grouped(len(groups), "sum(f.awarded) > 0"),
-        [value for _, values in sources for value in values],
+        [value for _, values in parts for value in values],
     )
     places = len(groups)
-    # Without groups there is one row, of an empty register too.
+    # Without groups there is always one row, also of an empty register.
     return [
         Figures(**dict(zip(SUMS, row[places:], strict=True)), group=_group(row[:places]))
         for row in cursor.fetchall()
@@ -87,11 +87,12 @@ def _grouped(count: int, having: str) -> str:
     return f" GROUP BY {numbers} HAVING {having} ORDER BY {numbers}" if count else ""
 
 
-Source = tuple[str, list[Any]]
+Part = tuple[str, list[Any]]
+"""A query for a part of the figures, and its values."""
 
 
-def _of_whole_months(period: Period, position: int) -> Iterable[Source]:
-    """Sums as of now, less what came after the position."""
+def _of_whole_months(period: Period, position: int) -> Iterable[Part]:
+    """The current sums, less the changes after the position."""
     whole = period.whole_months()
     if whole.first is not None and whole.end is not None and whole.first >= whole.end:
         return
@@ -107,8 +108,8 @@ def _of_whole_months(period: Period, position: int) -> Iterable[Source]:
     )
 
 
-def _of_parts_of_months(period: Period, position: int) -> Iterable[Source]:
-    """Changes by their day, of the months in which the period begins or ends."""
+def _of_parts_of_months(period: Period, position: int) -> Iterable[Part]:
+    """The changes, by their day, in the months in which the period begins or ends."""
     edges = [day.replace(day=1) for day in (period.first, period.end) if day is not None and day.day > 1]
     if edges:
         within, days = period.condition("day")

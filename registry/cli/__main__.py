@@ -1,4 +1,4 @@
-"""`python -m registry.cli`, the same as the command `registry`."""
+"""`python -m registry.cli` runs the command `registry`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`registry migrate` and `registry token`."""
+"""The commands `registry migrate` and `registry token`."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from registry.settings import Settings
 
 def run_migrate(settings: Settings, _: argparse.Namespace) -> int:
     with database.started(settings) as url, database.owner(url) as connection:
-        done = migrate.migrate(connection)
-        made = install(connection, read_models())
+        applied = migrate.migrate(connection)
+        installed = install(connection, read_models())
         database.open_keys(connection, settings)
-        for each in done:
-            print(f"migrated: {each}")
-        for each in made:
-            print(f"read model: {each}")
+        for migration in applied:
+            print(f"migrated: {migration}")
+        for name in installed:
+            print(f"created read model: {name}")
         old = outdated(connection, read_models())
         for model in old:
             rebuild(url, model, say)
-    if not done and not made and not old:
+    if not applied and not installed and not old:
         print("nothing to migrate")
     return 0
 
 
 def run_token_create(settings: Settings, arguments: argparse.Namespace) -> int:
     if (arguments.role == "institution") != (arguments.institution is not None):
-        raise UsageError("--institution goes with --role institution, and is needed there")
+        raise UsageError("--institution and --role institution must be given together")
     if (arguments.role == "learner") != (arguments.learner is not None):
-        raise UsageError("--learner goes with --role learner, and is needed there")
+        raise UsageError("--learner and --role learner must be given together")
     if arguments.institution is not None and not BRIN.fullmatch(arguments.institution):
-        raise UsageError("--institution is a BRIN: two digits and two capitals or digits")
+        raise UsageError("--institution must be a BRIN: two digits, then two capital letters or digits")
     if arguments.learner is not None and not UUID.fullmatch(arguments.learner):
-        raise UsageError("--learner is a learner's id, a UUID")
+        raise UsageError("--learner must be a learner's id, which is a UUID")
     with database.started(settings) as url, database.owner(url) as connection:
         database.check_migrated(connection)
         print(
@@ -62,9 +62,9 @@ def run_token_revoke(settings: Settings, arguments: argparse.Namespace) -> int:
     with database.started(settings) as url, database.owner(url) as connection:
         database.check_migrated(connection)
         if not tokens.revoke_token(connection, arguments.token):
-            print("registry: there is no such token, or it is revoked already", file=sys.stderr)
+            print("registry: the token is unknown or already revoked", file=sys.stderr)
             return 1
-    # Every process has forgotten it when this command ends.
+    # Every process forgets the token within this time: once the command ends, it is refused everywhere.
     time.sleep(tokens.KEPT_SECONDS)
     print("revoked")
     return 0

@@ -1,4 +1,4 @@
-"""What the words of the command `registry` share."""
+"""The parts that the subcommands of `registry` share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from registry.settings import Settings, SettingsError
 
 
 class NotYetRecordedError(Exception):
-    """What is asked about has not been recorded, so that the answer would change."""
+    """The question is about a time or position that is not recorded yet, so the answer could still change."""
 
 
 FAILURES = (
@@ -42,24 +42,23 @@ FAILURES = (
     Refusal,
     NotYetRecordedError,
 )
-"""What a command ends with in a sentence, and status 1."""
-
+"""The errors that end a command with one sentence and exit status 1."""
 
 LAST_RESORT_SECONDS = 8
-COLLECT = (10_000, 20, 20)
+GC_THRESHOLDS = (10_000, 20, 20)
 
 
 class UsageError(Exception):
-    """The words of the command do not fit together."""
+    """The arguments of a command do not fit together."""
 
 
 def say(line: str) -> None:
-    """Progress, seen at once also where it goes to a file."""
+    """Prints progress, flushed so that it can be seen at once in a file too."""
     print(line, flush=True)
 
 
-def opened(url: str, settings: Settings) -> Keys:
-    """The secrets of a database that is ready for this release."""
+def checked_keys(url: str, settings: Settings) -> Keys:
+    """Checks that the database is ready for this release, and returns its secrets."""
     with database.owner(url) as connection:
         database.check_migrated(connection)
         check_versions(connection, read_models())
@@ -69,19 +68,18 @@ def opened(url: str, settings: Settings) -> Keys:
 
 
 def end_in_time() -> None:
-    """The process ends though PostgreSQL stands still: what was acknowledged is durable already."""
+    """Ends the process even if PostgreSQL hangs: everything that was acknowledged is durable already."""
     last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (1,))
     last_resort.daemon = True
     last_resort.start()
 
 
 def tune_gc() -> None:
-    """For a process that is to work for long: what is there now stays, and little comes that only the
-    garbage collector finds.
+    """Freezes what start-up allocated, and makes the garbage collector run rarely.
 
-    It walked through all of it time and again: a sixth of the time of an award, a quarter of that of an
-    event in the read models.
+    A long-running process makes little that only the collector can free. Walking through everything again
+    and again cost a sixth of the time of an award, and a quarter of that of an event in the read models.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT)
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -14,12 +14,12 @@ from registry.settings import Settings
 
 
 class NotMigratedError(Exception):
-    """The database lacks migrations of this release."""
+    """The database needs migrations of this release."""
 
 
 @contextlib.contextmanager
 def started(settings: Settings) -> Iterator[str]:
-    """The connection string of the registry's database; the embedded server runs meanwhile."""
+    """The connection string of the registry's database; an embedded server runs until the block ends."""
     if settings.database_url is not None:
         yield settings.database_url
         return
@@ -30,7 +30,7 @@ def started(settings: Settings) -> Iterator[str]:
 
 @contextlib.contextmanager
 def owner(url: str) -> Iterator[Connection]:
-    """A connection as who logs in, for migrations, tokens and the secrets' fingerprints."""
+    """A connection in the role that logs in, for migrations, tokens and the secrets' fingerprints."""
     connection = connect(url)
     try:
         yield connection
@@ -40,15 +40,15 @@ def owner(url: str) -> Iterator[Connection]:
 
 def check_migrated(connection: Connection) -> None:
     if missing := pending(connection):
-        raise NotMigratedError(
-            f"The database lacks {len(missing)} migrations of this release; run `registry migrate`."
-        )
+        migrations = f"{len(missing)} migration{'s' if len(missing) > 1 else ''}"
+        raise NotMigratedError(f"The database needs {migrations}; run `registry migrate`.")
 
 
 def open_keys(connection: Connection, settings: Settings) -> Keys:
-    """The secrets of this database, checked against their fingerprints in it.
+    """The secrets of this database, checked against the fingerprints that it holds.
 
-    Only an empty database lets them be made; with another registry's file, or none, it is refused.
+    Secrets are made for an empty database only. Otherwise a key file that is missing, or another
+    registry's, is refused.
     """
     path = settings.key_file
     with connection.cursor() as cursor:

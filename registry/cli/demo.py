@@ -1,8 +1,9 @@
-"""The pilot's data: what De Haagse Hogeschool and Hogeschool Rotterdam published of the first awards.
+"""The command `registry demo-data`: the pilot's first awards, as the two institutions published them.
 
 Source: De Haagse Hogeschool, "reikt de eerste 25 microcredentials uit": 10 professionals received
 Klinisch redeneren on 19 April, and Make IT Work led to three microcredentials for 5 participants.
-The page names no year, study loads, levels or people: 2023, and everything marked invented, are ours.
+The page names no year, study loads, levels or people: the year 2023 is assumed, and what is invented is
+marked as such.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from registry.cli import database
-from registry.cli.common import opened
+from registry.cli.common import checked_keys
 from registry.domain.badge import AwardTerms
 from registry.domain.events import Level, ModuleContent, QualityAssurance, StudyLoad
 from registry.domain.institution import Origin, Particulars
@@ -25,7 +26,7 @@ from registry.settings import Settings
 ORIGIN = Origin("demo", "cli")
 INVENTED = "Study load, level and learning outcomes are invented for this demonstration."
 HAAGSE, ROTTERDAM = "27UM", "22OJ"
-# The source gives day and month; the year is taken to be 2023.
+# The page gives day and month; the year is assumed.
 AWARD_DAY = dt.date(2023, 4, 19)
 
 
@@ -105,7 +106,7 @@ MODULES = (KLINRED, *MAKE_IT_WORK, *ROTTERDAM_MODULES)
 
 
 def load(registry: Registry) -> int:
-    """Records the pilot's data once; run again it changes nothing. Answers the last position."""
+    """Records the pilot's data, once: a second run changes nothing. Returns the last position."""
     last = 0
     for brin, particulars in INSTITUTIONS:
         last = max(last, registry.record(AdmitInstitution(brin, particulars, ORIGIN)).position)
@@ -147,15 +148,15 @@ def _award(registry: Registry, module: DemoModule, reference: str, learner: int)
         name=f"Deelnemer {learner} (verzonnen)",
         email=f"deelnemer{learner}@example.org",
     )
-    stated = StatedAward(
+    award = StatedAward(
         module.brin, reference, None, module.reference, recipient, AwardTerms(None, AWARD_DAY), ORIGIN
     )
-    return registry.record(registry.preparation().prepare(stated)).position
+    return registry.record(registry.preparation().prepare(award)).position
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
     with database.started(settings) as url:
-        registry = Registry(url, opened(url, settings), utc_now)
+        registry = Registry(url, checked_keys(url, settings), utc_now)
         try:
             last = load(registry)
         finally:

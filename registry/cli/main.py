@@ -1,4 +1,4 @@
-"""The command `registry`."""
+"""The command `registry`: its subcommands, their arguments and their exit statuses."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ from registry.cli.common import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
-MOST_PARTITIONS = 256
+MAX_PARTITIONS = 256
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Exit status 0, 1 (refused or failed) or 2 (bad usage); without words, the process ends with it."""
-    status = _run(words)
-    if words is None:
-        # At once: as Python takes itself apart, the Kafka client waits for threads that run no more.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0, 1 (refused or failed) or 2 (bad usage).
+
+    Without `argv` it runs the command of this process, and ends the process with that status.
+    """
+    status = _run(argv)
+    if argv is None:
+        # End at once: while Python shuts down, the Kafka client waits for threads that no longer run.
         try:
             sys.stdout.flush()
         except BrokenPipeError:
-            pass  # who reads has had enough
+            pass  # the reader of the output has closed it
         except OSError as error:
             status = _unwritten(error)
         sys.stderr.flush()
@@ -41,15 +44,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _unwritten(error: OSError) -> int:
-    """What was to be printed, a token perhaps, is lost."""
-    print(f"registry: standard output: {error.strerror}", file=sys.stderr)
+    """The output, perhaps a token, is lost."""
+    print(f"registry: cannot write to standard output: {error.strerror}", file=sys.stderr)
     return 1
 
 
-def _run(words: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
-    arguments = parser.parse_args(words)
-    # Ending by an exception lets go of the embedded PostgreSQL; `serve` has handlers of its own.
+    arguments = parser.parse_args(argv)
+    # An exception on the way out releases the embedded PostgreSQL; `serve` has its own handlers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = read_settings()
@@ -59,9 +62,9 @@ def _run(words: Sequence[str] | None) -> int:
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
         )
         logging.getLogger("fastapi").setLevel(logging.ERROR)
-        logging.getLogger("kafka").setLevel(logging.WARNING)  # below that it tells of records
+        logging.getLogger("kafka").setLevel(logging.WARNING)  # at lower levels it logs records
         for name in unknown_settings():
-            log.warning("nothing reads the setting %s", name)
+            log.warning("unknown setting %s", name)
         run: Run = arguments.run
         return run(settings, arguments)
     except UsageError as error:
@@ -70,7 +73,7 @@ def _run(words: Sequence[str] | None) -> int:
         print(f"registry: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who reads has had enough, as `head` has; nothing may be written at the end either.
+        # The reader, such as `head`, has closed the pipe: flushing at exit must not write to it either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -87,92 +90,109 @@ def _run(words: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="registry",
-        description="The microcredential registry. Settings come from REGISTRY_* in the environment.",
+        description="The microcredential registry. Its settings are environment variables named REGISTRY_*.",
     )
-    words = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command")
 
-    def add(name: str, run: Run, said: str) -> argparse.ArgumentParser:
-        command = words.add_parser(name, help=said, description=said)
+    def add(name: str, run: Run, summary: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=run)
         return command
 
-    served = add("serve", serve.run, "Serve the API, and keep the read models up to date.")
-    served.add_argument("--demo", action="store_true", help="print three curl lines to try, tokens filled in")
-    add("migrate", admin.run_migrate, "Bring the database to this release; make the secrets of an empty one.")
+    serving = add("serve", serve.run, "Serve the API, and keep the read models up to date.")
+    serving.add_argument(
+        "--demo", action="store_true", help="print three curl commands to try, with tokens filled in"
+    )
+    add("migrate", admin.run_migrate, "Migrate the database to this release; make keys for an empty one.")
     add("demo-data", demo.run, "Record the pilot's data, once.")
     _add_stream(add)
-    replay_ = add("replay", replay.run, "Print the log, count it, or fold a badge as it was.")
-    replay_.add_argument("--after", type=_position, default=0, metavar="N", help="begin after this position")
-    replay_.add_argument("--until", type=_time, metavar="TIME", help="end with what was recorded by then")
-    replay_.add_argument("--format", choices=("ndjson", "summary"), help="ndjson unless named")
-    replay_.add_argument("--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge")
-    replay_.add_argument("--badge", metavar="ID", help="fold this badge as of then")
-    _add_import(words)
-    _add_token(words)
+    replaying = add("replay", replay.run, "Print the log, count its events, or show a badge as it was.")
+    replaying.add_argument(
+        "--after", type=_position, default=0, metavar="N", help="start after this position"
+    )
+    replaying.add_argument("--until", type=_time, metavar="TIME", help="stop at the last event by this time")
+    replaying.add_argument("--format", choices=("ndjson", "summary"), help="default: ndjson")
+    replaying.add_argument("--badge", metavar="ID", help="with --as-of: show this badge")
+    replaying.add_argument(
+        "--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge: as it was then"
+    )
+    _add_import(commands)
+    _add_token(commands)
     return parser
 
 
 def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     names = [model.name for model in read_models()]
-    add("relay", stream.run_relay, "Carry the log to Kafka; of several relays one works.")
-    topics = add("topics", stream.run_topics, "Make the topics that are not there, and check them.")
-    topics.add_argument("--partitions", type=_partitions, metavar="N", help="1 unless named, or as recorded")
-    topics.add_argument("--repartition", action="store_true", help="delete the topics and make them anew")
-    add("consume", stream.run_consume, "Keep the read models up to date, apart from serving.")
+    add("relay", stream.run_relay, "Carry the log to Kafka; other relays stand by.")
+    topics = add("topics", stream.run_topics, "Create the topics that are missing, and check them.")
+    topics.add_argument(
+        "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
+    )
+    topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
+    add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
     rebuild = add(
-        "rebuild", stream.run_rebuild, "Build a read model anew beside the one that answers, and swap."
+        "rebuild", stream.run_rebuild, "Build a new copy of a read model beside the old one, and swap them."
     )
     rebuild.add_argument("name", metavar="NAME", choices=names)
-    rebuild.add_argument("--force", action="store_true", help="swap also where it differs from the old one")
-    retry = add("retry", stream.run_retry, "Have a read model try the event again that stopped it.")
-    skip = add("skip", stream.run_skip, "Have a read model pass over the event that stopped it, for ever.")
+    rebuild.add_argument("--force", action="store_true", help="swap even if the new copy differs")
+    retry = add("retry", stream.run_retry, "Make a read model retry the event at which it stopped.")
+    skip = add("skip", stream.run_skip, "Make a read model permanently skip the event at which it stopped.")
     for command in (retry, skip):
         command.add_argument("name", metavar="NAME", choices=names)
-        command.add_argument("--because", required=True, metavar="TEXT", help="recorded; names no person")
-    skip.add_argument("position", type=_position, metavar="POSITION", help="where it has stopped")
+        command.add_argument(
+            "--because", required=True, metavar="TEXT", help="the reason, which must name no person"
+        )
+    skip.add_argument("position", type=_position, metavar="POSITION", help="the position at which it stopped")
 
 
 def _partitions(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_PARTITIONS):
-        raise argparse.ArgumentTypeError(f"is no number from 1 to {MOST_PARTITIONS}")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PARTITIONS):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_PARTITIONS}")
     return int(text)
 
 
-def _add_import(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    import_ = words.add_parser("import", help="Record what was awarded elsewhere.")
-    sources = import_.add_subparsers(required=True, metavar="source")
-    said = import_edubadges.EDUBADGES
-    edubadges = sources.add_parser("edubadges", help=said.partition(".")[0] + ".", description=said)
-    import_edubadges.add_words(edubadges)
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    importing = commands.add_parser("import", help="Record awards that were made elsewhere.")
+    sources = importing.add_subparsers(required=True, metavar="source")
+    edubadges = sources.add_parser(
+        "edubadges", help=import_edubadges.SUMMARY, description=import_edubadges.DESCRIPTION
+    )
+    import_edubadges.add_arguments(edubadges)
     edubadges.set_defaults(run=import_edubadges.run)
 
 
-def _add_token(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    token = words.add_parser("token", help="Make and revoke tokens.")
+def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    token = commands.add_parser("token", help="Create and revoke tokens.")
     actions = token.add_subparsers(required=True, metavar="action")
-    create = actions.add_parser("create", help="Make a token; it is printed alone on the last line.")
+    create = actions.add_parser("create", help="Create a token; it is printed alone on the last line.")
     create.add_argument("--role", required=True, choices=tokens.ROLES)
     create.add_argument("--institution", metavar="BRIN", help="for the role institution")
     create.add_argument("--learner", metavar="ID", help="for the role learner")
-    create.add_argument("--expires-in", type=_lifetime, default=_lifetime("30d"), metavar="30d")
+    create.add_argument(
+        "--expires-in",
+        type=_lifetime,
+        default=_lifetime("30d"),
+        metavar="TIME",
+        help="such as 30d (the default), 12h, 5m or 10s",
+    )
     create.add_argument("--name", metavar="TEXT", help="to tell tokens apart; kept in the database only")
     create.set_defaults(run=admin.run_token_create)
-    revoke = actions.add_parser("revoke", help="Revoke a token for ever.")
-    revoke.add_argument("token", help="the token, or its id (its middle part)")
+    revoke = actions.add_parser("revoke", help="Revoke a token permanently.")
+    revoke.add_argument("token", help="the token, or its id (the middle part)")
     revoke.set_defaults(run=admin.run_token_revoke)
 
 
 def _lifetime(text: str) -> dt.timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError("is no time as 30d, 12h, 5m or 10s")
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return dt.timedelta(**{unit: int(found[1])})
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError("must be a time such as 30d, 12h, 5m or 10s")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return dt.timedelta(**{unit: int(match[1])})
 
 
 def _position(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise argparse.ArgumentTypeError("is no position")
+        raise argparse.ArgumentTypeError("must be a position, a whole number")
     return int(text)
 
 
@@ -180,9 +200,9 @@ def _time(text: str) -> dt.datetime:
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("is no time of RFC 3339") from None
+        raise argparse.ArgumentTypeError("must be a time such as 2026-01-31T12:00:00Z") from None
     if time.tzinfo is None:
-        raise argparse.ArgumentTypeError("has no offset from UTC; add Z or +01:00")
+        raise argparse.ArgumentTypeError("needs an offset from UTC: add Z or +01:00")
     return time
 
 

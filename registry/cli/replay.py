@@ -1,4 +1,4 @@
-"""`registry replay`: the log printed, counted, or folded as it was at a time or a position."""
+"""The command `registry replay`: prints the log, counts its events, or shows a badge as it was."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ PROGRESS = 100_000
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     if (arguments.badge is None) != (arguments.as_of is None):
-        raise UsageError("--badge and --as-of go together")
+        raise UsageError("--badge and --as-of must be given together")
     if arguments.badge is not None and (arguments.after or arguments.until or arguments.format):
-        raise UsageError("--badge and --as-of stand alone: --after, --until and --format are for the log")
+        raise UsageError("--badge cannot be combined with --after, --until or --format")
     if arguments.badge is not None and not UUID.fullmatch(arguments.badge):
-        raise UsageError("--badge is a badge's id, a UUID")
+        raise UsageError("--badge must be a badge's id, which is a UUID")
     with database.started(settings) as url:
         with database.owner(url) as connection:
             database.check_migrated(connection)
@@ -60,11 +60,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def end(pool: Pool, after: int, until: dt.datetime | None) -> int:
-    """The last position recorded by a time, or the last of all."""
+    """The last position recorded by a time, or the last one if no time is given."""
     with pool.cursor() as cursor:
         last = last_position(cursor)
         if after > last:
-            raise NotYetRecordedError(f"--after lies beyond the end of the log, which is {last}")
+            raise NotYetRecordedError(f"--after is beyond the end of the log, position {last}")
         return last if until is None else position_at(cursor, until)
 
 
@@ -112,7 +112,7 @@ def print_badge(pool: Pool, badge_id: str, at: dt.datetime | int) -> None:
 
 
 def _particulars(fact: BadgeFact) -> str:
-    """The reason, and the day from which a revocation holds by law, which moves no status."""
+    """The reason, and the day from which a revocation has legal effect, which does not move the status."""
     match fact:
         case BadgeSuspended():
             return f", {fact.reason}"
@@ -129,10 +129,10 @@ def _place(cursor: Cursor, at: dt.datetime | int) -> tuple[int, dt.datetime]:
     """The last position that counts, and the time at which expiry is decided."""
     if isinstance(at, dt.datetime):
         if at > dt.datetime.now(dt.UTC):
-            raise NotYetRecordedError("--as-of lies in the future")
+            raise NotYetRecordedError("--as-of is in the future")
         return position_at(cursor, at), at
     if (last := last_position(cursor)) < at:
-        raise NotYetRecordedError(f"--as-of lies beyond the end of the log, which is {last}")
+        raise NotYetRecordedError(f"--as-of is beyond the end of the log, position {last}")
     return at, time_of(cursor, at)
 
 

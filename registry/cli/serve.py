@@ -1,4 +1,4 @@
-"""`registry serve`: the service under uvicorn, until it is told to stop."""
+"""The command `registry serve`: runs the service under uvicorn until it is told to stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import uvicorn
 from api.app import create_app
 from registry import tokens
 from registry.cli import database, demo
-from registry.cli.common import end_in_time, opened, tune_gc
+from registry.cli.common import checked_keys, end_in_time, tune_gc
 from registry.event_store.log import last_position
 from registry.keys import Keys
 from registry.settings import Settings
@@ -29,7 +29,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in settings.shown():
         print(line, file=sys.stderr)
     with database.started(settings) as url:
-        keys = opened(url, settings)
+        keys = checked_keys(url, settings)
 
         def lines(address: str) -> list[str]:
             return _curl_lines(url, keys, address) if arguments.demo else []
@@ -38,11 +38,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
-    """Serves until SIGTERM or SIGINT; prints the address, and the lines for it, once it answers."""
+    """Serves until SIGTERM or SIGINT; prints the address, and the lines for it, once it is ready."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         log_config=None,
-        access_log=False,  # a path's query may hold a reference, which never reaches a log
+        access_log=False,  # a query may hold a reference, which must never reach a log
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
@@ -57,8 +57,8 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
         return 1
     address = _address(settings, listening)
     server = _Server(config, [f"Microcredential registry: {address}", *lines(address)])
-    # uvicorn raises the signal once more after it has stopped; without a handler of ours that would end
-    # the process before it has let go of the embedded PostgreSQL.
+    # uvicorn raises the signal again after it has stopped. Without this handler, that would end the process
+    # before it has released the embedded PostgreSQL.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.leave)
     server.run(sockets=[listening])
@@ -66,7 +66,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens when it is ready to answer."""
+    """A server that prints its lines once it is ready to answer."""
 
     def __init__(self, config: uvicorn.Config, lines: Sequence[str]) -> None:
         super().__init__(config)
@@ -104,7 +104,7 @@ def _address(settings: Settings, listening: socket.socket) -> str:
 
 
 def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
-    """An award, its revocation and its status: they work as they are, and again."""
+    """Commands for an award, its revocation and its status, which work as printed, any number of times."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
     with database.owner(url) as connection:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What Edubadges answers and takes, read into what an import may record: files only, no database.
+"""The import from Edubadges: its files are read into items, and the items are recorded as awards.
 
-What cannot be read is an item too, refused with a reason; a reason never holds personal data.
+A document that cannot be read is an item too, refused with a reason; a reason never holds personal data.
 """

@@ -1,4 +1,4 @@
-"""Hosted assertions (Open Badges 2.0), plain and expanded, and what Edubadges answers once one is revoked."""
+"""Reads hosted assertions (Open Badges 2.0), plain, expanded or revoked, into items."""
 
 from __future__ import annotations
 
@@ -7,73 +7,75 @@ from typing import Any
 
 from registry.domain import values
 from registry.domain.private_parts import Evidence, Recipient
-from registry.edubadges.items import Award, Item, Revoked, Unreadable
+from registry.edubadges.items import AwardItem, Item, RevokedItem, Unreadable
 from registry.edubadges.texts import address, day, last_day, line, members, text
 
 
-def read_assertion(place: str, stated: dict[str, Any], today: dt.date) -> Item:
-    """The item; raises `Unreadable` with what is wrong."""
-    reference = address(stated.get("id"))
+def read_assertion(place: str, assertion: dict[str, Any], today: dt.date) -> Item:
+    """Returns the item; raises `Unreadable` with what is wrong."""
+    reference = address(assertion.get("id"))
     if reference is None:
-        raise Unreadable("has no id that is a web address")
-    if stated.get("revoked"):
-        return Revoked(place, reference, text(stated.get("revocationReason")) or "")
-    awarded_on = day(stated.get("issuedOn"), "issuedOn")
+        raise Unreadable("id must be a web address")
+    if assertion.get("revoked"):
+        return RevokedItem(place, reference, text(assertion.get("revocationReason")) or "")
+    awarded_on = day(assertion.get("issuedOn"), "issuedOn")
     if awarded_on > today:
-        raise Unreadable("has an issuedOn in the future")
-    recipient, of_recipient = _recipient(members(stated.get("recipient")))
-    evidence, of_evidence = _evidence(stated)
-    return Award(
+        raise Unreadable("issuedOn must not be in the future")
+    recipient, recipient_findings = _recipient(members(assertion.get("recipient")))
+    evidence, evidence_findings = _evidence(assertion)
+    return AwardItem(
         place,
         reference,
         recipient,
         awarded_on,
-        _valid_until(stated, awarded_on),
-        _grade(stated),
+        _valid_until(assertion, awarded_on),
+        _grade(assertion),
         evidence or None,
-        _badge(stated.get("badge")),
-        (*of_recipient, *of_evidence),
+        _badge_class(assertion.get("badge")),
+        (*recipient_findings, *evidence_findings),
     )
 
 
-def _badge(stated: object) -> str:
-    found = address(stated.get("id") if isinstance(stated, dict) else stated)
-    if found is None:
-        raise Unreadable("names no badge class by a web address")
-    return found
+def _badge_class(badge: object) -> str:
+    url = address(badge.get("id") if isinstance(badge, dict) else badge)
+    if url is None:
+        raise Unreadable("badge must name a badge class by its web address")
+    return url
 
 
-def _valid_until(stated: dict[str, Any], awarded_on: dt.date) -> dt.date | None:
-    if stated.get("expires") is None:
+def _valid_until(assertion: dict[str, Any], awarded_on: dt.date) -> dt.date | None:
+    if assertion.get("expires") is None:
         return None
-    last = last_day(stated["expires"], "expires")
+    last = last_day(assertion["expires"], "expires")
     if last < awarded_on:
-        raise Unreadable("expires before it was issued")
+        raise Unreadable("expires must not be before issuedOn")
     return last
 
 
-def _grade(stated: dict[str, Any]) -> str | None:
-    """Edubadges shows it with the expanded badge class, though it is the assertion's."""
-    badge = members(stated.get("badge"))
-    found = next(
+def _grade(assertion: dict[str, Any]) -> str | None:
+    """The grade of the assertion, which Edubadges puts into the expanded badge class."""
+    badge_class = members(assertion.get("badge"))
+    grade = next(
         (
-            where[name]
-            for where in (stated, badge)
+            document[name]
+            for document in (assertion, badge_class)
             for name in ("grade_achieved", "gradeAchieved")
-            if name in where
+            if name in document
         ),
         None,
     )
-    return line(str(found) if isinstance(found, int | float) and not isinstance(found, bool) else found)
+    return line(str(grade) if isinstance(grade, int | float) and not isinstance(grade, bool) else grade)
 
 
 def _recipient(stated: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
-    """Who received it. A hash or an e-mail address finds nobody, and is kept for a later claim: the kind,
-    `:`, what is stated, and after `$` the salt.
+    """The recipient, and the findings about it.
+
+    A hash or an e-mail address identifies nobody. It is kept for a later claim as `{type}:{identity}`, with
+    `${salt}` after it where there is a salt.
     """
     kind, identity = line(stated.get("type")), line(stated.get("identity"))
     if kind is None or identity is None:
-        raise Unreadable("names no recipient")
+        raise Unreadable("recipient must have a type and an identity")
     if stated.get("hashed"):
         salt = line(stated.get("salt"))
         return Recipient(edubadges=f"{kind}:{identity}" + (f"${salt}" if salt else "")), ("recipient-hashed",)
@@ -89,29 +91,29 @@ def _refuse_citizen_number(identity: str) -> None:
     try:
         values.no_citizen_number_before_at(identity)
     except ValueError:
-        raise Unreadable("has a recipient of nine digits, who may be named by a citizen number") from None
+        raise Unreadable("recipient has nine digits, which may be a citizen number") from None
 
 
-def _evidence(stated: dict[str, Any]) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """The evidence, and the assertion's own narrative before it."""
-    found = stated.get("evidence") or []
-    taken = [_evidence_item(item) for item in (found if isinstance(found, list) else [found])]
-    narrative = text(stated.get("narrative"))
-    items = [] if narrative is None else [Evidence(narrative=narrative)]
-    items += [item for item in taken if item is not None]
-    return tuple(items), ("evidence-not-taken",) if None in taken else ()
+def _evidence(assertion: dict[str, Any]) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
+    """The assertion's own narrative and its pieces of evidence, and the findings about them."""
+    evidence = assertion.get("evidence") or []
+    pieces = [_piece(piece) for piece in (evidence if isinstance(evidence, list) else [evidence])]
+    narrative = text(assertion.get("narrative"))
+    accepted = [] if narrative is None else [Evidence(narrative=narrative)]
+    accepted += [piece for piece in pieces if piece is not None]
+    return tuple(accepted), ("evidence-not-taken",) if None in pieces else ()
 
 
-def _evidence_item(stated: object) -> Evidence | None:
-    """One piece; None where nothing of it can be taken, or where its address is none of the web."""
-    item = stated if isinstance(stated, dict) else {"id": stated}
-    url = item.get("id")
+def _piece(stated: object) -> Evidence | None:
+    """One piece of evidence; None where it is empty, or its address is not a web address."""
+    document = stated if isinstance(stated, dict) else {"id": stated}
+    url = document.get("id")
     if url is not None and address(url) is None:
         return None
-    made = Evidence(
+    piece = Evidence(
         url=address(url),
-        name=text(item.get("name")),
-        narrative=text(item.get("narrative")),
-        description=text(item.get("description")),
+        name=text(document.get("name")),
+        narrative=text(document.get("narrative")),
+        description=text(document.get("description")),
     )
-    return made if made != Evidence() else None
+    return piece if piece != Evidence() else None

@@ -1,7 +1,7 @@
-"""Edubadges' bulk CSV, which its user interface takes for direct awards: by eppn, or by e-mail address.
+"""Reads the bulk CSV that Edubadges accepts for direct awards: by eppn, or by e-mail address.
 
-The columns are found by their titles. Without titles a file is taken as by eppn, the shape of the sample
-that Edubadges offers: e-mail address, eppn, narrative, evidence, its name and description, grade.
+The columns are found by their titles. A file without titles must have the columns of the sample that
+Edubadges offers: e-mail address, eppn, narrative, evidence URL, its name and description, grade.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from registry.domain.private_parts import Evidence, Recipient
 from registry.domain.values import is_line, no_citizen_number_before_at
-from registry.edubadges.files import content, shown
-from registry.edubadges.items import Award, Refused, Unreadable
+from registry.edubadges.files import printable, read_bytes
+from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
 from registry.edubadges.texts import address, text
 
-LARGEST_FILE = 64 * 1024 * 1024
+MAX_FILE = 64 * 1024 * 1024
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
 _TITLES = {
     "recipient mailadres": "email",
@@ -44,11 +44,11 @@ _IN_BRACKETS = re.compile(r"\([^)]*\)")
 Row = dict[str, str]
 
 
-def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[Award | Refused]:
-    """An item per row that holds anything; one for the whole file where it cannot be read."""
-    place = shown(path)
+def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[AwardItem | RefusedItem]:
+    """Returns an item per row that is not empty, or one for the whole file where it cannot be read."""
+    place = printable(path)
     try:
-        lines = iter(_lines(content(path, LARGEST_FILE)))
+        lines = iter(_lines(read_bytes(path, MAX_FILE)))
         number, first = next(lines, (0, []))
         columns = _columns(first)
         titled = columns is not None
@@ -59,74 +59,74 @@ def read_bulk(path: Path, module_id: str, awarded_on: dt.date) -> Iterator[Award
         for number, cells in lines:
             yield _item(f"{place}:{number}", cells, columns, module_id, awarded_on)
     except Unreadable as error:
-        yield Refused(place, str(error))
+        yield RefusedItem(place, str(error))
 
 
 def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
-    """Line number and cells of each row that holds anything; of the whole file, or of nothing.
+    """Line number and cells of each row that is not empty.
 
-    A quote that is not closed would make one cell, of one learner, of the rows of others.
+    The whole file is read or refused: an unclosed quote would put other learners' rows into one cell.
     """
     try:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable("is no UTF-8; save it as CSV UTF-8") from None
+        raise Unreadable("is not valid UTF-8; save it as CSV UTF-8") from None
     first = decoded.partition("\n")[0]
     delimiter = max(";,\t", key=first.count)
     reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
     try:
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error:
-        raise Unreadable(f"is no CSV at line {reader.line_num}; is a quote not closed?") from None
+        raise Unreadable(f"is not valid CSV at line {reader.line_num}; is a quote not closed?") from None
 
 
 def _columns(cells: list[str]) -> list[str] | None:
-    """The columns by their titles; None where the first row is no row of titles."""
+    """The columns by their titles; None where the first row does not hold titles."""
     titles = [" ".join(_IN_BRACKETS.sub(" ", cell).lower().split()) for cell in cells]
     if not titles or _TITLES.get(titles[0]) is None:
         return None
     unknown = [str(place) for place, title in enumerate(titles, 1) if title and title not in _TITLES]
     if unknown:
-        raise Unreadable(f"has a title that Edubadges does not know, in column {', '.join(unknown)}")
+        raise Unreadable(f"has an unknown title in column {', '.join(unknown)}")
     columns = [_TITLES.get(title, "") for title in titles]
     if not {"email", "eppn"} & set(columns):
-        raise Unreadable("has no column of eppns or e-mail addresses")
+        raise Unreadable("needs a column of eppns or e-mail addresses")
     return columns
 
 
 def _untitled(cells: list[str]) -> list[str]:
     if len(cells) < 2 or not _EMAIL.fullmatch(cells[1].strip()):
-        raise Unreadable("has no titles; without them only the variant with an eppn in column 2 is taken")
+        raise Unreadable("has no titles; without titles, column 2 must be the eppn")
     return list(_UNTITLED)
 
 
 def _item(
     place: str, cells: list[str], columns: list[str], module_id: str, awarded_on: dt.date
-) -> Award | Refused:
+) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
-        return Refused(place, "has more cells than there are columns")
-    row = {column: found for column, cell in zip(columns, cells, strict=False) if (found := text(cell))}
+        return RefusedItem(place, "has more cells than there are columns")
+    row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
     try:
         return _award(place, row, "eppn" in columns, module_id, awarded_on)
     except Unreadable as error:
-        return Refused(place, str(error))
+        return RefusedItem(place, str(error))
 
 
-def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.date) -> Award:
+def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.date) -> AwardItem:
     kind = "eppn" if by_eppn else "email"
     identifier = row.get(kind)
     if identifier is None or not is_line(identifier) or not _EMAIL.fullmatch(identifier):
-        raise Unreadable(f"has no {'eppn' if by_eppn else 'e-mail address'}")
+        raise Unreadable(f"needs a valid {'eppn' if by_eppn else 'e-mail address'}")
     name = " ".join(row[part] for part in ("first name", "surname") if part in row) or None
     if by_eppn:
         try:
             no_citizen_number_before_at(identifier)
         except ValueError:
-            raise Unreadable("has an eppn of nine digits, which may be a citizen number") from None
+            raise Unreadable("eppn has nine digits, which may be a citizen number") from None
         recipient = Recipient(eppn=identifier, name=name, email=row.get("email"))
     else:
         recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)
-    return Award(
+    return AwardItem(
         place,
         f"{module_id}/{awarded_on}/{identifier.lower()}",
         recipient,
@@ -140,11 +140,11 @@ def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.d
 def _evidence(row: Row) -> tuple[Evidence, ...] | None:
     url = row.get("url")
     if url is not None and address(url) is None:
-        raise Unreadable("has an evidence URL that is no web address")
-    made = Evidence(
+        raise Unreadable("evidence URL must be a web address")
+    evidence = Evidence(
         url=url,
         name=row.get("evidence name"),
         narrative=row.get("narrative"),
         description=row.get("description"),
     )
-    return None if made == Evidence() else (made,)
+    return None if evidence == Evidence() else (evidence,)

@@ -1,4 +1,4 @@
-"""A file, or a folder of files, of hosted Open Badges 2.0 JSON."""
+"""Reads a file, or a folder of files, of hosted Open Badges 2.0 JSON."""
 
 from __future__ import annotations
 
@@ -14,115 +14,114 @@ import msgspec
 from registry.domain.values import is_line
 from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import merged
-from registry.edubadges.items import Award, Item, Refused, Revoked, Unreadable
+from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, Unreadable
 from registry.edubadges.texts import address, members
 
-LARGEST_FILE = 16 * 1024 * 1024
+MAX_FILE = 16 * 1024 * 1024
 _OTHERS = {
-    "BadgeClass": "is a badge class, no assertion; it serves the assertions that name it",
-    "Issuer": "is an issuer, no assertion; it serves the badge classes that name it",
-    "Profile": "is an issuer, no assertion; it serves the badge classes that name it",
+    "BadgeClass": "is a badge class, not an assertion; it is used for the assertions that name it",
+    "Issuer": "is an issuer, not an assertion; it is used for the badge classes that name it",
+    "Profile": "is an issuer, not an assertion; it is used for the badge classes that name it",
 }
 
 
 @dataclass
-class Source:
-    """All that was found: the items in their order, and by address the badge classes and issuers."""
+class Documents:
+    """Everything that was read: the items in order, and by address the badge classes and issuers."""
 
     items: list[Item] = field(default_factory=list)
     classes: dict[str, dict[str, Any]] = field(default_factory=dict)
     issuers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def issuer_of(self, badge_class: dict[str, Any]) -> dict[str, Any]:
-        """The issuer of a badge class, with what stands beside it."""
+        """The issuer of a badge class, completed by the issuer's own document."""
         issuer = badge_class.get("issuer")
         known = self.issuers.get(address(members(issuer).get("id") or issuer) or "", {})
         return merged(members(issuer), known)
 
 
-def read_source(path: Path, today: dt.date) -> Source:
-    """Reads the file, or all files of the folder. Awards come before revocations: one may be of the other.
+def read_documents(path: Path, today: dt.date) -> Documents:
+    """Reads the file, or all files of the folder.
 
-    Of an assertion that is there plain and expanded, the expanded one comes first: it says more.
+    Awards come before revocations, since a revocation may be of one of the awards. Expanded assertions come
+    first: the same assertion may be there in plain form too, which says less.
     """
-    source = Source()
+    documents = Documents()
     expanded: list[Item] = []
     plain: list[Item] = []
     revoked: list[Item] = []
-    for place, stated in _documents(path):
-        item = stated if isinstance(stated, Refused) else _item(source, place, stated, today)
-        if isinstance(item, Revoked):
+    for place, content in _contents(path):
+        item = content if isinstance(content, RefusedItem) else _item(documents, place, content, today)
+        if isinstance(item, RevokedItem):
             revoked.append(item)
-        elif isinstance(item, Award) and isinstance(members(stated).get("badge"), dict):
+        elif isinstance(item, AwardItem) and isinstance(members(content).get("badge"), dict):
             expanded.append(item)
         else:
             plain.append(item)
-    source.items = [*expanded, *plain, *revoked]
-    return source
+    documents.items = [*expanded, *plain, *revoked]
+    return documents
 
 
-def _item(source: Source, place: str, stated: object, today: dt.date) -> Item:
-    _remember(source, stated)
-    document = members(stated)
+def _item(documents: Documents, place: str, content: object, today: dt.date) -> Item:
+    _keep(documents, content)
+    document = members(content)
     kind = _kind(document)
     if not kind and not {"detail", "error"}.isdisjoint(document):
-        return Refused(place, "is an error, as Edubadges answers for a private assertion, and no assertion")
+        return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
     if kind != "Assertion":
-        return Refused(place, _OTHERS.get(kind, "is no assertion of Open Badges 2.0"))
+        return RefusedItem(place, _OTHERS.get(kind, "is not an Open Badges 2.0 assertion"))
     try:
         return read_assertion(place, document, today)
     except Unreadable as error:
-        return Refused(place, str(error))
+        return RefusedItem(place, str(error))
 
 
 def _kind(document: dict[str, Any]) -> str:
-    """Its type; where it has several, the one that is read here."""
+    """The type of a document; of several types, the one that is read here."""
     kinds = document.get("type")
-    named = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)]
-    return next((kind for kind in named if kind == "Assertion" or kind in _OTHERS), "")
+    texts = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)]
+    return next((kind for kind in texts if kind == "Assertion" or kind in _OTHERS), "")
 
 
-def _remember(source: Source, stated: object) -> None:
+def _keep(documents: Documents, content: object) -> None:
     """Keeps the badge classes and issuers in a document, each once."""
-    document = members(stated)
+    document = members(content)
     match _kind(document):
         case "Assertion":
             badge = members(document.get("badge"))
-            # The grade is the assertion's, and private.
-            _remember(
-                source, {k: v for k, v in badge.items() if k not in ("grade_achieved", "gradeAchieved")}
-            )
+            # The grade belongs to the assertion, and is private.
+            _keep(documents, {k: v for k, v in badge.items() if k not in ("grade_achieved", "gradeAchieved")})
         case "BadgeClass":
-            _keep(source.classes, document)
-            _remember(source, document.get("issuer"))
+            _merge(documents.classes, document)
+            _keep(documents, document.get("issuer"))
         case "Issuer" | "Profile":
-            _keep(source.issuers, document)
+            _merge(documents.issuers, document)
 
 
-def _keep(known: dict[str, dict[str, Any]], document: dict[str, Any]) -> None:
-    if found := address(document.get("id")):
-        known[found] = merged(known.get(found, {}), document)
+def _merge(known: dict[str, dict[str, Any]], document: dict[str, Any]) -> None:
+    if url := address(document.get("id")):
+        known[url] = merged(known.get(url, {}), document)
 
 
-def _documents(path: Path) -> Iterator[tuple[str, object]]:
-    """Place and content of each document; one that cannot be read is a `Refused`."""
+def _contents(path: Path) -> Iterator[tuple[str, object]]:
+    """Place and content of each document; the content of one that cannot be read is a `RefusedItem`."""
     for file in _files(path):
-        place = shown(file.relative_to(path) if path.is_dir() else file)
+        place = printable(file.relative_to(path) if path.is_dir() else file)
         try:
-            stated = _read(file)
+            content = decoded(read_bytes(file, MAX_FILE))
         except Unreadable as error:
-            yield place, Refused(place, str(error))
+            yield place, RefusedItem(place, str(error))
             continue
-        if isinstance(stated, list) and stated:
-            yield from ((f"{place}#{number}", each) for number, each in enumerate(stated, 1))
+        if isinstance(content, list) and content:
+            yield from ((f"{place}#{number}", part) for number, part in enumerate(content, 1))
         else:
-            yield place, stated
+            yield place, content
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The file, or all files below the folder by name, but not those that are hidden.
+    """The file, or all files below the folder by name, without hidden ones.
 
-    A link to a folder is not followed, and stands for itself; a folder that may not be read ends it all.
+    A link to a folder is not followed: it counts as a file. A folder that cannot be read ends the import.
     """
     if not path.is_dir():
         yield path
@@ -138,36 +137,32 @@ def _files(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names + linked) if not name.startswith("."))
 
 
-def _read(file: Path) -> object:
-    return decoded(content(file, LARGEST_FILE))
-
-
-def content(file: Path, most: int) -> bytes:
-    """The bytes of a file of bounded size."""
+def read_bytes(file: Path, maximum: int) -> bytes:
+    """The bytes of a file, which has at most `maximum`."""
     try:
         if not file.is_file():
-            raise Unreadable("is no file")
+            raise Unreadable("is not a file")
         with file.open("rb") as opened:
-            found = opened.read(most + 1)
+            raw = opened.read(maximum + 1)
     except OSError as error:
         raise Unreadable(f"cannot be read ({error.strerror or type(error).__name__})") from None
-    if len(found) > most:
-        raise Unreadable(f"is larger than {most // 1024 // 1024} MiB")
-    return found
+    if len(raw) > maximum:
+        raise Unreadable(f"is larger than {maximum // 1024 // 1024} MiB")
+    return raw
 
 
 def decoded(raw: bytes) -> object:
-    """JSON; the parser's own words are left out, since they may hold what the file does."""
+    """The JSON value; the parser's own message is left out, since it may quote the file."""
     try:
-        found: object = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
+        value: object = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
-    except ValueError:  # msgspec's own is one
-        raise Unreadable("is no JSON") from None
-    return found
+    except ValueError:  # the base class of msgspec's own error
+        raise Unreadable("is not valid JSON") from None
+    return value
 
 
-def shown(place: Path) -> str:
-    """A file's name on one line, whatever is in it."""
+def printable(place: Path) -> str:
+    """A file's name on one line, whatever characters it has."""
     name = str(place)
     return name if is_line(name) else ascii(name)

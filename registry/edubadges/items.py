@@ -1,4 +1,4 @@
-"""The items of an import, each with the place that the report names."""
+"""The items of an import, each with its place: the file, and where in the file, as the report shows it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import msgspec
 from registry.domain.private_parts import Evidence, Recipient
 
 
-class Unreadable(ValueError):  # noqa: N818 - the answer to a file, not an error of ours
-    """Why something cannot be read: one sentence without what it holds."""
+class Unreadable(ValueError):  # noqa: N818 - says something about a file, not about the program
+    """The reason why something cannot be read, without any of its contents."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedItem(msgspec.Struct, frozen=True):
     place: str
     reason: str
 
 
-class Award(msgspec.Struct, frozen=True):
-    """An assertion, or a row of the bulk CSV. `badge` is the badge class's address; a row has none."""
+class AwardItem(msgspec.Struct, frozen=True):
+    """An assertion, or a row of the bulk CSV; `badge` is the badge class's address, None for a row."""
 
     place: str
     reference: str
@@ -32,12 +32,12 @@ class Award(msgspec.Struct, frozen=True):
     findings: tuple[str, ...] = ()
 
 
-class Revoked(msgspec.Struct, frozen=True):
-    """A revoked assertion: Edubadges says no more of it than its address and a reason in words."""
+class RevokedItem(msgspec.Struct, frozen=True):
+    """A revoked assertion, of which Edubadges shows only the address and a reason in words."""
 
     place: str
     reference: str
     reason: str
 
 
-Item = Award | Revoked | Refused
+Item = AwardItem | RevokedItem | RefusedItem

@@ -1,4 +1,4 @@
-"""Members of foreign JSON: taken when they are what they should be."""
+"""Reads members of foreign JSON: each function returns a value only where it is of the right kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def members(value: object) -> dict[str, Any]:
 
 
 def text(value: object) -> str | None:
-    """A text in NFC, without what may not be stored; None where it is none, or empty."""
+    """A text in NFC, without characters that may not be stored; None where it is not a text, or empty."""
     if not isinstance(value, str):
         return None
     try:
@@ -30,49 +30,49 @@ def text(value: object) -> str | None:
 
 
 def line(value: object) -> str | None:
-    """The same, on one line."""
-    found = text(value)
-    return found and " ".join(found.split())
+    """The same as `text`, on one line."""
+    cleaned = text(value)
+    return cleaned and " ".join(cleaned.split())
 
 
 def address(value: object) -> str | None:
-    """A web address as it stands, of any length; None where it is none."""
+    """A web address of any length, unchanged; None where the value is not one."""
     if not isinstance(value, str) or not values.is_line(value) or not _ADDRESS.fullmatch(value):
         return None
     return values.clean_line(value)
 
 
 def moment(value: object, member: str) -> dt.datetime | dt.date:
-    """A time with its offset, or a day."""
+    """A time with its offset from UTC, or a day."""
     try:
         if not isinstance(value, str):
-            raise Unreadable(f"has no {member} that is a date or a time")
+            raise Unreadable(f"{member} must be a date or a time")
         if _DAY_ONLY.fullmatch(value):
             return dt.date.fromisoformat(value)
         time = dt.datetime.fromisoformat(value)
-        # Near the ends of the calendar a time has no day elsewhere.
+        # Raises OverflowError at the ends of the calendar, where a time may have no day in Amsterdam.
         values.day_in_amsterdam(time)
     except (ValueError, OverflowError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(f"has no {member} that is a date or a time") from None
+        raise Unreadable(f"{member} must be a date or a time") from None
     if time.tzinfo is None:
-        raise Unreadable(f"has an {member} without an offset from UTC")
+        raise Unreadable(f"{member} needs an offset from UTC")
     return time
 
 
 def day(value: object, member: str) -> dt.date:
-    """The day in Amsterdam."""
-    found = moment(value, member)
-    return values.day_in_amsterdam(found) if isinstance(found, dt.datetime) else found
+    """The day in Amsterdam of a time or a day."""
+    time = moment(value, member)
+    return values.day_in_amsterdam(time) if isinstance(time, dt.datetime) else time
 
 
 def last_day(value: object, member: str) -> dt.date:
-    """The last day in Amsterdam on which something is valid that expires at a moment, or with a day."""
-    found = moment(value, member)
-    if not isinstance(found, dt.datetime):
-        return found
+    """The last valid day in Amsterdam of something that expires at a time, or with the end of a day."""
+    time = moment(value, member)
+    if not isinstance(time, dt.datetime):
+        return time
     try:
-        return values.day_in_amsterdam(found - dt.timedelta(microseconds=1))
+        return values.day_in_amsterdam(time - dt.timedelta(microseconds=1))
     except OverflowError:
-        raise Unreadable(f"has no {member} that is a date or a time") from None
+        raise Unreadable(f"{member} must be a date or a time") from None

@@ -18,7 +18,7 @@ from registry.postgres.connections import Cursor, UnavailableError
 
 MAX_EVENT = 60 * 1024
 """Bytes of an event's data: an entry of the transparency log has at most 65,535 bytes."""
-# Below this many rows one literal call is faster, above it COPY (docs/decisions/0001-append.md).
+# With fewer rows one call with literals is faster, with more rows COPY (docs/decisions/0001-append.md).
 COPY_FROM_ROWS = 64
 
 
@@ -27,14 +27,15 @@ class ConflictError(IntegrityError):
 
 
 class MaybeRecordedError(UnavailableError):
-    """The connection was lost during the append: it may be recorded. Read before you decide again."""
+    """The connection was lost during the append, which may be recorded: load again before deciding again."""
 
 
 class Row(msgspec.Struct, gc=False):
     """An event to append, with the private parts and the alias that belong to it.
 
-    `sealed` is the vault's row of `institution` and, of a badge, `learner_id`; `alias_key` is a new
-    identifier of that learner. The SQL type `append_row` has the same members after the unit's number.
+    `sealed` are the private parts, which belong to `institution` and, of a badge, to `learner_id`;
+    `alias_key` is a new identifier of that learner. The SQL type `append_row` has the same members after the
+    unit's number.
     """
 
     subject: str
@@ -49,7 +50,7 @@ class Row(msgspec.Struct, gc=False):
 
 
 Unit = Sequence[Row]
-"""What is recorded together or not at all."""
+"""Events that are recorded together or not at all."""
 
 _COLUMNS = {
     "unit": "int4",

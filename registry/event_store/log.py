@@ -1,4 +1,4 @@
-"""The log in order, from any position."""
+"""Reads the log in order, from any position, and the streams of subjects."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from registry.postgres.locks import Lock
 
 SOURCE = "/v1/events"
 """CloudEvents `source` of every event: it depends on no host and no setting."""
-# With the types that `_FIXED` takes apart.
+# The casts are the types that `_FIXED` unpacks.
 _COLUMNS = "position::int8, version::int4, schema_version::int2, time::timestamptz, subject, type, data"
-# A row in binary COPY: the number of its columns, and each with its length before it.
+# A row in binary COPY is the number of its columns, and each column with its length before it.
 _FIXED, _LENGTH = struct.Struct("!2x4xq4xi4xh4xqi"), struct.Struct("!i")
 _HEADER, _END = 19, 2
 
 
 class LoggedEvent(msgspec.Struct, gc=False):
-    """An event as it lies in the log: the stored bytes, and what stands beside them."""
+    """An event as the log holds it: the stored bytes and the columns beside them."""
 
     position: int
     subject: str
@@ -51,13 +51,13 @@ class LoggedEvent(msgspec.Struct, gc=False):
 
     @property
     def key(self) -> str:
-        """What keeps its order when the log is divided: the learner of a badge, the subject of the rest."""
+        """The key whose events stay in order in a divided log: a badge's learner, or else the subject."""
         if not self.type.startswith("badge."):
             return self.subject
         try:
             return _learner_of.decode(self.data).learner_id
         except msgspec.DecodeError:
-            return self.subject  # each read model says of such an event that it cannot be applied
+            return self.subject  # each read model reports that such an event cannot be applied
 
     def partition(self, count: int) -> int:
         """The partition of this event where the log is divided into `count`."""
@@ -73,8 +73,8 @@ class LoggedEvent(msgspec.Struct, gc=False):
     def line(self) -> bytes:
         """One line of NDJSON (contract section 4): `data` is the last member, its bytes as stored.
 
-        Nothing beside `data` needs escaping in JSON: ids, types and times hold letters, digits and
-        `- . : /` only.
+        Nothing but `data` needs escaping in JSON: ids, types and times hold only letters, digits and
+        `- . : /`.
         """
         head = (
             f'{{"position":{self.position},"id":"{self.id}","source":"{SOURCE}","type":"{self.type}",'
@@ -85,11 +85,11 @@ class LoggedEvent(msgspec.Struct, gc=False):
     def entry(self) -> bytes:
         """The transparency log's entry (leaf index `position - 1`)."""
         head = (self.id, self.type, self.subject, iso_time(self.time), self.dataschema, str(self.position))
-        return "".join(f"{each}\n" for each in head).encode() + self.data
+        return "".join(f"{line}\n" for line in head).encode() + self.data
 
 
 def partition_of(key: str, count: int) -> int:
-    """The partition of a key: CRC-32 modulo their number, for ever; librdkafka calls it `consistent`."""
+    """The partition of a key: CRC-32 modulo their number, permanently; librdkafka calls it `consistent`."""
     return zlib.crc32(key.encode()) % count
 
 
@@ -101,8 +101,8 @@ _learner_of = msgspec.json.Decoder(_Learner)
 
 
 def read_streams(cursor: Cursor, subjects: Iterable[str], until: int | None = None) -> list[LoggedEvent]:
-    """The events of some subjects, through a position where one is named; those of a subject in order."""
-    # One text: psycopg2 writes an array value by value. The order is that of the index.
+    """The events of some subjects, each subject's in order; `until` leaves out later positions."""
+    # The subjects are one text, since psycopg2 writes an array value by value. The order is the index's.
     condition, values = "subject = ANY(string_to_array(%s, ' '))", [" ".join(subjects)]  # type: tuple[str, list[object]]
     if until is not None:
         condition, values = f"{condition} AND position <= %s", [*values, until]
@@ -118,7 +118,7 @@ def read_log(
     kinds: Sequence[str] = (),
     subject: str = "",
 ) -> list[LoggedEvent]:
-    """At most `limit` events after a position through `until`, of the types and the subject named."""
+    """At most `limit` events after a position; `until`, `kinds` and `subject` leave others out."""
     conditions, values = ["position > %s"], [after]  # type: tuple[list[str], list[object]]
     if until is not None:
         conditions.append("position <= %s")
@@ -133,7 +133,7 @@ def read_log(
 
 
 def _select(cursor: Cursor, condition: str, values: Sequence[object]) -> list[LoggedEvent]:
-    """By binary COPY: otherwise `data` comes as hexadecimal digits, at twice the cost of a row."""
+    """Reads by binary COPY: otherwise `data` comes as hexadecimal digits, at twice the cost of a row."""
     copied = io.BytesIO()
     query = f"COPY (SELECT {_COLUMNS} FROM event WHERE {condition}) TO STDOUT BINARY"
     cursor.copy_expert(cursor.mogrify(query, values), copied)
@@ -166,7 +166,7 @@ PAGE = 1_000
 
 
 def read_pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
-    """The log from a position through `until`, page by page, with flat memory."""
+    """The log after a position through `until`, page by page, so that memory stays flat."""
     while after < until:
         with pool.cursor() as cursor:
             page = read_log(cursor, after, PAGE, until=until)
@@ -186,7 +186,7 @@ BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def time_of(cursor: Cursor, position: int) -> dt.datetime:
-    """When the event at a position was recorded."""
+    """The time at which the event at a position was recorded."""
     cursor.execute("SELECT time FROM event WHERE position = %s", (position,))
     time: dt.datetime
     (time,) = cursor.fetchone() or (BEGINNING,)
@@ -194,8 +194,8 @@ def time_of(cursor: Cursor, position: int) -> dt.datetime:
 
 
 def position_at(cursor: Cursor, time: dt.datetime) -> int:
-    """The last position recorded by `time`, 0 for none: by halving, since times never decrease."""
-    # An append takes its time first and commits after: one that is under way may still lie before `time`.
+    """The last position recorded by `time`, or 0: a binary search, since times never decrease."""
+    # An append reads the clock before it commits: one in progress may still get a time before `time`.
     cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (Lock.APPEND,))
     low, high = 0, last_position(cursor)
     while low < high:

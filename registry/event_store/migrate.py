@@ -13,7 +13,7 @@ class SchemaTooNewError(Exception):
 
 
 class WrongEncodingError(Exception):
-    """The database would store other bytes of a text than it is sent."""
+    """The database would store a text as bytes other than those sent."""
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -28,7 +28,7 @@ def _append_function() -> str:
 
 
 def pending(connection: Connection) -> list[tuple[int, str, str]]:
-    """The migrations that this database still lacks."""
+    """The migrations that this database still needs."""
     with connection.cursor() as cursor:
         _check_encoding(cursor)
         cursor.execute("SELECT to_regclass('migration') IS NOT NULL")
@@ -39,19 +39,19 @@ def pending(connection: Connection) -> list[tuple[int, str, str]]:
     known = migrations()
     if newer := applied - {number for number, _, _ in known}:
         raise SchemaTooNewError(f"the database has migration {max(newer)}, which this release does not know")
-    return [each for each in known if each[0] not in applied]
+    return [migration for migration in known if migration[0] not in applied]
 
 
 def _check_encoding(cursor: Cursor) -> None:
     cursor.execute("SHOW server_encoding")
     (encoding,) = cursor.fetchone() or ("",)
     if encoding != "UTF8":
-        raise WrongEncodingError(f"the database has the encoding {encoding}; make one with UTF8")
+        raise WrongEncodingError(f"the database must have the encoding UTF8, not {encoding}")
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Applies what is pending; answers the names. Processes that migrate at once wait for each other."""
-    done: list[str] = []
+    """Applies pending migrations; returns their names. Concurrent processes wait for each other."""
+    applied: list[str] = []
     with connection.cursor() as cursor:
         _check_encoding(cursor)
         cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
@@ -66,10 +66,10 @@ def migrate(connection: Connection) -> list[str]:
                 cursor.execute(sql)
                 cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
                 cursor.execute("COMMIT")
-                done.append(f"{number:04} {name}")
+                applied.append(f"{number:04} {name}")
             cursor.execute(_append_function())
         finally:
             if connection.info.transaction_status:
                 cursor.execute("ROLLBACK")
             cursor.execute("SELECT pg_advisory_unlock(%s)", (Lock.MIGRATE,))
-    return done
+    return applied

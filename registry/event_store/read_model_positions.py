@@ -1,8 +1,8 @@
 """How far a read model has come: its position on each partition, kept in the transaction of its rows.
 
-The log has one partition, or as many as the topic that carries it: `registry.kafka.records`. A read model at
-position N on a partition holds every event of that partition through N; the log through N where all
-its partitions have come so far.
+The log has one partition, or as many as the topic that carries it (`registry.kafka.records`). A read model at
+position N on a partition holds every event of that partition through N. It holds the log through N where it
+is at N or beyond on all partitions.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from registry.postgres.connections import Cursor, Pool
 
 
 class OvertakenError(IntegrityError):
-    """Another projector has moved this read model; nothing of this batch was applied."""
+    """Another projector has moved this read model; nothing of this page was applied."""
 
 
 def source_of(partition: int) -> str:
-    """The name under which the position on a partition is kept: `log`, as when there was but one, `log/1`."""
+    """The name under which the position on a partition is kept: `log` for the first, `log/1` and so on."""
     return f"log/{partition}" if partition else "log"
 
 
 def positions_of(cursor: Cursor, name: str, *, lock: bool = False) -> dict[int, int]:
-    """The position on each partition; empty for a read model that is not there.
+    """The position on each partition; empty for a read model that does not exist.
 
-    `lock` holds whoever moves them until the caller's transaction ends.
+    `lock` makes everyone who would move the positions wait until the caller's transaction ends.
     """
     cursor.execute(
         "SELECT source, position FROM read_model_position WHERE name = %s ORDER BY source"
@@ -37,7 +37,7 @@ def positions_of(cursor: Cursor, name: str, *, lock: bool = False) -> dict[int, 
 
 
 def set_positions(cursor: Cursor, name: str, positions: Mapping[int, int]) -> None:
-    """Puts these in the place of all that are there."""
+    """Replaces all positions of a read model."""
     cursor.execute("DELETE FROM read_model_position WHERE name = %s", (name,))
     for partition, position in positions.items():
         cursor.execute(
@@ -47,29 +47,29 @@ def set_positions(cursor: Cursor, name: str, positions: Mapping[int, int]) -> No
 
 
 def recorded_partitions(cursor: Cursor) -> int | None:
-    """Into how many partitions the log is divided; None while no topic carries it, and there is but one."""
+    """The number of partitions of the log; None while no topic carries it and there is only one."""
     cursor.execute("SELECT partitions FROM stream")
-    found = cursor.fetchone()
-    return found[0] if found else None
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, int], partitions: int) -> None:
-    """Moves positions by compare-and-set, in the caller's transaction; what stopped them is over.
+    """Moves positions by compare-and-set, in the caller's transaction, and clears what had stopped them.
 
-    Raises `OvertakenError` when one of them is no longer what `at` says, or the log is no longer divided
-    into so many partitions.
+    Raises `OvertakenError` when a position is no longer the one in `at`, or the log no longer has that number
+    of partitions.
     """
     cursor.execute(
         "UPDATE read_model_position p SET position = held.new, stopped_at = NULL, stopped_because = NULL"
-        # In the order in which everyone locks them, so that nobody waits for who waits for them.
+        # Everyone locks the rows in the same order, so that there is no deadlock.
         " FROM (SELECT r.source, m.new FROM read_model_position r"
         " JOIN unnest(%s, %s, %s) AS m (source, old, new) USING (source)"
         " WHERE r.name = %s AND r.position = m.old ORDER BY r.source FOR UPDATE OF r) AS held"
         " WHERE p.name = %s AND p.source = held.source"
         " AND (SELECT count(*) FROM read_model_position WHERE name = %s) = %s",
         (
-            [source_of(each) for each in to],
-            [at[each] for each in to],
+            [source_of(partition) for partition in to],
+            [at[partition] for partition in to],
             list(to.values()),
             *(name, name, name, partitions),
         ),
@@ -101,5 +101,5 @@ class PositionRecorder(TrackingRecorder):
                 "SELECT position FROM read_model_position WHERE name = %s AND source = %s",
                 (self._name, application_name),
             )
-            found = cursor.fetchone()
-            return found[0] if found else None
+            row = cursor.fetchone()
+            return row[0] if row else None

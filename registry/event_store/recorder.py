@@ -53,8 +53,8 @@ class EventMapper(Mapper[str]):
         event = cast(Event, domain_event)
         if event.originator_version < 1:
             raise ValueError("a stream's versions begin at 1")
-        made = row(event.originator_id, event.originator_version, event.data)
-        return StoredEvent(made.subject, made.version, event.data.TOPIC, made.data)
+        stored = row(event.originator_id, event.originator_version, event.data)
+        return StoredEvent(stored.subject, stored.version, event.data.TOPIC, stored.data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         recorded = cast(RecordedEvent, stored_event)
@@ -154,7 +154,7 @@ class EventRecorder(ApplicationRecorder):
 
 
 class PollingSubscription(Subscription[ApplicationRecorder]):
-    """The log as it grows, by asking again: NOTIFY inside the append would serialise commits."""
+    """The log as it grows, by polling: NOTIFY inside the append would serialise commits."""
 
     def __init__(self, recorder: EventRecorder, gt: int | None, topics: Sequence[str]) -> None:
         super().__init__(recorder, gt, topics)
@@ -169,11 +169,11 @@ class PollingSubscription(Subscription[ApplicationRecorder]):
         while not self._page:
             if self._stopped.is_set():
                 raise StopIteration
-            found = self._recorder.select_notifications(
+            notifications = self._recorder.select_notifications(
                 self._last_notification_id, 500, topics=self._topics, inclusive_of_start=False
             )
-            self._page = list(reversed(found))
-            if not found:
+            self._page = list(reversed(notifications))
+            if not notifications:
                 self._stopped.wait(POLL_SECONDS)
         if self._stopped.is_set():
             raise StopIteration
@@ -196,7 +196,7 @@ def _recorded(
 
 
 class Factory(InfrastructureFactory[TrackingRecorder]):
-    """What the library finds through `PERSISTENCE_MODULE`; `DATABASE_URL` says where."""
+    """The factory that the library finds through `PERSISTENCE_MODULE`; `DATABASE_URL` names the database."""
 
     def application_recorder(self) -> ApplicationRecorder:
         url = self.env.get("DATABASE_URL")

@@ -27,7 +27,7 @@ from registry.postgres.connections import (
 )
 from registry.postgres.disk_space import NoRoomError, Room
 
-# Of the server, not of a unit: nothing is recorded, and the same may be recorded later.
+# Errors of the server, not of a unit: nothing is recorded, and the same may be recorded later.
 TRY_AGAIN = (
     psycopg2.errors.LockNotAvailable,
     psycopg2.errors.QueryCanceled,
@@ -36,14 +36,14 @@ TRY_AGAIN = (
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the log and the aliases held at one moment, when `position` was the last."""
+    """The streams and learners that were read at one moment, when `position` was the last one."""
 
     position: int
     streams: dict[str, list[Event]]
     learners: dict[bytes, str]
 
 
-# Prepared, since planning took as long as executing; one statement, so that all of it is of one moment.
+# Prepared, since planning took as long as execution; one statement, so that all rows are of one moment.
 _LOADING = """
 PREPARE loading (text, text) AS
 SELECT position, subject, version, type, schema_version, time, data FROM event
@@ -65,7 +65,7 @@ class Session:
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """For reading, each statement by itself; connects where there is no connection."""
+        """A cursor for reading, each statement in its own transaction; connects where that is needed."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connected()
         try:
@@ -78,11 +78,11 @@ class Session:
             raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
 
     def load(self, subjects: Iterable[str], alias_keys: Iterable[bytes]) -> Loaded:
-        """All events of these subjects, in the order of their versions, and the learners by alias."""
+        """All events of these subjects, each in the order of its versions, and the learners by alias."""
         with self.cursor() as cursor:
             cursor.execute(
                 "EXECUTE loading (%s, %s)",
-                # One text each: psycopg2 writes an array value by value.
+                # The keys are one text, since psycopg2 writes an array value by value.
                 (" ".join(subjects), " ".join(["\\x" + key.hex() for key in alias_keys])),
             )
             *rows, (last, *_) = cursor.fetchall()
@@ -99,10 +99,10 @@ class Session:
         return Loaded(last, streams, learners)
 
     def append(self, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
-        """Appends as `registry.event_store.append.append`; never connects anew.
+        """Appends as `registry.event_store.append.append`; never connects again.
 
-        Raises `NoRoomError`, `MaybeRecordedError`, `UnavailableError` where nothing was recorded, or what
-        PostgreSQL or psycopg2 says of a row that cannot be recorded.
+        Raises `NoRoomError` or `UnavailableError` where nothing was recorded, `MaybeRecordedError`, or the
+        error of PostgreSQL or psycopg2 about a row that cannot be recorded.
         """
         self._room.check()
         connection = self._connection
@@ -140,11 +140,11 @@ class Session:
             enable_seqscan="off",
             enable_hashjoin="off",
             enable_mergejoin="off",
-            # Planning the queries of the append took longer than their execution.
+            # Planning the append's queries took longer than executing them.
             plan_cache_mode="force_generic_plan",
-            # The form of the literals that `registry.event_store.append` writes.
+            # `registry.event_store.append` writes literals in this form.
             standard_conforming_strings="on",
-            # A statement of the append sees what was there when it got the lock, not before.
+            # Each statement of the append must see everything that was committed before it got the lock.
             default_transaction_isolation=r"read\ committed",
             client_encoding="UTF8",
         )
@@ -165,9 +165,9 @@ class Session:
 
 
 def _rolled_back(connection: Connection) -> bool:
-    """Whether the session lives on, in no transaction.
+    """Rolls back; returns whether the connection survives, outside any transaction.
 
-    In a transaction that failed, or never ended, the next append would be acknowledged and never committed.
+    Inside a failed or open transaction the next append would be acknowledged and never committed.
     """
     try:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What must be forgettable: who the learner is, the award's reference, grade and evidence, and notes.
+"""The vault holds what must be erasable: learners' identity, references, grades, evidence and notes.
 
 The log holds salted commitments of these (contract section 4); the parts themselves and their salts are
 sealed here, AES-256-GCM under the `vault` secret, with the event's id as associated data. This module
@@ -37,9 +37,9 @@ class Vault:
         return self._decoder.decode(plain)
 
     def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
-        """The private parts of several badges by id, as corrected since.
+        """The private parts of several badges by id, with later corrections.
 
-        What row-level security hides is missing.
+        Badges that row-level security hides are missing.
         """
         cursor.execute(
             "SELECT e.subject, e.version, v.sealed FROM event e JOIN vault v USING (position)"
@@ -47,14 +47,14 @@ class Vault:
             " ORDER BY e.subject, e.version",
             (list(badge_ids),),
         )
-        found: dict[str, PrivateParts] = {}
+        by_badge: dict[str, PrivateParts] = {}
         for subject, version, sealed in cursor.fetchall():
             parts = self.open(f"{subject}/{version}", bytes(sealed))
-            found[subject] = corrected(found[subject], parts) if subject in found else parts
-        return found
+            by_badge[subject] = corrected(by_badge[subject], parts) if subject in by_badge else parts
+        return by_badge
 
     def read_notes(self, cursor: Cursor, subject: str) -> dict[str, str | None]:
-        """By event type, the note on the subject's last event of that type; None where it has none."""
+        """The note on the subject's last event of each type; None where it has none."""
         cursor.execute(
             "SELECT e.type, e.version, v.sealed FROM event e LEFT JOIN vault v USING (position)"
             " WHERE e.subject = %s AND e.type NOT IN ('badge.awarded', 'badge.corrected') ORDER BY e.version",

@@ -20,7 +20,7 @@ from registry.event_store.log import LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
 
 
-class Status(NamedTuple):
+class BadgeStatus(NamedTuple):
     """A badge's status after the event at `position`; `value` is canonical JSON."""
 
     badge_id: str
@@ -38,8 +38,8 @@ class _Value(msgspec.Struct, rename="camel", omit_defaults=True):
     valid_until: dt.date | None = None
 
 
-def latest_statuses(cursor: Cursor, page: Sequence[LoggedEvent]) -> list[Status]:
-    """One for each badge that a page of the log changes, in the order of their last events."""
+def latest_statuses(cursor: Cursor, page: Sequence[LoggedEvent]) -> list[BadgeStatus]:
+    """The status of each badge that a page of the log changes, in the order of their last events."""
     last = {event.subject: event for event in page if event.type.startswith("badge.")}
     older = [subject for subject, event in last.items() if event.version > 1]
     streams: dict[str, list[LoggedEvent]] = {subject: [event] for subject, event in last.items()}
@@ -50,16 +50,16 @@ def latest_statuses(cursor: Cursor, page: Sequence[LoggedEvent]) -> list[Status]
     return sorted((_status(streams[subject]) for subject in last), key=lambda status: status.position)
 
 
-def _status(stream: Sequence[LoggedEvent]) -> Status:
+def _status(stream: Sequence[LoggedEvent]) -> BadgeStatus:
     last = stream[-1]
-    return Status(last.subject, last.position, last.time, canonical(_value(stream, last)))
+    return BadgeStatus(last.subject, last.position, last.time, canonical(_value(stream, last)))
 
 
 def _value(stream: Sequence[LoggedEvent], last: LoggedEvent) -> _Value:
     try:
         badge = badges.fold(logged.event() for logged in stream)
     except (UnknownEventError, MisplacedEventError, msgspec.DecodeError):
-        # The event, of a later release or damaged, may have changed the status: the last one must not stay.
+        # An event of a later release, or a damaged one, may have changed the status: the last must not stay.
         return _Value(last.subject, "unknown", iso_time(last.time), None, last.position)
     status, since = badges.status(
         last.time,

@@ -1,4 +1,4 @@
-"""Clients of Kafka that leave nothing behind where there is no broker."""
+"""Clients of Kafka that leave no thread or socket behind where there is no broker."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Client = TypeVar("Client")
 def connected(kind: Callable[..., Client], **configuration: Any) -> Client:
     """A `KafkaConsumer`, `KafkaProducer` or `KafkaAdminClient` that has found a broker.
 
-    Each starts a thread with its sockets before it looks for one, and does not end it when there is none:
-    who tries for an hour would run out of both.
+    Each starts a thread with sockets before it looks for a broker, and does not end it where it finds none:
+    a process that tried for an hour would run out of both.
     """
-    made: list[Any] = []
+    net_clients: list[Any] = []
 
-    def remembered(**given: Any) -> Any:
-        made.append(KafkaNetClient(**given))
-        return made[-1]
+    def remembered(**options: Any) -> Any:
+        net_clients.append(KafkaNetClient(**options))
+        return net_clients[-1]
 
     try:
         return kind(**configuration, kafka_client=remembered)
     except BaseException:
-        for each in made:
-            each._manager.close()
-            each._net.stop(1_000)
-            each._net.close()
+        for net_client in net_clients:
+            net_client._manager.close()
+            net_client._net.stop(1_000)
+            net_client._net.close()
         raise

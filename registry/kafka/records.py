@@ -1,11 +1,11 @@
-"""The log as a topic of Kafka: names, keys and headers, which are a contract with every reader.
+"""The records of the two topics: names, keys and headers, which are a contract with every reader.
 
 CloudEvents 1.0 in binary mode: a record's value is the event's `data`, byte for byte as stored, and its
 attributes are headers. Beside them `ce_position`, the place in the log, and `ce_previous`, the position
-of the event before it on that partition (0 for the first): a reader who misses an event finds out.
+of the event before it on that partition (0 for the first), by which a reader notices a missing event.
 
 Each transaction of the relay ends with a progress marker on every partition: a record without a value
-that says how far the log has come. What it carries is for the relay that comes after.
+that says how far the log has come, and from which the next relay carries on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SOURCE = ("ce_source", SOURCE.encode())
 
 
 def event_headers(event: LoggedEvent, previous: int) -> Headers:
-    """`previous`: the position of the event before this one on its partition, 0 for none."""
+    """The headers of an event; `previous` is the position of the event before it on its partition, or 0."""
     return [
         _VERSION,
         _JSON,
@@ -44,7 +44,7 @@ def event_headers(event: LoggedEvent, previous: int) -> Headers:
 
 
 def progress_headers(last: LoggedEvent, previous: int) -> Headers:
-    """Of a marker: all events through `last` are on the topic, and the last one here is `previous`."""
+    """The headers of a marker: the topic holds all events through `last`, the partition to `previous`."""
     return [
         _VERSION,
         ("ce_id", b"progress/%d" % last.position),
@@ -58,12 +58,12 @@ def progress_headers(last: LoggedEvent, previous: int) -> Headers:
 
 
 def status_headers(position: int) -> Headers:
-    """Of a badge's status after the event at `position`."""
+    """The headers of a badge's status after the event at `position`."""
     return [_JSON, ("ce_position", b"%d" % position)]
 
 
 def read_event(headers: dict[str, bytes], value: bytes) -> LoggedEvent:
-    """The event of a record; raises `ValueError` or `KeyError` for a record that holds none."""
+    """The event of a record; raises `ValueError` or `KeyError` for a record that does not hold one."""
     return LoggedEvent(
         position=int(headers["ce_position"]),
         subject=headers["ce_subject"].decode(),
@@ -76,10 +76,10 @@ def read_event(headers: dict[str, bytes], value: bytes) -> LoggedEvent:
 
 
 def milliseconds(time: dt.datetime) -> int:
-    """A record's timestamp: never less than that of the record before it, as times in the log."""
+    """A record's timestamp, which never decreases, as times in the log never do."""
     return int(time.timestamp() * 1000)
 
 
 def described(positions: Sequence[int]) -> str:
-    """Positions by partition, for a refusal."""
+    """Positions by partition, as text for an error."""
     return ", ".join(f"partition {number} at {position}" for number, position in enumerate(positions))

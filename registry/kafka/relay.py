@@ -1,10 +1,10 @@
 """The relay: carries the log to Kafka, in order, each event once.
 
 A page of the log is one transaction of Kafka that ends with a progress marker on every partition. The
-topic is its own position: what a relay has to carry on with it reads off the topic's tails, so that there
-is no moment between sending and remembering. One relay works at a time, by a session's advisory lock in
-PostgreSQL; one that was frozen and wakes is fenced by Kafka, because the next one has taken its
-transactional id. Whatever fails, it begins again from the tails.
+topic is its own position: a relay reads from the topic's tails where to carry on, so that no crash can come
+between sending and remembering. One relay works at a time, by a session's advisory lock in PostgreSQL. One
+that was frozen and wakes up is fenced by Kafka, because the next relay uses the same transactional id. After
+any failure a relay begins again from the tails.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ PAGE = 2_000
 POLL_SECONDS = 0.02
 STAND_BY_SECONDS = 1.0
 FROZEN_SECONDS = 10
-"""PostgreSQL ends the session of a relay that has not been heard of for so long: another takes over."""
+"""PostgreSQL ends the session of a relay that is silent for this long, and another relay takes over."""
 
 log = logging.getLogger("registry.relay")
 
 
 class Relay:
-    """Carries the log while it holds the lock; others stand by."""
+    """Carries the log while it holds the lock; other relays stand by."""
 
     def __init__(self, url: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._url, self._kafka, self._say = url, kafka, say
         self._leaving = threading.Event()
 
     def leave(self) -> None:
-        """It ends after its page."""
+        """Makes the relay end after its page."""
         self._leaving.set()
 
     def run(self) -> None:
-        """Until it is told to leave. Raises `HistoryError` and `TopicError`: nothing mends itself there."""
+        """Works until `leave`. Raises `HistoryError` and `TopicError`, which an operator must resolve."""
         while not self._leaving.is_set():
             try:
                 self._work()
@@ -69,7 +69,7 @@ class Relay:
                 return
             partitions = check_topics(cursor, self._kafka)
             with producing(self._kafka, TRANSACTIONAL_ID) as producer:
-                # Fences a relay of before, and ends its transaction: only then the tails stand still.
+                # Fence the relay before this one and end its transaction, so that the tails no longer move.
                 producer.init_transactions()
                 carrier = Carrier(cursor, producer, *self._begin(cursor, partitions))
                 _record(cursor, carrier.at)
@@ -85,7 +85,7 @@ class Relay:
 
 
 class Carrier:
-    """What one relay does with the log from the tails on."""
+    """Carries the log page by page, from the tails on."""
 
     def __init__(
         self, cursor: Cursor, producer: KafkaProducer, tails: Sequence[Tail], statuses_from: int
@@ -95,7 +95,7 @@ class Carrier:
         self._previous = [tail.previous for tail in tails]
 
     def carry(self) -> int:
-        """Carries the next page; answers how many events it had."""
+        """Carries the next page; returns its number of events."""
         page = read_log(self._cursor, self.at, PAGE)
         if page:
             self._producer.begin_transaction()
@@ -129,7 +129,7 @@ class Carrier:
             )
 
     def _send_statuses(self, page: Sequence[LoggedEvent]) -> Iterator[Any]:
-        """Those that the topic has not yet: where the events are carried anew, it may be ahead of them."""
+        """Sends statuses that the topic does not have yet: when events are carried again, it may be ahead."""
         if page[-1].position <= self._statuses_from:
             return
         later = [event for event in page if event.position > self._statuses_from]
@@ -145,5 +145,5 @@ class Carrier:
 
 
 def _record(cursor: Cursor, position: int) -> None:
-    """For metrics alone: what counts is the topic."""
+    """Records the position for metrics only; the relay itself relies on the topic."""
     cursor.execute("UPDATE stream SET relayed = %s", (position,))

@@ -1,4 +1,4 @@
-"""How to reach Kafka: part of the settings, and what the client library is given of it."""
+"""The part of the settings that says how to reach Kafka."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOOTSTRAP_MS = 5_000
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """The brokers, and how they identify this client. The files are PEM; the mechanism is SASL's."""
+    """The brokers, and how the registry authenticates. The files are PEM; the mechanism is SASL's."""
 
     bootstrap_servers: str
     protocol: str = "PLAINTEXT"
@@ -36,7 +36,7 @@ class KafkaSettings:
     password: str | None = field(default=None, repr=False)
 
     def client(self) -> dict[str, Any]:
-        """The arguments that every client of kafka-python takes."""
+        """The arguments for every client of kafka-python."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "bootstrap_timeout_ms": BOOTSTRAP_MS,
@@ -52,50 +52,50 @@ class KafkaSettings:
         }
 
     def shown(self) -> dict[str, str]:
-        """What the log shows of it, by the setting's name."""
+        """The settings by name, as the log shows them: without the password."""
         values = dict(zip(KAFKA_NAMES, vars(self).values(), strict=True))
         return {
             name: "***" if name.endswith("PASSWORD") else value for name, value in values.items() if value
         }
 
 
-def read_kafka_settings(given: Mapping[str, str], wrong: list[str]) -> KafkaSettings | None:
-    """None without bootstrap servers; adds what cannot work to `wrong`."""
-    values = [given.get(name) for name in KAFKA_NAMES]
+def read_kafka_settings(environment: Mapping[str, str], wrong: list[str]) -> KafkaSettings | None:
+    """Reads the settings, None without bootstrap servers; adds to `wrong` what cannot work."""
+    values = [environment.get(name) for name in KAFKA_NAMES]
     if values[0] is None:
         if any(values):
             wrong.append("KAFKA_BOOTSTRAP_SERVERS must be set where KAFKA_SECURITY_* is")
         return None
-    found = KafkaSettings(values[0], (values[1] or "PLAINTEXT").upper(), *values[2:])
-    for server in found.bootstrap_servers.split(","):
+    settings = KafkaSettings(values[0], (values[1] or "PLAINTEXT").upper(), *values[2:])
+    for server in settings.bootstrap_servers.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be host:port, or several with commas between")
+            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be a list of host:port, separated by commas")
             break
-    if found.protocol not in PROTOCOLS:
+    if settings.protocol not in PROTOCOLS:
         wrong.append(f"KAFKA_SECURITY_PROTOCOL must be one of {', '.join(PROTOCOLS)}")
-    wrong += _wrong_sasl(found) + _wrong_files(found)
-    return found
+    wrong += _wrong_sasl(settings) + _wrong_files(settings)
+    return settings
 
 
-def _wrong_sasl(found: KafkaSettings) -> list[str]:
-    given = (found.mechanism, found.username, found.password)
-    if not found.protocol.startswith("SASL"):
-        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD need SASL_SSL"] if any(given) else []
-    if not all(given):
-        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD must be set for SASL"]
-    if found.mechanism not in MECHANISMS:
+def _wrong_sasl(settings: KafkaSettings) -> list[str]:
+    values = (settings.mechanism, settings.username, settings.password)
+    if not settings.protocol.startswith("SASL"):
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD need SASL_SSL"] if any(values) else []
+    if not all(values):
+        return ["KAFKA_SECURITY_MECHANISM, _USERNAME and _PASSWORD are required for SASL"]
+    if settings.mechanism not in MECHANISMS:
         return [f"KAFKA_SECURITY_MECHANISM must be one of {', '.join(MECHANISMS)}"]
     return []
 
 
-def _wrong_files(found: KafkaSettings) -> list[str]:
-    files = {"CA": found.ca_file, "CERTIFICATE": found.certificate_file, "KEY": found.key_file}
+def _wrong_files(settings: KafkaSettings) -> list[str]:
+    files = {"CA": settings.ca_file, "CERTIFICATE": settings.certificate_file, "KEY": settings.key_file}
     wrong = []
-    if any(files.values()) and not found.protocol.endswith("SSL"):
+    if any(files.values()) and not settings.protocol.endswith("SSL"):
         wrong.append("KAFKA_SECURITY_CA_FILE, _CERTIFICATE_FILE and _KEY_FILE need SSL or SASL_SSL")
-    if (found.certificate_file is None) != (found.key_file is None):
-        wrong.append("KAFKA_SECURITY_CERTIFICATE_FILE and _KEY_FILE must be set together")
+    if (settings.certificate_file is None) != (settings.key_file is None):
+        wrong.append("KAFKA_SECURITY_CERTIFICATE_FILE and KAFKA_SECURITY_KEY_FILE must be given together")
     return wrong + [
         f"KAFKA_SECURITY_{name}_FILE must be an existing file"
         for name, file in files.items()

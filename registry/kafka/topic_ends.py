@@ -1,4 +1,4 @@
-"""The ends of the topics: how far a relay has come, as the topics themselves say."""
+"""The ends of the topics, which say how far the relay has come."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PATIENCE_SECONDS = 20
 
 
 class HistoryError(Exception):
-    """The topic cannot be the continuation of this log, or of its beginning; says why, and what to do."""
+    """The topic is not a copy of the beginning of this log; says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The last record of a partition: the log's position there, and the last event's on the partition.
+    """The last record of a partition: how far the log had come, and the last event on the partition.
 
-    `mark` names the event at the position: its id and time. An empty partition has position 0. `begins` is
-    the offset of the first record that is still there.
+    `mark` is the id and time of the event at `position`. An empty partition has position 0. `begins` is the
+    offset of the first record that is still there.
     """
 
     position: int = 0
@@ -42,22 +42,22 @@ class Tail:
 
 
 def event_tails(kafka: KafkaSettings, partitions: int) -> list[Tail]:
-    """The tail of each partition, of what is committed."""
+    """The tail of each partition: its last committed record."""
     return [_tail(begins, record) for begins, record in _last_records(kafka, EVENTS, partitions)]
 
 
 def status_tail(kafka: KafkaSettings, partitions: int) -> int:
-    """The position through which the topic of statuses holds each badge's latest."""
-    found = [record for _, record in _last_records(kafka, STATUSES, partitions) if record]
-    return max((int(dict(record.headers)["ce_position"]) for record in found), default=0)
+    """The position through which the topic of statuses holds the latest status of each badge."""
+    records = [record for _, record in _last_records(kafka, STATUSES, partitions) if record]
+    return max((int(dict(record.headers)["ce_position"]) for record in records), default=0)
 
 
 def _last_records(
     kafka: KafkaSettings, topic: str, partitions: int
 ) -> list[tuple[int, ConsumerRecord | None]]:
-    """Of each partition the offset at which it begins, and its last committed record."""
+    """The offset at which each partition begins, and its last committed record."""
     with closing(_consumer(kafka)) as consumer:
-        return [_last_record(consumer, TopicPartition(topic, each)) for each in range(partitions)]
+        return [_last_record(consumer, TopicPartition(topic, number)) for number in range(partitions)]
 
 
 def _tail(begins: int, record: ConsumerRecord | None) -> Tail:
@@ -72,7 +72,7 @@ def _tail(begins: int, record: ConsumerRecord | None) -> Tail:
 
 
 def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
-    """Refuses to go on from tails that are not all the same marker, of an event that the log has."""
+    """Refuses tails that are not all the same marker, of an event that the log has."""
     positions = described([tail.position for tail in tails])
     if any(tail.position and not tail.is_marker for tail in tails) or len({tail.mark for tail in tails}) > 1:
         raise HistoryError(
@@ -81,16 +81,15 @@ def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
         )
     if any(tail.begins for tail in tails):
         raise HistoryError(
-            f"{EVENTS} has lost its beginning, which a reader who is new would miss;"
-            " see docs/runbooks/topic-lost.md"
+            f"{EVENTS} has lost its beginning, which a new reader would miss; see docs/runbooks/topic-lost.md"
         )
-    check_history(cursor, tails[0])  # and so the others
+    check_history(cursor, tails[0])  # the others are the same
 
 
 def check_history(cursor: Cursor, tail: Tail) -> None:
-    """Refuses a tail that is no event of this log: the store was restored from a backup, say.
+    """Refuses a tail that is not an event of this log, as after the store was restored from a backup.
 
-    For a consumer too: what the log has lost, or has otherwise, must not come into a read model.
+    Consumers check this too: an event that the log has lost must not reach a read model.
     """
     at, last = tail.position, last_position(cursor)
     if at > last:
@@ -98,9 +97,9 @@ def check_history(cursor: Cursor, tail: Tail) -> None:
             f"{EVENTS} holds events through position {at}, and the log ends at {last}: was the store restored"
             " from a backup? See docs/runbooks/relay-ahead.md"
         )
-    if tail.is_marker and (found := _mark(cursor, at)) != tail.mark:
+    if tail.is_marker and (mark := _mark(cursor, at)) != tail.mark:
         raise HistoryError(
-            f"{EVENTS} has another event at position {at} than the log ({tail.mark} and {found}): was the"
+            f"{EVENTS} has a different event at position {at} than the log ({tail.mark} and {mark}): was the"
             " store restored from a backup? See docs/runbooks/relay-ahead.md"
         )
 
@@ -125,8 +124,8 @@ def _consumer(kafka: KafkaSettings) -> KafkaConsumer:
 def _last_record(consumer: KafkaConsumer, partition: TopicPartition) -> tuple[int, ConsumerRecord | None]:
     """The offset of the beginning, and the last committed record; None where there is none.
 
-    The end of a partition is where a transaction was committed or aborted: what lies before may be any
-    number of records that nobody is to read, so it is looked for further and further back.
+    A partition may end with any number of records of aborted transactions, so the search goes further and
+    further back.
     """
     consumer.assign([partition])
     beginning = consumer.beginning_offsets([partition])[partition]
@@ -134,20 +133,20 @@ def _last_record(consumer: KafkaConsumer, partition: TopicPartition) -> tuple[in
     back = LOOK_BACK
     while True:
         start = max(beginning, end - back)
-        if found := _read(consumer, partition, start, end):
-            return beginning, found
+        if record := _read(consumer, partition, start, end):
+            return beginning, record
         if start == beginning:
             return beginning, None
         back *= 16
 
 
 def _read(consumer: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> ConsumerRecord | None:
-    """The last record from an offset up to another."""
+    """The last record between two offsets."""
     last, until = None, time.monotonic() + PATIENCE_SECONDS
     consumer.seek(partition, start)
     while consumer.position(partition) < end:
         for records in consumer.poll(timeout_ms=200).values():
             last = records[-1]
         if time.monotonic() > until:
-            raise KafkaTimeoutError(f"the tail of {partition.topic} was not answered")
+            raise KafkaTimeoutError(f"the tail of {partition.topic} could not be read in time")
     return last

@@ -1,7 +1,7 @@
-"""The two topics: how they are made, and checked before anyone uses them.
+"""The two topics: how they are created, and checked before they are used.
 
-Into how many partitions the log is divided is recorded in PostgreSQL, where the read models keep their
-positions by partition: a topic with another number is refused.
+The number of partitions of the log is recorded in PostgreSQL, where the read models keep their positions by
+partition: a topic with another number is refused.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from registry.postgres.locks import Lock
 
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
-"""So long a broker may not know yet of a topic that another has made, or that was there before it started."""
-_ALWAYS = str(2**63 - 1)
-# Timestamps are the log's: a record is kept however old it is, and taken whatever the broker's clock says.
+"""How long a broker may not know of a topic that another broker has created, or that is older than itself."""
+_UNLIMITED = str(2**63 - 1)
+# Timestamps are the log's: a record is accepted whatever the broker's clock says, and kept at any age.
 _BOTH = {
     "message.timestamp.type": "CreateTime",
-    "message.timestamp.before.max.ms": _ALWAYS,
-    "message.timestamp.after.max.ms": _ALWAYS,
+    "message.timestamp.before.max.ms": _UNLIMITED,
+    "message.timestamp.after.max.ms": _UNLIMITED,
     "unclean.leader.election.enable": "false",
 }
 SETTINGS = {
@@ -41,16 +41,16 @@ SETTINGS = {
 
 
 class TopicError(Exception):
-    """A topic is not there, or not as it must be; says what to do."""
+    """A topic is missing or set up wrongly; says what to do."""
 
 
 class KafkaAwayError(TopicError):
-    """No broker answers, or not in the way that it should: later it may."""
+    """No broker answers as it should; a later attempt may succeed."""
 
 
 @contextmanager
 def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    """A client for topics; brokers that do not answer are a `KafkaAwayError`."""
+    """A client for topics; raises `KafkaAwayError` where no broker answers."""
     try:
         client = connected(KafkaAdminClient, **kafka.client())
     except KafkaError as error:
@@ -67,18 +67,19 @@ def administering(kafka: KafkaSettings) -> Iterator[KafkaAdminClient]:
 
 
 def error_name(error: BaseException) -> str:
-    """What is said of an error of the client's: its text can hold a record."""
+    """The name of an error of the client, without its text, which can hold a record."""
     return type(error).__name__
 
 
 def make_topics(
     connection: Connection, kafka: KafkaSettings, partitions: int | None = None, *, repartition: bool = False
 ) -> int:
-    """Makes the topics that are not there and records their number of partitions, which it answers.
+    """Creates the missing topics, and records their number of partitions, which it returns.
 
-    Without a number it is the one recorded, or 1. Another one is refused with `TopicError` unless
-    `repartition` is set: then both topics are deleted and made anew, for the relay to fill from the start,
-    and every read model goes on from where it is; they must all be level (see `StoreFeed`).
+    The number is by default the recorded one, or else 1. A number other than the recorded one is refused with
+    `TopicError` unless `repartition` is set: then both topics are deleted and recreated, the relay fills them
+    from the start, and every read model continues from where it is. For that, each read model must be at one
+    position on all partitions.
     """
     with connection.cursor() as cursor, administering(kafka) as client:
         cursor.execute("BEGIN")
@@ -90,7 +91,7 @@ def make_topics(
             if repartition or recorded != count:
                 _divide(cursor, count)
             if repartition or EVENTS not in client.list_topics():
-                # It would go on from where it is, into a topic that lacks all that lies before.
+                # A relay would continue from where it is, in a topic that lacks everything before that.
                 _refuse_while_relaying(cursor)
             if repartition:
                 _delete(client)
@@ -107,7 +108,7 @@ def make_topics(
 
 
 def make_first_topics(connection: Connection, kafka: KafkaSettings) -> None:
-    """Makes the topics where none has carried this log yet; one that was lost is for an operator to see."""
+    """Creates the topics where none has carried this log yet; a topic that was lost needs an operator."""
     with connection.cursor() as cursor:
         first = recorded_partitions(cursor) is None
     if first:
@@ -115,11 +116,16 @@ def make_first_topics(connection: Connection, kafka: KafkaSettings) -> None:
 
 
 def _refuse_another(recorded: int | None, count: int, repartition: bool) -> None:
-    if recorded not in {None, count} and not repartition:
+    if recorded is not None and recorded != count and not repartition:
         raise TopicError(
-            f"the log is divided into {recorded} partitions; --repartition makes it {count}:"
+            f"the log is divided into {counted(recorded)}; --repartition changes that to {count}:"
             " see docs/runbooks/partitions.md"
         )
+
+
+def counted(partitions: int) -> str:
+    """The number of partitions in words: `1 partition`, `8 partitions`."""
+    return f"{partitions} partition{'' if partitions == 1 else 's'}"
 
 
 def _divide(cursor: Cursor, count: int) -> None:
@@ -128,29 +134,31 @@ def _divide(cursor: Cursor, count: int) -> None:
     for (name,) in cursor.fetchall():
         at = set(positions_of(cursor, name, lock=True).values())
         if len(at) > 1:
-            raise TopicError(f"{name} is not level; stop the consumers and try again")
+            raise TopicError(
+                f"{name} is not at one position on all partitions; stop the consumers and try again"
+            )
         set_positions(cursor, name, dict.fromkeys(range(count), at.pop()))
     cursor.execute("DELETE FROM stream")
     cursor.execute("INSERT INTO stream (topic, partitions) VALUES (%s, %s)", (EVENTS, count))
 
 
 def _refuse_while_relaying(cursor: Cursor) -> None:
-    """Nor does one begin before the transaction ends."""
+    """Refuses while a relay works, and keeps relays from starting until the transaction ends."""
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (Lock.RELAY,))
     if cursor.fetchone() != (True,):
         raise TopicError("a relay is at work; stop every `registry relay` first")
 
 
 def _fence(kafka: KafkaSettings) -> None:
-    """A relay that was frozen since before may wake: it sends nothing any more."""
+    """Keeps a relay that is frozen, and may wake up, from sending anything more."""
     with producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
 
 
 def _delete(client: KafkaAdminClient) -> None:
-    there = set(client.list_topics()) & set(SETTINGS)
-    if there:
-        client.delete_topics(sorted(there))
+    existing = set(client.list_topics()) & set(SETTINGS)
+    if existing:
+        client.delete_topics(sorted(existing))
     until = time.monotonic() + DELETE_SECONDS
     while set(client.list_topics()) & set(SETTINGS):
         if time.monotonic() > until:
@@ -159,7 +167,7 @@ def _delete(client: KafkaAdminClient) -> None:
 
 
 def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
-    """Refuses topics that are not as they must be; answers the number of partitions."""
+    """Refuses topics that are not as they must be; returns the number of partitions."""
     count = recorded_partitions(cursor)
     if count is None:
         raise TopicError("no topic carries the log yet; start `registry relay`, or run `registry topics`")
@@ -169,12 +177,12 @@ def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
 
 
 def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
-    """Makes the topics that are not there; answers their names."""
-    there = set(client.list_topics())
-    if EVENTS in there and STATUSES not in there:
+    """Creates the missing topics; returns their names."""
+    existing = set(client.list_topics())
+    if EVENTS in existing and STATUSES not in existing:
         raise TopicError(
-            f"the topic {STATUSES} is not there; was it deleted? `registry topics --repartition` fills both"
-            " anew: see docs/runbooks/topic-lost.md"
+            f"the topic {STATUSES} does not exist; was it deleted? `registry topics --repartition` recreates"
+            " both: see docs/runbooks/topic-lost.md"
         )
     brokers = len(client.describe_cluster()["brokers"])
     replicas = min(3, brokers)
@@ -183,10 +191,10 @@ def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
         name: {
             "num_partitions": partitions,
             "replication_factor": replicas,
-            "configs": {**settings, **each},
+            "configs": {**settings, **topic_settings},
         }
-        for name, each in SETTINGS.items()
-        if name not in there
+        for name, topic_settings in SETTINGS.items()
+        if name not in existing
     }
     if new:
         client.create_topics(new, wait_for_metadata=True)
@@ -194,27 +202,29 @@ def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
 
 
 def _check(client: KafkaAdminClient, partitions: int) -> None:
-    for name, count in _counted(client).items():
+    for name, count in _partition_counts(client).items():
         if not count:
             raise TopicError(
-                f"the topic {name} is not there; was it deleted? See docs/runbooks/topic-lost.md"
+                f"the topic {name} does not exist; was it deleted? See docs/runbooks/topic-lost.md"
             )
         if count != partitions:
-            raise TopicError(f"the topic {name} has {count} partitions, and {partitions} are recorded")
+            raise TopicError(
+                f"the topic {name} has {counted(count)}, but the recorded number is {partitions}"
+            )
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in SETTINGS]
-    found = client.describe_configs(resources, config_filter="all")["topic"]
+    actual = client.describe_configs(resources, config_filter="all")["topic"]
     for name, wanted in SETTINGS.items():
         for key, value in wanted.items():
-            if (has := found[name][key]["value"]) != value:
-                raise TopicError(f"the topic {name} has {key}={has}; set it to {value}")
+            if (current := actual[name][key]["value"]) != value:
+                raise TopicError(f"the topic {name} has {key}={current}; set it to {value}")
 
 
-def _counted(client: KafkaAdminClient) -> dict[str, int]:
-    """The number of partitions of each topic; 0 for one that no broker knows of."""
+def _partition_counts(client: KafkaAdminClient) -> dict[str, int]:
+    """The number of partitions of each topic; 0 for a topic that no broker knows."""
     until = time.monotonic() + KNOWN_SECONDS
     while True:
         described = client.describe_topics(list(SETTINGS))
-        found = dict.fromkeys(SETTINGS, 0) | {each["name"]: len(each["partitions"]) for each in described}
-        if all(found.values()) or time.monotonic() > until:
-            return found
+        counts = dict.fromkeys(SETTINGS, 0) | {topic["name"]: len(topic["partitions"]) for topic in described}
+        if all(counts.values()) or time.monotonic() > until:
+            return counts
         time.sleep(0.1)

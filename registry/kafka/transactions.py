@@ -1,8 +1,8 @@
-"""Kafka transactions that are whole: every record of one, in bounded time, or none.
+"""Kafka transactions that hold every record or none, and end within a limited time.
 
-The client commits a transaction also without the records on which it has given up, waits for the end of a
-commit without a bound, and goes on sending after it was closed in a hurry. None of that may happen here: who
-cannot commit in time abandons the producer and begins again, and the next one fences it.
+The client commits a transaction even without records that it has given up on, waits for a commit without a
+limit, and continues to send after a quick close. Here none of that may happen: a producer that cannot commit
+in time is abandoned, and the next one fences it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from registry.kafka.clients import connected
 from registry.kafka.settings import KafkaSettings
 
 COMMIT_SECONDS = 10
-"""So long the brokers may take for a transaction."""
+"""The time that the brokers have for a transaction."""
 CLOSE_SECONDS = 1
 
 
 @contextmanager
 def producing(kafka: KafkaSettings, transactional_id: str) -> Iterator[KafkaProducer]:
-    """A producer of transactions; afterwards nothing of it is sent any more."""
+    """A producer of transactions, which sends nothing after the block ends."""
     producer = connected(
         KafkaProducer,
         **kafka.client(),
@@ -48,10 +48,10 @@ def producing(kafka: KafkaSettings, transactional_id: str) -> Iterator[KafkaProd
 
 
 def commit(producer: KafkaProducer, sent: Sequence[Any]) -> None:
-    """Commits the transaction with all that was sent in it, or raises `KafkaError`.
+    """Commits the transaction with everything that was sent in it, or raises `KafkaError`.
 
-    Whether it was committed is unknown where that took too long; the topic says so after the next
-    `init_transactions()`.
+    After a timeout it is unknown whether the transaction was committed: after the next `init_transactions()`
+    the topic says.
     """
     errors: list[BaseException] = []
 
@@ -72,14 +72,14 @@ def commit(producer: KafkaProducer, sent: Sequence[Any]) -> None:
 
 def _commit(producer: KafkaProducer, sent: Sequence[Any]) -> None:
     producer.flush()
-    for each in sent:
-        if not each.succeeded():
-            raise each.exception or KafkaError("a record was not sent")
+    for record in sent:
+        if not record.succeeded():
+            raise record.exception or KafkaError("a record was not sent")
     producer.commit_transaction()
 
 
 def _abandon(producer: KafkaProducer) -> None:
-    """Closing alone either waits for what is not sent yet, or raises and lets its thread send it."""
+    """Stops the sender first: `close` alone waits for unsent records, or raises and still sends them."""
     producer._sender.force_close()
     producer._sender.join(CLOSE_SECONDS)
     with suppress(KafkaError):

@@ -16,7 +16,7 @@ from typing import Any
 from registry.postgres.connections import Cursor
 
 EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-"""From which PostgreSQL counts microseconds."""
+"""The time from which PostgreSQL counts microseconds."""
 _EPOCH_DAY = dt.date(2000, 1, 1).toordinal()
 _MICROSECOND = dt.timedelta(microseconds=1)
 _LENGTH = struct.Struct("!i")
@@ -32,7 +32,7 @@ def _numbers(form: str, size: int) -> Callable[[Any], bytes]:
 
 
 _int4, _int8 = _numbers("i", 4), _numbers("q", 8)
-# A value with its length before it, as binary COPY has it.
+# Packs a value with its length before it.
 _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "text": lambda value: _sized(value.encode()),
     "bytea": _sized,
@@ -46,22 +46,22 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
 
 
 def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
-    """Binary COPY of rows into a table; `columns` gives name and type in the order of the values."""
+    """Copies rows into a table; `columns` gives names and types in the order of the values."""
     if rows:
         copy_packed(cursor, table, columns, packed_rows(columns, rows))
 
 
 def copy_packed(cursor: Cursor, table: str, columns: Iterable[str], data: bytes, first: str = "") -> None:
-    """Binary COPY of what `packed_rows` has made; `first`: statements that go in the same message."""
+    """Copies the result of `packed_rows`; the statements in `first` go in the same message."""
     names = ", ".join(f'"{name}"' for name in columns)
-    # All at once: after each piece the interpreter may be given to another thread.
+    # Send everything at once: after each piece the interpreter may switch to another thread.
     cursor.copy_expert(f"{first}COPY {table} ({names}) FROM STDIN BINARY", io.BytesIO(data), len(data))
 
 
 def packed_rows(columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> bytes:
-    """Rows, at least one, as binary COPY takes them."""
+    """At least one row in the format of binary COPY."""
     by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
-    # What is the same in every row is packed once, and neighbours as one.
+    # Fields that are the same in every row are packed once, and joined with their neighbours.
     fields: list[bytes | list[bytes]] = [struct.pack("!h", len(columns))]
     for kind, values in by_column:
         packed, last = _packed(kind, values), fields[-1]
@@ -70,14 +70,14 @@ def packed_rows(columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> bytes
         else:
             fields.append(packed)
     by_row = zip(
-        *(itertools.repeat(each, len(rows)) if isinstance(each, bytes) else each for each in fields),
+        *(itertools.repeat(field, len(rows)) if isinstance(field, bytes) else field for field in fields),
         strict=True,
     )
     return b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])
 
 
 def _packed(kind: str, values: Sequence[Any]) -> bytes | list[bytes]:
-    """A column's values; one alone where all are the same, as in most columns of a page."""
+    """The values of a column; a single one where all are the same, as in most columns of a page."""
     pack, first = _PACKERS[kind], values[0]
     if values[-1] == first and values.count(first) == len(values):
         return _NULL if first is None else pack(first)

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, each in one of three roles.
 
-No process works as owner or superuser: every connection takes its role first, and row-level security
-holds for it. A lost server is `Unavailable`; the next use connects anew.
+No process works as owner or superuser: every connection first sets its role, for which row-level security
+holds. Where the server is lost, `UnavailableError` is raised, and the next use connects again.
 """
 
 from __future__ import annotations
@@ -19,39 +19,36 @@ Role = Literal["registry_write", "registry_read", "registry_project"]
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
 CONNECT_TIMEOUT = 5
-# A writer that was stopped must not hold up the others for longer than this.
+# A stopped writer must not hold up the others for longer than this.
 PATIENCE_MS = 5_000
 
-
-# Classes of SQLSTATE that speak of the server and not of what was asked: connection, rollback by
+# The classes of SQLSTATE that are about the server and not about the statement: connection, rollback by
 # conflict, resources, state (locks), operator intervention.
-_OF_THE_SERVER = ("08", "40", "53", "55", "57")
-
-
-# What lengthens a table's file, in the server's `md.c`.
-_LENGTHENS = ("mdextend", "mdzeroextend")
+_SERVER_ERRORS = ("08", "40", "53", "55", "57")
+# The functions that extend a table's file, in the server's `md.c`.
+_EXTENDING = ("mdextend", "mdzeroextend")
 
 
 def is_lost(connection: Connection, error: Exception) -> bool:
-    """Whether an error is of the connection or the server, so that the same may work later.
+    """Whether an error comes from the connection or the server, so that the same statement may work later.
 
-    psycopg2 tells a lost server by several classes, without a code.
+    psycopg2 reports a lost server by errors of several classes, without a code.
     """
     if connection.closed or isinstance(error, psycopg2.InterfaceError):
         return True
     if not isinstance(error, psycopg2.DatabaseError):
         return False
-    return error.pgcode is None or error.pgcode[:2] in _OF_THE_SERVER or is_full(error)
+    return error.pgcode is None or error.pgcode[:2] in _SERVER_ERRORS or is_full(error)
 
 
 def is_full(error: Exception) -> bool:
     """Whether PostgreSQL found no room for a row.
 
-    Where a quota or a limit ended before the disk did, it has no code for that: it says where it met it.
+    It has no code for reaching a quota or a limit: the error only names the function where that happened.
     """
     if isinstance(error, psycopg2.errors.DiskFull):
         return True
-    return isinstance(error, psycopg2.errors.InternalError_) and error.diag.source_function in _LENGTHENS
+    return isinstance(error, psycopg2.errors.InternalError_) and error.diag.source_function in _EXTENDING
 
 
 class UnavailableError(Exception):
@@ -59,11 +56,11 @@ class UnavailableError(Exception):
 
 
 class PrivilegedRoleError(Exception):
-    """A connection has rights that would make row-level security void."""
+    """A connection has rights that bypass row-level security."""
 
 
 def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
-    """A connection in autocommit, in `role` (None: as who logs in, for migrations and the command line)."""
+    """A connection in autocommit, in `role`, or in the role that logs in, for migrations and commands."""
     options = [f"-c {name}={value}" for name, value in settings.items()]
     try:
         options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))
@@ -90,7 +87,7 @@ def connect(url: str, role: Role | None = None, **settings: str | int) -> Connec
 
 
 class Pool:
-    """At most `size` connections in one role, lent one at a time; who comes later waits."""
+    """At most `size` connections in one role, each lent to one caller at a time; other callers wait."""
 
     def __init__(self, url: str, role: Role, size: int, statement_timeout_ms: int = 30_000) -> None:
         self._url, self._role, self._timeout = url, role, statement_timeout_ms
@@ -103,14 +100,14 @@ class Pool:
         if not self._places.acquire(timeout=CONNECT_TIMEOUT):
             raise UnavailableError("all connections to PostgreSQL are in use")
         try:
-            connection = self._take()
+            connection = self._borrow()
             try:
                 with connection.cursor() as cursor:
                     yield cursor
             except psycopg2.Error as error:
                 if not is_lost(connection, error):
                     raise
-                self.close()  # the idle connections went with it
+                self.close()  # the idle connections were lost with it
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
             finally:
                 self._give_back(connection)
@@ -137,10 +134,10 @@ class Pool:
     def _idle(self) -> Connection | None:
         try:
             return self._free.pop()
-        except IndexError:  # asked for and not looked for: others take from it too
+        except IndexError:  # checking first would not help: other threads pop too
             return None
 
-    def _take(self) -> Connection:
+    def _borrow(self) -> Connection:
         while (connection := self._idle()) is not None:
             if not connection.closed:
                 return connection
@@ -160,7 +157,7 @@ class Pool:
 
 
 def check_roles(url: str) -> None:
-    """Refuses roles that could pass row-level security by: superuser, owner or BYPASSRLS."""
+    """Refuses roles that could bypass row-level security: superusers, owners and BYPASSRLS."""
     for role in ("registry_write", "registry_read", "registry_project"):
         connection = connect(url, role)
         try:
@@ -170,11 +167,11 @@ def check_roles(url: str) -> None:
                     " WHERE relowner = r.oid AND relpersistence <> 't')"
                     " FROM pg_roles r WHERE rolname = current_user"
                 )
-                found = cursor.fetchone()
+                row = cursor.fetchone()
         finally:
             connection.close()
-        if found is None or found[0]:
+        if row is None or row[0]:
             raise PrivilegedRoleError(
-                f"the role {role} is superuser, owner of a table or may bypass row-level security;"
-                " run `registry migrate` as the owner and take those rights from the role"
+                f"the role {role} is a superuser, owns a table or may bypass row-level security;"
+                " revoke those rights, and run `registry migrate` as the owner"
             )

@@ -1,8 +1,8 @@
-"""Whether the disk has room for what is to be recorded.
+"""Checks whether the disk has room to record more.
 
-PostgreSQL refuses a row for which it has no room, and goes on; where it cannot lengthen its write-ahead
-log it ends, and cannot start again, and then nobody can read. So the last of the disk is left to it where
-its disk can be seen from here. Where it cannot, or a quota ends before the disk does, its refusals say it.
+PostgreSQL refuses a row for which it has no room, and continues. But where it cannot extend its write-ahead
+log it stops and cannot start again, and then nobody can read. So the last of the disk is left to PostgreSQL,
+where this host can see its disk. Elsewhere, and where a quota is smaller than the disk, its refusals tell.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from psycopg2.extensions import parse_dsn
 
 from registry.postgres.connections import UnavailableError, connect
 
-# Four files of the write-ahead log, more than the read models need to catch up.
+# Four files of the write-ahead log: more than the read models need to catch up.
 RESERVE = 64 * 1024 * 1024
 TRY_SECONDS = 1.0
-# What is recorded in this time is a fraction of the reserve.
+# In this time only a fraction of the reserve can be used up.
 LOOK_SECONDS = 0.1
 _TRIAL = (
     "CREATE TEMPORARY TABLE trial ON COMMIT DROP AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
@@ -29,11 +29,11 @@ _TRIAL = (
 
 
 class NoRoomError(UnavailableError):
-    """The disk of the database is full: nothing is recorded, and the same may be recorded later."""
+    """The disk of the database is full: nothing was recorded, and the same may be recorded later."""
 
 
 class Room:
-    """What one process knows about the room that its database has."""
+    """The room on the disk of the database, as far as this process knows it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -43,22 +43,22 @@ class Room:
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Raises `NoRoomError` where the last of the disk would be used."""
+        """Raises `NoRoomError` where only the reserve is left."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._short = self._is_short()
             self._looked = time.monotonic()
         if self._short:
-            raise NoRoomError("the last of the disk is left to PostgreSQL")
+            raise NoRoomError("the disk is almost full, and the rest is left to PostgreSQL")
 
     def refused(self) -> None:
-        """PostgreSQL has refused an append for want of room."""
+        """Notes that PostgreSQL has refused an append because it has no room."""
         self._refused = True
 
     def recorded(self) -> None:
         self._refused = False
 
     def is_there(self) -> bool:
-        """Whether an append would find room; tries it, when the last one was refused."""
+        """Whether an append would find room; makes a trial where the last append was refused."""
         if self._is_short():
             return False
         with self._lock:
@@ -87,14 +87,14 @@ class Room:
 
 
 def _free(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _data_folder(url: str) -> Path | None:
-    """Where a PostgreSQL on this host keeps its data: it says so beside its socket, to its own user."""
-    stated = parse_dsn(url)
-    host, port = stated.get("host", ""), stated.get("port", "5432")
+    """The data folder of a PostgreSQL on this host, as the file beside its socket names it, or None."""
+    parts = parse_dsn(url)
+    host, port = parts.get("host", ""), parts.get("port", "5432")
     if not host.startswith("/"):
         return None
     with suppress(OSError, IndexError):

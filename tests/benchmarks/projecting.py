@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from eventsourcing.persistence import Tracking
 
 from consumers.applying import apply_page
-from consumers.projector import BATCH
+from consumers.projector import MAX_PAGE
 from consumers.store_feed import LogEnd, StoreFeed
 from projections.all import read_models
 from projections.read_model import position
@@ -62,7 +62,7 @@ def _ours(server: Server, log: str) -> float:
         with connection.cursor() as cursor:
             for model in read_models():
                 feed = StoreFeed(LogEnd(pool), positions_of(cursor, model.name))
-                while page := feed.read(BATCH):
+                while page := feed.read(MAX_PAGE):
                     apply_page(cursor, model, page)
                 assert position(cursor, model.name) == last, "a read model did not come to the end"
         return last / (time.perf_counter() - began)

@@ -23,9 +23,9 @@ from tests.postgres.projecting import folded, held, positions
 pytestmark = pytest.mark.slow
 SECONDS = 60
 SAID = re.compile(
-    r"badges: building version (\d+) beside version \1, which answers\n"
-    r"badges: compared \d+ rows with those that answer: the same\n"
-    r"badges: version \1 answers, from position \d+ on; it took \d+\.\d s\n"
+    r"badges: building version (\d+) beside version \1, which stays in use\n"
+    r"badges: compared \d+ rows with those in use: no difference\n"
+    r"badges: version \1 is in use from position \d+; it took \d+\.\d s\n"
 )
 
 
@@ -125,7 +125,7 @@ def test_a_rebuild_that_differs_swaps_nothing_until_it_is_told_to(data: Path) ->
     done = registry("rebuild", "badges", data_dir=data)
     assert done.status == 1
     assert done.err.count("\n") == 1, done.err
-    assert "0 rows of the old alone, 1 of the new" in done.err
+    assert "rows only in the old copy 0, only in the new copy 1" in done.err
     assert "--force" in done.err
     assert badge_table(url) == before
     forced = registry("rebuild", "badges", "--force", data_dir=data)

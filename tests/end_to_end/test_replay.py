@@ -122,8 +122,8 @@ def test_what_is_not_recorded_yet_or_not_there_is_refused_in_one_sentence(
     soon = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
     said = {
         ("--as-of", str(len(log) + 1), "--badge", badge): "beyond the end of the log",
-        ("--as-of", soon, "--badge", badge): "lies in the future",
-        ("--as-of", "9999-12-31T23:59:59-12:00", "--badge", badge): "lies in the future",
+        ("--as-of", soon, "--badge", badge): "is in the future",
+        ("--as-of", "9999-12-31T23:59:59-12:00", "--badge", badge): "is in the future",
         ("--as-of", str(first - 1), "--badge", badge): "badge",
         ("--as-of", "0", "--badge", badge): "badge",
         ("--as-of", "0001-01-01T00:00:00+12:00", "--badge", badge): "badge",

@@ -161,7 +161,7 @@ def test_topics_that_were_deleted_are_missed_and_filled_again_when_told_while_aw
         refused = until(
             lambda: [each for each in fleet.of("relay") if each.endings[1]], 90, "a relay that refuses"
         )
-        assert "is not there; was it deleted? See docs/runbooks/topic-lost.md" in refused[0].last_words
+        assert "does not exist; was it deleted? See docs/runbooks/topic-lost.md" in refused[0].last_words
         load.more(20, seconds=20)
         # Each relay that starts again to look for the topics is at work for a moment.
         until(lambda: fleet.registry("topics").status == 0, 60, "topics that are made anew")

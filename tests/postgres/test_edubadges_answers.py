@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from registry.domain.events import BadgeAwarded, ModuleRegistered
-from registry.edubadges.files import read_source
-from registry.edubadges.importer import Line, import_hosted
+from registry.edubadges.files import read_documents
+from registry.edubadges.importer import ReportLine, import_hosted
 from registry.recording.registry import Registry
 from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import whole_log
@@ -19,12 +19,12 @@ BRIN = "27UM"
 NOW = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
 
 
-def report(registry: Registry, path: Path, *, all_types: bool) -> list[Line]:
-    source = read_source(path, registry.today())
-    return list(import_hosted(registry, source, BRIN, all_types=all_types))
+def report(registry: Registry, path: Path, *, all_types: bool) -> list[ReportLine]:
+    documents = read_documents(path, registry.today())
+    return list(import_hosted(registry, documents, BRIN, all_types=all_types))
 
 
-def counts(lines: list[Line]) -> Counter[str]:
+def counts(lines: list[ReportLine]) -> Counter[str]:
     return Counter(line.outcome for line in lines)
 
 
@@ -48,7 +48,7 @@ def test_the_assertions_are_recorded_once_though_each_is_there_twice(url: str) -
     assert len({fact.learner_id for fact in awards}) == half
     modules = [fact for fact in facts if isinstance(fact, ModuleRegistered) and fact.channel == "import"]
     assert {fact.reference for fact in modules} < set(
-        read_source(ANSWERS / "badgeclasses", NOW.date()).classes
+        read_documents(ANSWERS / "badgeclasses", NOW.date()).classes
     )
     bare = [fact for fact in awards if fact.study_load is None]
     assert bare
@@ -72,7 +72,7 @@ def test_of_the_whole_folder_each_file_is_in_the_report_with_a_reason(url: str) 
     production = by_place["production/01-ob-2-0-assertion.json"]
     assert production.outcome == "imported"
     assert {"no-badge-type", "no-study-load", "no-level"} <= set(production.reason.split(", "))
-    assert "not known here" in by_place["revoked-response-200.json"].reason
+    assert "unknown here" in by_place["revoked-response-200.json"].reason
     assert counts(lines) == {
         "imported": half + 1,
         "known": half,

@@ -14,8 +14,8 @@ from registry.domain.events import BadgeAwarded, BadgeRevoked, Fact, ModuleRegis
 from registry.domain.institution import Particulars
 from registry.edubadges import importer
 from registry.edubadges.bulk import read_bulk
-from registry.edubadges.files import read_source
-from registry.edubadges.importer import Line, import_bulk, import_hosted
+from registry.edubadges.files import read_documents
+from registry.edubadges.importer import ReportLine, import_bulk, import_hosted
 from registry.event_store.vault import Vault
 from registry.recording.commands import AdmitInstitution
 from registry.recording.registry import Registry
@@ -45,14 +45,14 @@ MODULE = KEYS.made_id("module", "27UM", REFERENCE)
 
 def hosted(
     registry: Registry, path: Path, institution: str | None = None, *, all_types: bool = False
-) -> dict[str, Line]:
-    source = read_source(path, registry.today())
-    lines = list(import_hosted(registry, source, institution, all_types=all_types))
-    assert len(lines) == len(source.items)
+) -> dict[str, ReportLine]:
+    documents = read_documents(path, registry.today())
+    lines = list(import_hosted(registry, documents, institution, all_types=all_types))
+    assert len(lines) == len(documents.items)
     return {line.place.removesuffix(".json"): line for line in lines}
 
 
-def outcomes(lines: dict[str, Line]) -> dict[str, str]:
+def outcomes(lines: dict[str, ReportLine]) -> dict[str, str]:
     return {place: line.outcome for place, line in lines.items()}
 
 
@@ -231,8 +231,8 @@ def test_an_import_that_is_broken_off_leaves_whole_awards_and_is_completed(
 ) -> None:
     monkeypatch.setattr(importer, "PAGE", 4)
     path = folder(tmp_path, **{f"a{number:02}": expanded(f"a{number}") for number in range(18)})
-    source = read_source(path, registry.today())
-    begun = list(itertools.islice(import_hosted(registry, source, None, all_types=False), 9))
+    documents = read_documents(path, registry.today())
+    begun = list(itertools.islice(import_hosted(registry, documents, None, all_types=False), 9))
     assert {line.outcome for line in begun} == {"imported"}
     assert len(recorded(url, BadgeAwarded)) == 12
     assert query(url, "SELECT count(*) FROM vault") == [(12,)]
@@ -250,7 +250,7 @@ def test_a_module_that_is_too_large_is_refused_with_its_assertions(
     assert all("bytes" in line.reason for line in lines.values())
 
 
-def bulk(registry: Registry, path: Path, text: str, **more: Any) -> dict[str, Line]:
+def bulk(registry: Registry, path: Path, text: str, **more: Any) -> dict[str, ReportLine]:
     file = path / "bulk.csv"
     file.write_text(text)
     rows = read_bulk(file, MODULE, DAY)

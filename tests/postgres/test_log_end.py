@@ -33,7 +33,7 @@ def test_readers_at_any_distance_see_every_event_once_and_in_order(
     url: str, end: LogEnd, writer: Writer, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
-    monkeypatch.setattr(store_feed, "KEPT", chance.choice([1, 5, 20, 1_000]))
+    monkeypatch.setattr(store_feed, "MAX_KEPT", chance.choice([1, 5, 20, 1_000]))
     readers: list[list[tuple[str, int]]] = [[], [], []]
     at = [0, 0, 0]
     for turn in range(120):

@@ -9,27 +9,27 @@ import pytest
 
 from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.bulk import read_bulk
-from registry.edubadges.items import Award, Refused
+from registry.edubadges.items import AwardItem, RefusedItem
 from tests.hosted import BY_EMAIL, BY_EPPN, TITLES
 
 MODULE = "11111111-1111-8111-8111-111111111111"
 DAY = dt.date(2024, 6, 1)
 
 
-def read(path: Path, text: str | bytes) -> dict[str, Award | Refused]:
+def read(path: Path, text: str | bytes) -> dict[str, AwardItem | RefusedItem]:
     file = path / "bulk.csv"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     return {item.place.rpartition("/")[2]: item for item in read_bulk(file, MODULE, DAY)}
 
 
-def reasons(items: dict[str, Award | Refused]) -> dict[str, str]:
-    return {place: item.reason for place, item in items.items() if isinstance(item, Refused)}
+def reasons(items: dict[str, AwardItem | RefusedItem]) -> dict[str, str]:
+    return {place: item.reason for place, item in items.items() if isinstance(item, RefusedItem)}
 
 
 def test_a_row_by_eppn_has_the_eppn_in_its_reference(tmp_path: Path) -> None:
     items = read(tmp_path, BY_EPPN)
     first = items["bulk.csv:2"]
-    assert isinstance(first, Award)
+    assert isinstance(first, AwardItem)
     assert first.reference == f"{MODULE}/2024-06-01/averzonnen@hogeschool.example"
     assert first.recipient == Recipient(
         eppn="AVerzonnen@Hogeschool.example", email="a.verzonnen@hogeschool.example"
@@ -51,18 +51,18 @@ def test_a_row_by_eppn_has_the_eppn_in_its_reference(tmp_path: Path) -> None:
 def test_a_row_by_e_mail_address_names_nobody_else(tmp_path: Path) -> None:
     items = read(tmp_path, "\ufeff" + BY_EMAIL.replace("\n", "\r\n"))
     first = items["bulk.csv:2"]
-    assert isinstance(first, Award)
+    assert isinstance(first, AwardItem)
     assert first.reference == f"{MODULE}/2024-06-01/e.verzonnen@example.org"
     assert first.recipient == Recipient(
         edubadges="email:E.Verzonnen@example.org", name="Els van Verzonnen", email="E.Verzonnen@example.org"
     )
     assert first.findings == ("recipient-email",)
-    assert reasons(items) == {"bulk.csv:3": "has no e-mail address"}
+    assert reasons(items) == {"bulk.csv:3": "needs a valid e-mail address"}
 
 
 def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path) -> None:
     items = read(tmp_path, "a@example.org,b@example.org\nc@example.org,d@example.org,verhaal\n")
-    assert [type(item) for item in items.values()] == [Award, Award]
+    assert [type(item) for item in items.values()] == [AwardItem, AwardItem]
     items = read(tmp_path, "a@example.org;Els;Verzonnen;;\n")
     assert "titles" in reasons(items)["bulk.csv"]
     assert "Els" not in reasons(items)["bulk.csv"]
@@ -74,10 +74,10 @@ def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path
         (b"", "titles"),
         (b"Recipient mailadres;Recipient EPPN\ncaf\xe9@x;y\n", "UTF-8"),
         ("Recipient mailadres;Recipient EPPN;Geheim\n", "column 3"),
-        (f'{TITLES}\n"{"x" * 200_000}"\n', "no CSV"),
+        (f'{TITLES}\n"{"x" * 200_000}"\n', "not valid CSV"),
         (f"{TITLES}\na@example.org;b@example.org;;;;;;rest\n", "more cells"),
         (f"{TITLES}\na@example.org;b@example.org;;ftp://x;;;\n", "web address"),
-        (f'{TITLES}\na@example.org;"b@exam\nple.org";;;;;\n', "no eppn"),
+        (f'{TITLES}\na@example.org;"b@exam\nple.org";;;;;\n', "a valid eppn"),
     ],
 )
 def test_what_is_wrong_is_said_without_what_it_holds(text: str | bytes, reason: str, tmp_path: Path) -> None:

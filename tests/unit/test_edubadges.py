@@ -13,8 +13,8 @@ from registry.domain.events import Level, ModuleContent, QualityAssurance, Study
 from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
-from registry.edubadges.files import Source, _item, read_source
-from registry.edubadges.items import Award, Refused, Revoked, Unreadable
+from registry.edubadges.files import Documents, _item, read_documents
+from registry.edubadges.items import AwardItem, RefusedItem, RevokedItem, Unreadable
 from tests.hosted import (
     BADGE,
     EDU_ID,
@@ -36,9 +36,9 @@ from tests.hosted import (
 TODAY = dt.date(2026, 11, 22)
 
 
-def read(stated: dict[str, Any]) -> Award:
+def read(stated: dict[str, Any]) -> AwardItem:
     item = read_assertion("a.json", stated, TODAY)
-    assert isinstance(item, Award)
+    assert isinstance(item, AwardItem)
     return item
 
 
@@ -47,13 +47,13 @@ def module(**changes: Any) -> tuple[ModuleContent, tuple[str, ...]]:
     return found.content, found.findings
 
 
-def refused(source: Source) -> dict[str, str]:
-    return {item.place: item.reason for item in source.items if isinstance(item, Refused)}
+def refused(documents: Documents) -> dict[str, str]:
+    return {item.place: item.reason for item in documents.items if isinstance(item, RefusedItem)}
 
 
 def test_a_plain_assertion_names_its_badge_class_and_a_hashed_recipient() -> None:
     digest = hashed()["identity"]
-    assert read(assertion()) == Award(
+    assert read(assertion()) == AwardItem(
         "a.json",
         assertion_url("a1"),
         Recipient(edubadges=f"id:{digest}${SALT}"),
@@ -126,19 +126,19 @@ def test_an_expiry_is_the_last_day_in_amsterdam_on_which_it_is_valid(expires: st
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"id": "urn:uuid:1"}, "no id"),
-        ({"id": "https://example.org/a\u202eb"}, "no id"),
-        ({"badge": None}, "no badge class"),
-        ({"badge": {"name": "x"}}, "no badge class"),
-        ({"issuedOn": "gisteren"}, "no issuedOn"),
-        ({"issuedOn": 1_700_000_000}, "no issuedOn"),
-        ({"issuedOn": "2024-02-30"}, "no issuedOn"),
-        ({"issuedOn": "0001-01-01T00:00:00+14:00"}, "no issuedOn"),
+        ({"id": "urn:uuid:1"}, "id must be"),
+        ({"id": "https://example.org/a\u202eb"}, "id must be"),
+        ({"badge": None}, "must name a badge class"),
+        ({"badge": {"name": "x"}}, "must name a badge class"),
+        ({"issuedOn": "gisteren"}, "issuedOn must be"),
+        ({"issuedOn": 1_700_000_000}, "issuedOn must be"),
+        ({"issuedOn": "2024-02-30"}, "issuedOn must be"),
+        ({"issuedOn": "0001-01-01T00:00:00+14:00"}, "issuedOn must be"),
         ({"issuedOn": "2024-06-01T10:00:00"}, "offset"),
         ({"issuedOn": "2026-11-23"}, "future"),
-        ({"expires": "2024-01-01"}, "before"),
-        ({"expires": "9999-12-31T23:59:59-12:00"}, "no expires"),
-        ({"recipient": None}, "no recipient"),
+        ({"expires": "2024-01-01"}, "must not be before"),
+        ({"expires": "9999-12-31T23:59:59-12:00"}, "expires must be"),
+        ({"recipient": None}, "recipient must have"),
         ({"recipient": {"hashed": False, "type": "id", "identity": "123456789"}}, "nine digits"),
     ],
 )
@@ -151,7 +151,7 @@ def test_what_is_wrong_with_an_assertion_is_said_without_its_contents(
 
 
 def test_a_revoked_answer_is_its_address_and_a_reason() -> None:
-    assert read_assertion("a.json", revoked(reason=" fraud\x07"), TODAY) == Revoked(
+    assert read_assertion("a.json", revoked(reason=" fraud\x07"), TODAY) == RevokedItem(
         "a.json", assertion_url("a1"), "fraud"
     )
 
@@ -255,8 +255,8 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
     (path / "deep").mkdir()
     folder(path / "deep", several=[assertion("a3"), {"type": "Assertion"}])
     folder(path / ".hidden", none=assertion("a4"))
-    source = read_source(path, TODAY)
-    assert [item.place for item in source.items] == [
+    documents = read_documents(path, TODAY)
+    assert [item.place for item in documents.items] == [
         "expanded.json",
         "a_class.json",
         "an_issuer.json",
@@ -265,56 +265,59 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
         "deep/several.json#2",
         "revoked.json",
     ]
-    assert set(source.classes) == {BADGE}
-    assert source.classes[BADGE]["typeBadgeClass"] == "micro_credential"
-    assert "grade_achieved" not in source.classes[BADGE]
-    assert source.issuer_of(badge_class())["name"] == "Zorgopleidingen"
-    assert set(source.issuers) == {ISSUER}
-    assert "badge class" in refused(source)["a_class.json"]
+    assert set(documents.classes) == {BADGE}
+    assert documents.classes[BADGE]["typeBadgeClass"] == "micro_credential"
+    assert "grade_achieved" not in documents.classes[BADGE]
+    assert documents.issuer_of(badge_class())["name"] == "Zorgopleidingen"
+    assert set(documents.issuers) == {ISSUER}
+    assert "badge class" in refused(documents)["a_class.json"]
 
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"", "no JSON"),
-        (b'{"type": "Assertion", "narrative": "geheim', "no JSON"),
-        (b'{"type": "Assertion", "x": "\xff"}', "no JSON"),
-        (b'{"type": "Assertion", "x": "\\ud800"}', "no JSON"),
-        (b"[" * 100_000, "nested|no JSON"),
-        (b'{"type": "Assertion", "id": NaN}', "no JSON"),
-        (b'{"type": ["Assertion", 1], "id": 1e999}', "no JSON|no id"),
-        (b"[]", "no assertion"),
-        (b"null", "no assertion"),
-        (b'"geheim"', "no assertion"),
-        (b'{"type": "OpenBadgeCredential"}', "no assertion"),
-        (b'{"type": {"a": 1}}', "no assertion"),
+        (b"", "not valid JSON"),
+        (b'{"type": "Assertion", "narrative": "geheim', "not valid JSON"),
+        (b'{"type": "Assertion", "x": "\xff"}', "not valid JSON"),
+        (b'{"type": "Assertion", "x": "\\ud800"}', "not valid JSON"),
+        (b"[" * 100_000, "nested|not valid JSON"),
+        (b'{"type": "Assertion", "id": NaN}', "not valid JSON"),
+        (b'{"type": ["Assertion", 1], "id": 1e999}', "not valid JSON|id must be"),
+        (b"[]", "not an Open Badges 2.0 assertion"),
+        (b"null", "not an Open Badges 2.0 assertion"),
+        (b'"geheim"', "not an Open Badges 2.0 assertion"),
+        (b'{"type": "OpenBadgeCredential"}', "not an Open Badges 2.0 assertion"),
+        (b'{"type": {"a": 1}}', "not an Open Badges 2.0 assertion"),
         (b'{"detail": "geheim"}', "private"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(raw: bytes, reason: str, tmp_path: Path) -> None:
-    (item,) = read_source(folder(tmp_path, it=raw), TODAY).items
-    assert isinstance(item, Refused)
+    (item,) = read_documents(folder(tmp_path, it=raw), TODAY).items
+    assert isinstance(item, RefusedItem)
     assert any(each in item.reason for each in reason.split("|")), item
     assert "geheim" not in item.reason
 
 
 def test_a_name_of_a_file_stays_on_its_line(tmp_path: Path) -> None:
     (tmp_path / "a\nimported 9\u202e.json").write_bytes(b"")
-    (item,) = read_source(tmp_path, TODAY).items
+    (item,) = read_documents(tmp_path, TODAY).items
     assert item.place.isprintable()
 
 
 def test_a_file_that_is_none_or_leads_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
     (tmp_path / "round").symlink_to(tmp_path)
-    items = read_source(tmp_path, TODAY).items
-    assert [(item.place, type(item)) for item in items] == [("gone.json", Refused), ("round", Refused)]
+    items = read_documents(tmp_path, TODAY).items
+    assert [(item.place, type(item)) for item in items] == [
+        ("gone.json", RefusedItem),
+        ("round", RefusedItem),
+    ]
 
 
 def test_of_several_answers_about_a_badge_class_the_fullest_counts_in_any_order(tmp_path: Path) -> None:
     plain, full = badge_class(stackable=None), expanded_class()
-    one = read_source(folder(tmp_path / "1", a=plain, b=full), TODAY).classes[BADGE]
-    other = read_source(folder(tmp_path / "2", a=full, b=plain), TODAY).classes[BADGE]
+    one = read_documents(folder(tmp_path / "1", a=plain, b=full), TODAY).classes[BADGE]
+    other = read_documents(folder(tmp_path / "2", a=full, b=plain), TODAY).classes[BADGE]
     assert one == other
     assert one["issuer"]["id"] == ISSUER
     assert SITE in one["id"]
@@ -365,12 +368,12 @@ def test_whatever_a_member_is_the_assertion_is_taken_or_refused() -> None:
     for path in places(whole):
         for junk in JUNK:
             stated = replaced(whole, path, junk)
-            source = Source()
-            item = _item(source, "a.json", stated, TODAY)
-            assert isinstance(item, Award | Revoked | Refused)
-            for address, found in source.classes.items():
+            documents = Documents()
+            item = _item(documents, "a.json", stated, TODAY)
+            assert isinstance(item, AwardItem | RevokedItem | RefusedItem)
+            for address, found in documents.classes.items():
                 try:
-                    module = read_badge_class(address, {**found, "issuer": source.issuer_of(found)})
+                    module = read_badge_class(address, {**found, "issuer": documents.issuer_of(found)})
                 except Unreadable:
                     continue
                 modules.content_hash(module.content)

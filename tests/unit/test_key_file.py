@@ -60,7 +60,7 @@ def test_a_key_file_written_by_half_is_refused(path: Path, share: float) -> None
     create_key_file(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(KeyFileError, match="no key file"):
+    with pytest.raises(KeyFileError, match="not a key file"):
         read_key_file(path)
 
 
@@ -71,7 +71,7 @@ def test_another_file_is_refused(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.touch(0o600)
     path.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(KeyFileError, match="no key file"):
+    with pytest.raises(KeyFileError, match="not a key file"):
         read_key_file(path)
 
 

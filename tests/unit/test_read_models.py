@@ -16,12 +16,12 @@ MISPLACED = [
     pytest.param(model, subject, fact, id=f"{model.name}-{fact.TYPE}")
     for model in read_models()
     for subject, fact in FACTS
-    if not fact.TYPE.startswith(model.takes)
+    if not fact.TYPE.startswith(model.handles)
 ]
 
 
 @pytest.mark.parametrize(("model", "subject", "fact"), MISPLACED)
-def test_a_read_model_stops_at_an_event_that_it_does_not_take(
+def test_a_read_model_stops_at_an_event_that_it_does_not_handle(
     model: ReadModel, subject: str, fact: Fact
 ) -> None:
     with pytest.raises(MisplacedEventError, match=f"^{fact.TYPE} is not an event of "):
