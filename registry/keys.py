@@ -19,6 +19,8 @@ from typing import Literal
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from registry.domain.private_parts import SALT
+
 NAMES = ("id", "alias", "vault")
 SIZE = 32
 MIN_DRAW, MAX_DRAW = 128, 16_384
@@ -133,6 +135,11 @@ def create_key_file(path: Path) -> Keys:
     finally:
         os.close(folder)
     return keys
+
+
+def new_salt() -> str:
+    """The random bytes of one salt, as hex."""
+    return os.urandom(SALT).hex()
 
 
 def random_id(random: RandomBytes) -> str:

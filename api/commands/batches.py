@@ -6,6 +6,7 @@ recorded, and are `known` when the whole batch is sent again.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.commands.award_bodies import AwardBody, stated_award
-from api.commands.common import Institution, Recording, registry_of
+from api.commands.common import Institution, registry_of, settled
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
 from api.http.ndjson import MAX_LINE, Line, Lines
@@ -136,10 +137,10 @@ def _reference_in(text: bytes) -> str | None:
         return None
 
 
-def _decided(settled: Settled) -> BadgeOutcome | Refusal:
-    if isinstance(settled, Exception) and not isinstance(settled, Refusal):
-        raise settled
-    return cast("BadgeOutcome | Refusal", settled)
+def _decided(outcome: Settled) -> BadgeOutcome | Refusal:
+    if isinstance(outcome, Exception) and not isinstance(outcome, Refusal):
+        raise outcome
+    return cast("BadgeOutcome | Refusal", outcome)
 
 
 async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
@@ -153,25 +154,26 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
         raise WrongMediaType(MEDIA_TYPE)
     registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
     before: list[_Read] = []
-    recording: Recording | None = None
+    recording: asyncio.Task[list[Settled]] | None = None
 
     async def finish() -> None:
         """Waits for the page that is being recorded."""
-        settled = [_decided(each) for each in await recording.outcomes()] if recording is not None else []
-        await run_in_threadpool(outcomes.add, before, settled)
+        decided = [_decided(each) for each in await recording] if recording is not None else []
+        await run_in_threadpool(outcomes.add, before, decided)
 
     try:
         async for some in lines.pages():
             page = await run_in_threadpool(_read, some, parse_line)
             await finish()
             commands = [read.stated for read in page if not isinstance(read.stated, Refusal)]
-            recording = Recording(registry, commands) if commands else None
+            recording = asyncio.create_task(settled(registry, commands)) if commands else None
             before = page
         await finish()
     finally:
         # A request that ended early records nothing beyond the page already being recorded.
         if recording is not None:
-            recording.give_up()
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
     if lines.too_large:
         raise lines.too_large
     return outcomes.answer()

@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from api.http.auth import Allow
 from registry.postgres.connections import UnavailableError
-from registry.recording.award_preparation import Preparation
+from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Outcome, OutcomeT_co, Settled
 from registry.recording.registry import MAX_SECONDS, Registry
 from registry.tokens import Principal
@@ -37,43 +37,37 @@ def registry_of(request: Request) -> Registry:
     return writing_of(request).registry
 
 
-class Recording:
-    """Commands on their way to the record; an awaitable that holds no thread."""
+async def settled(registry: Registry, commands: Sequence[Command[Outcome]]) -> list[Settled]:
+    """Like `Registry.settle`, but on the event loop: it occupies no thread while it waits.
 
-    def __init__(self, registry: Registry, commands: Sequence[Command[Outcome]]) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Settled]] = loop.create_future()
+    Where the caller is cancelled, commands that still wait are not recorded.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[Settled]] = loop.create_future()
 
-        def done(settled: list[Settled]) -> None:
-            # It does not lead back to the commands: a cycle would keep them in memory.
-            loop.call_soon_threadsafe(_set_result, future, settled)
+    def done(outcomes: list[Settled]) -> None:
+        # It does not lead back to the commands: a cycle would keep them in memory.
+        loop.call_soon_threadsafe(_set_result, future, outcomes)
 
-        self._settled, self._submission = future, registry.submit(commands, done)
-
-    async def outcomes(self) -> list[Settled]:
-        return await self._settled
-
-    def give_up(self) -> None:
-        """What waits is not recorded any more; what is being recorded is not waited for."""
-        self._submission.given_up = True
-        self._settled.cancel()
+    submission = registry.submit(commands, done)
+    try:
+        return await future
+    finally:
+        submission.given_up = True
 
 
-def _set_result(future: asyncio.Future[list[Settled]], settled: list[Settled]) -> None:
+def _set_result(future: asyncio.Future[list[Settled]], outcomes: list[Settled]) -> None:
     if not future.done():
-        future.set_result(settled)
+        future.set_result(outcomes)
 
 
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
-    """Like `Registry.record`, but on the event loop: it occupies no thread while it waits."""
-    recording = Recording(registry, [command])
+    """Like `Registry.record`, but on the event loop."""
     try:
         async with asyncio.timeout(MAX_SECONDS):
-            (settled,) = await recording.outcomes()
+            (outcome,) = await settled(registry, [command])
     except TimeoutError:
         raise UnavailableError("it was not recorded in time") from None
-    finally:
-        recording.give_up()
-    if isinstance(settled, Exception):
-        raise settled
-    return cast(OutcomeT_co, settled)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return cast(OutcomeT_co, outcome)

@@ -1,8 +1,18 @@
-"""The private parts of an event: what the vault keeps and the log only commits to (contract section 4)."""
+"""The private parts of an event, which the vault keeps, and the commitments to them in the log.
+
+A commitment is a salted hash (contract section 4); the salts are in the vault too. Salts are drawn elsewhere.
+"""
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
+
+from registry.domain.events import Commitments, Correction, canonical
+
+SALT = 16
+"""Bytes of a salt."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
@@ -54,3 +64,77 @@ def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:
         recipient=later.recipient or parts.recipient,
         grade=parts.grade if later.grade is None else later.grade,
     )
+
+
+def commitment(salt: bytes, part: bytes) -> str:
+    """SHA-256 (hex) of the salt, then the part."""
+    return hashlib.sha256(salt + part).hexdigest()
+
+
+def commit_award(
+    recipient: Recipient,
+    reference: str,
+    grade: str | None,
+    evidence: tuple[Evidence, ...] | None,
+    content_fingerprint: bytes,
+    drawn: bytes,
+) -> tuple[Commitments, PrivateParts]:
+    """The commitments for the log, and the private parts with their salts for the vault.
+
+    `drawn` are `4 * SALT` random bytes.
+    """
+    first, second = drawn[:SALT], drawn[SALT : 2 * SALT]
+    third, fourth = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
+    salts = Salts(
+        recipient=first.hex(),
+        reference=second.hex(),
+        grade=None if grade is None else third.hex(),
+        evidence=None if evidence is None else fourth.hex(),
+    )
+    commitments = Commitments(
+        recipient=commitment(first, canonical(recipient)),
+        reference=commitment(second, reference.encode()),
+        grade=None if grade is None else commitment(third, grade.encode()),
+        evidence=None if evidence is None else commitment(fourth, canonical(evidence)),
+    )
+    parts = PrivateParts(
+        salts=salts,
+        recipient=recipient,
+        reference=reference,
+        grade=grade,
+        evidence=evidence,
+        content_fingerprint=content_fingerprint.hex(),
+    )
+    return commitments, parts
+
+
+def commit_note(note: str | None, salt: str) -> tuple[str | None, PrivateParts | None]:
+    """The commitment of a note and its private part; nothing where there is no note."""
+    if note is None:
+        return None, None
+    return _commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
+
+
+def commit_correction(
+    current: PrivateParts, grade: str | None, grade_salt: str, name: str | None, recipient_salt: str
+) -> tuple[Correction | None, PrivateParts | None]:
+    """The commitments of what a correction changes, and the new parts; nothing where it changes nothing."""
+    recipient = None
+    if name is not None and current.recipient is not None and name != current.recipient.name:
+        recipient = msgspec.structs.replace(current.recipient, name=name)
+    new_grade = grade if grade != current.grade else None
+    if recipient is None and new_grade is None:
+        return None, None
+    commitments = Correction(
+        recipient=None if recipient is None else _commitment(recipient_salt, canonical(recipient)),
+        grade=None if new_grade is None else _commitment(grade_salt, new_grade.encode()),
+    )
+    salts = Salts(
+        recipient=None if recipient is None else recipient_salt,
+        grade=None if new_grade is None else grade_salt,
+    )
+    return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
+
+
+def _commitment(salt: str, part: bytes) -> str:
+    return commitment(bytes.fromhex(salt), part)

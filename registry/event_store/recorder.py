@@ -33,7 +33,6 @@ from registry.event_store.append import ConflictError, Row, row
 from registry.event_store.read_model_positions import PositionRecorder
 from registry.event_store.session import Session
 from registry.postgres.connections import Pool
-from registry.postgres.disk_space import Room
 
 READ_CONNECTIONS = 16
 POLL_SECONDS = 0.05
@@ -76,7 +75,7 @@ class EventRecorder(ApplicationRecorder):
 
     def __init__(self, url: str) -> None:
         self._pool = Pool(url, "registry_write", READ_CONNECTIONS)
-        self._session = Session(url, Room(url))
+        self._session = Session(url)
         self._lock = threading.Lock()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int] | None:

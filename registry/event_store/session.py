@@ -59,8 +59,8 @@ SELECT coalesce(max(position), 0), '', 0, '', 0, NULL, '' FROM event
 class Session:
     """A connection in the role `registry_write`, made when it is first used and again after a loss."""
 
-    def __init__(self, url: str, room: Room) -> None:
-        self._url, self._room = url, room
+    def __init__(self, url: str) -> None:
+        self._url, self._room = url, Room(url)
         self._connection: Connection | None = None
 
     @contextmanager
@@ -123,6 +123,10 @@ class Session:
             raise
         self._room.recorded()
         return answer
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for what is to be recorded; may be asked by any thread."""
+        return self._room.is_there()
 
     def close(self) -> None:
         if self._connection is not None:

@@ -1,9 +1,10 @@
-"""Awards: as an institution states them, and as commands that decide."""
+"""Awards: as an institution states them, prepared in the caller's thread, and as commands that decide."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hmac
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,12 +12,17 @@ from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
-from registry.domain.events import BadgeAwarded, Commitments
+from registry.domain.events import BadgeAwarded, Commitments, canonical
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
-from registry.domain.private_parts import Evidence, Recipient
+from registry.domain.private_parts import SALT, Evidence, Recipient, commit_award
+from registry.event_store.vault import Vault
+from registry.keys import Keys, RandomBytes, random_id
 from registry.recording.decisions import BadgeOutcome, Decision, Known, found
+
+EDUID_SCOPE = "eduid.nl"
+MAX_MODULES = 1_000
 
 
 class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
@@ -87,7 +93,7 @@ class ImportedAward(StatedAward, frozen=True):
 
 
 class AwardBadge(msgspec.Struct, frozen=True, gc=False):
-    """An award, prepared (`registry.recording.award_preparation`): with all that follows from it alone.
+    """An award, prepared (`Preparation`): with all that follows from it alone.
 
     The same award again answers as it stands; another one under its reference is refused. `learner_id` is
     for a learner whom nobody knows yet.
@@ -184,3 +190,63 @@ class ImportAward(AwardBadge, frozen=True):
             known.today,
             self.stated.origin,
         )
+
+
+class Preparation:
+    """Prepares awards: draws and computes all that does not depend on what is recorded.
+
+    It works in the caller's thread, one award after the other: its random bytes are for nobody else.
+    """
+
+    def __init__(self, keys: Keys, vault: Vault) -> None:
+        self._keys, self._vault, self._random = keys, vault, RandomBytes()
+        self._module_ids: dict[tuple[str, str | None], str] = {}
+
+    def prepare(self, stated: StatedAward) -> AwardBadge:
+        keys, random = self._keys, self._random
+        badge_id = keys.made_id("badge", stated.brin, stated.reference)
+        module_id = stated.module_id or self._module_id(stated.brin, stated.module_reference or "")
+        fingerprint = keys.content_fingerprint(canonical(stated.statement(module_id)))
+        commitments, private = commit_award(
+            stated.recipient,
+            stated.reference,
+            stated.grade,
+            stated.evidence,
+            fingerprint,
+            random.draw(4 * SALT),
+        )
+        subjects: tuple[str, ...] = (badge_id, stated.brin, module_id)
+        if stated.terms.supersedes is not None:
+            subjects = (*subjects, stated.terms.supersedes)
+        kind = ImportAward if isinstance(stated, ImportedAward) else AwardBadge
+        return kind(
+            stated,  # type: ignore[arg-type] # an import's award by the line before
+            badge_id,
+            module_id,
+            subjects,
+            self._alias_key(stated),
+            random_id(random),
+            fingerprint,
+            commitments,
+            self._vault.seal(f"{badge_id}/1", private, random),
+        )
+
+    def prepare_all(self, stated: Sequence[StatedAward]) -> list[AwardBadge]:
+        return [self.prepare(award) for award in stated]
+
+    def _module_id(self, brin: str, reference: str) -> str:
+        """Most awards of a batch are for few modules."""
+        module_id = self._module_ids.get((brin, reference))
+        if module_id is None:
+            if len(self._module_ids) >= MAX_MODULES:
+                self._module_ids.clear()
+            module_id = self._module_ids[brin, reference] = self._keys.made_id("module", brin, reference)
+        return module_id
+
+    def _alias_key(self, stated: StatedAward) -> bytes | None:
+        recipient = stated.recipient
+        if recipient.edu_id is not None:
+            return self._keys.alias_key("eduId", EDUID_SCOPE, recipient.edu_id)
+        if recipient.eppn is not None:
+            return self._keys.alias_key("eppn", stated.brin, recipient.eppn)
+        return None

@@ -27,8 +27,8 @@ from registry.domain.events import (
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution, Origin, Particulars
 from registry.domain.module import Module
-from registry.domain.private_parts import PrivateParts
-from registry.recording.commitments import commit_correction, commit_note, new_salt
+from registry.domain.private_parts import PrivateParts, commit_correction, commit_note
+from registry.keys import new_salt
 from registry.recording.decisions import BadgeOutcome, Decision, Known, Outcome, found
 
 

@@ -18,7 +18,6 @@ import msgspec
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.postgres.connections import UnavailableError
-from registry.postgres.disk_space import Room
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
 
@@ -50,8 +49,7 @@ class PageRecorder:
         self, url: str, vault: Vault, clock: Callable[[], dt.datetime], on_recorded: Callable[[], None]
     ) -> None:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
-        self._room = Room(url)
-        self._session = Session(url, self._room)
+        self._session = Session(url)
         self._queue: deque[Submission] = deque()
         self._waiting = self._answered = 0
         self._changed = threading.Condition()
@@ -77,7 +75,7 @@ class PageRecorder:
 
     def has_room(self) -> bool:
         """Whether the disk has room for what is to be recorded."""
-        return self._room.is_there()
+        return self._session.has_room()
 
     def close(self) -> None:
         """Records what waits, then stops."""

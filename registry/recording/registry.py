@@ -17,8 +17,7 @@ from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import UnavailableError
-from registry.postgres.disk_space import Room
-from registry.recording.award_preparation import Preparation
+from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Known, Outcome, OutcomeT_co, Settled
 from registry.recording.page_recorder import PageRecorder, Submission
 
@@ -49,7 +48,7 @@ class Registry(Application[str]):
         super().__init__(env={"PERSISTENCE_MODULE": "registry.event_store.recorder", "DATABASE_URL": url})
         self.keys, self.clock, self.vault = keys, clock, Vault(keys)
         self._pages = PageRecorder(url, self.vault, clock, on_recorded)
-        self._reading, self._reads = Session(url, Room(url)), threading.Lock()
+        self._reading, self._reads = Session(url), threading.Lock()
 
     def construct_mapper(self) -> Mapper[str]:
         return EventMapper(JSONTranscoder())

@@ -15,7 +15,6 @@ from registry.domain.institution import Origin
 from registry.event_store.append import Row, row
 from registry.event_store.session import Loaded, Session
 from registry.postgres.connections import UnavailableError
-from registry.postgres.disk_space import Room
 from registry.recording.awards import ImportedAward, StatedAward
 from registry.recording.commands import ReviseModule, RevokeBadge
 from registry.recording.decisions import BadgeOutcome, Settled
@@ -163,7 +162,7 @@ def test_the_databases_own_default_isolation_does_not_matter(url: str) -> None:
         for number in range(10):
             assert award(one, "27UM", f"one-{number}", "a").created
             assert award(two, "27UM", f"two-{number}", "a").created
-    session = Session(url, Room(url))
+    session = Session(url)
     with session.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         assert cursor.fetchall() == [("read committed",)]

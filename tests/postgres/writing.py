@@ -10,7 +10,6 @@ from typing import Any
 
 from registry.event_store.append import ConflictError, Row, Unit
 from registry.event_store.session import Session
-from registry.postgres.disk_space import Room
 
 AWARDED = "badge.awarded/1"
 REGISTERED = "module.registered/1"
@@ -40,7 +39,7 @@ class Writer:
     """One session, for as many threads as want to append."""
 
     def __init__(self, url: str) -> None:
-        self.session = Session(url, Room(url))
+        self.session = Session(url)
         self._lock = threading.Lock()
 
     def append(self, unit: Unit, relied_on: Collection[str] = (), read_at: int = 0) -> list[int]:

@@ -65,7 +65,7 @@ def test_every_setting_of_kafka_is_read_and_the_password_is_shown_to_nobody(tmp_
         ({"BOOTSTRAP_SERVERS": "a:1,,b:2"}, "must be a list of host:port"),
         ({"SECURITY_PROTOCOL": "TLS"}, "must be one of PLAINTEXT, SSL"),
         ({"SECURITY_CA_FILE": __file__}, "need SSL or SASL_SSL"),
-        ({"SECURITY_PROTOCOL": "SSL", "SECURITY_CA_FILE": "/nowhere"}, "CA_FILE cannot be read"),
+        ({"SECURITY_PROTOCOL": "SSL", "SECURITY_CA_FILE": "/nowhere"}, "CA_FILE must be an existing file"),
         ({"SECURITY_PROTOCOL": "SSL", "SECURITY_KEY_FILE": __file__}, "must be given together"),
         ({"SECURITY_PROTOCOL": "SASL_SSL"}, "are required for SASL"),
         ({"SECURITY_USERNAME": "registry"}, "need SASL_SSL"),

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from api.commands.award_bodies import AwardBody, stated_award
-from api.commands.plain_awards import plain_award
+from api.commands.award_bodies import AwardBody, plain_award, stated_award
 from api.http.requests import parse
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin

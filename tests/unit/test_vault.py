@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 from cryptography.exceptions import InvalidTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
+from registry.domain.private_parts import (
+    SALT,
+    Evidence,
+    PrivateParts,
+    Recipient,
+    Salts,
+    commit_award,
+    commit_note,
+    commitment,
+)
 from registry.event_store.vault import NONCE, Vault
-from registry.keys import Keys, RandomBytes
-from registry.recording.commitments import commit_award, commit_note, commitment, new_salt
+from registry.keys import Keys, RandomBytes, new_salt
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
 RECIPIENT = Recipient(edu_id="a1b2c3d4-0000-4000-8000-000000000001", name="Zoë Jansen", email="z@example.org")
@@ -22,7 +31,7 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=50)
 
 
 def parts() -> PrivateParts:
-    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, RandomBytes())[1]
+    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, os.urandom(4 * SALT))[1]
 
 
 def test_sealed_parts_are_opened_for_their_event() -> None:
@@ -72,7 +81,9 @@ def test_a_commitment_is_the_hash_of_its_salt_and_then_the_part() -> None:
 
 
 def test_the_commitments_of_an_award_are_proved_by_its_private_parts() -> None:
-    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, RandomBytes())
+    commitments, private = commit_award(
+        RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, os.urandom(4 * SALT)
+    )
     recipient = {"eduId": RECIPIENT.edu_id, "name": RECIPIENT.name, "email": RECIPIENT.email}
     evidence = [{"url": EVIDENCE[0].url, "narrative": EVIDENCE[0].narrative}]
     for name, shown in {
@@ -99,7 +110,7 @@ def test_every_commitment_has_a_salt_of_its_own() -> None:
 
 
 def test_what_an_award_does_not_state_has_no_commitment() -> None:
-    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", RandomBytes())
+    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", os.urandom(4 * SALT))
     assert (commitments.grade, commitments.evidence) == (None, None)
     assert (private.salts.grade, private.salts.evidence) == (None, None)
 
