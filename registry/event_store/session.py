@@ -107,6 +107,7 @@ class Session:
         self._room.check()
         connection = self._connection
         if connection is None:
+            # Not recorded, but the remedy is the same: what was loaded may be of another server.
             raise MaybeRecordedError("PostgreSQL was lost before the append")
         try:
             with connection.cursor() as cursor:

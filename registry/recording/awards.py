@@ -141,7 +141,14 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
             status=status,
             created=True,
         )
-        return Decision(outcome, fact, 1, self.sealed, brin, learner_id, alias_key)
+        return Decision(
+            outcome,
+            fact,
+            private=self.sealed,
+            institution=brin,
+            learner_id=learner_id,
+            alias_key=alias_key,
+        )
 
     def fact(self, institution: Institution, module: Module, learner_id: str, known: Known) -> BadgeAwarded:
         terms = self.stated.terms

@@ -134,6 +134,7 @@ class Known:
         return module
 
     def badge(self, badge_id: str) -> Badge | None:
+        """A badge; not relied on: whoever writes to it takes its next version, and a revocation stays."""
         events = self._stream(badge_id, BadgeAwarded)
         return badges.fold(events) if events else None
 
@@ -146,6 +147,7 @@ class Known:
         return badge
 
     def learner(self, alias_key: bytes) -> str | None:
+        """The learner of an alias; relied on for events about learners, such as an erasure."""
         learner_id = self._learners.get(alias_key)
         if learner_id is not None:
             self.relied_on.add(learner_id)

@@ -30,7 +30,10 @@ def utc_now() -> dt.datetime:
 
 
 class Registry(Application[str]):
-    """The one place where facts are recorded: the library's application, on our recorder.
+    """The one place where facts are recorded.
+
+    It is an application of the eventsourcing library, which reads and follows the log through it
+    (`registry.event_store.recorder`); no command needs the library.
 
     Commands are data (`registry.recording.commands`, `registry.recording.awards`). Each takes one road:
     it waits in a page, is loaded, decided by a pure function, and appended (`registry.recording.pages`).
