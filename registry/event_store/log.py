@@ -195,7 +195,7 @@ def time_of(cursor: Cursor, position: int) -> dt.datetime:
 
 def position_at(cursor: Cursor, time: dt.datetime) -> int:
     """The last position recorded by `time`, or 0: a binary search, since times never decrease."""
-    # An append reads the clock before it commits: one in progress may still get a time before `time`.
+    # An append reads the clock before it commits: one in progress may still have a time before `time`.
     cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (Lock.APPEND,))
     low, high = 0, last_position(cursor)
     while low < high:
