@@ -31,6 +31,8 @@ from registry.recording.registry import Registry
 
 ORIGIN = Origin("import", "cli")
 PAGE = 500
+PAGE_SECONDS = 300.0
+"""How long an import waits for a page."""
 # A revoked assertion names no institution, so its badge is looked up under every one.
 REVOKED_PAGE = 50
 _IDENTIFIER = "extensions:InstitutionIdentifierExtension"
@@ -119,7 +121,7 @@ class _Hosted:
             for revoked, state in zip(page, chosen, strict=True)
             if isinstance(state, Badge)
         ]
-        settled = iter(self._registry.settle(commands) if commands else ())
+        settled = iter(self._registry.settle(commands, PAGE_SECONDS) if commands else ())
         for revoked, state in zip(page, chosen, strict=True):
             if isinstance(state, str):
                 yield ReportLine(revoked.place, "refused", state)
@@ -254,7 +256,7 @@ def _settle(
         except (Unreadable, Refusal) as error:
             steps.append(ReportLine(item.place, "refused", str(error)))
     commands = [step for step in steps if isinstance(step, ImportedAward)]
-    settled = registry.settle(registry.preparation().prepare_all(commands)) if commands else []
+    settled = registry.settle(registry.preparation().prepare_all(commands), PAGE_SECONDS) if commands else []
     recorded = registry.known(outcome.id for outcome in settled if not isinstance(outcome, Exception))
     outcomes = iter(settled)
     for item, step in zip(page, steps, strict=True):

@@ -26,8 +26,8 @@ class ConflictError(IntegrityError):
     """Another writer was first with a stream's version or an alias: nothing of the unit was recorded."""
 
 
-class MaybeRecordedError(UnavailableError):
-    """The connection was lost during the append, which may be recorded: load again before deciding again."""
+class ConnectionLostError(UnavailableError):
+    """The connection was lost: an append under way may be recorded. Load again before you decide again."""
 
 
 class Row(msgspec.Struct, gc=False):

@@ -64,6 +64,8 @@ def migrate(connection: Connection) -> list[str]:
             for number, name, sql in pending(connection):
                 cursor.execute("BEGIN")
                 cursor.execute(sql)
+                # In each transaction, so that no database with a migration lacks the function.
+                cursor.execute(_append_function())
                 cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
                 cursor.execute("COMMIT")
                 applied.append(f"{number:04} {name}")

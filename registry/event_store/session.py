@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.errors
 
 from registry.domain.events import Event, decode
-from registry.event_store.append import STAGING, Appended, MaybeRecordedError, Unit, append
+from registry.event_store.append import STAGING, Appended, ConnectionLostError, Unit, append
 from registry.postgres.connections import (
     PATIENCE_MS,
     Connection,
@@ -47,7 +47,7 @@ class Loaded(msgspec.Struct, frozen=True):
 _LOADING = """
 PREPARE loading (text, text) AS
 SELECT position, subject, version, type, schema_version, time, data FROM event
-WHERE subject = ANY (string_to_array($1, ' '))
+WHERE subject = ANY (string_to_array($1, E'\\x1f'))
 UNION ALL
 SELECT 0, learner_id::text, 0, '', 0, NULL, key FROM alias
 WHERE key = ANY (string_to_array($2, ' ')::bytea[])
@@ -66,34 +66,38 @@ class Session:
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
         """A cursor for reading, each statement in its own transaction; connects where that is needed."""
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connected()
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connection = self._connected()
         try:
-            with self._connection.cursor() as cursor:
+            with connection.cursor() as cursor:
                 yield cursor
         except psycopg2.Error as error:
-            if not is_lost(self._connection, error):
+            if not is_lost(connection, error):
                 raise
             self.close()
-            raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
+            raise ConnectionLostError(f"PostgreSQL was lost ({type(error).__name__})") from error
 
     def load(self, subjects: Iterable[str], alias_keys: Iterable[bytes]) -> Loaded:
         """All events of these subjects, each in the order of its versions, and the learners by alias."""
         with self.cursor() as cursor:
             cursor.execute(
                 "EXECUTE loading (%s, %s)",
-                # The keys are one text, since psycopg2 writes an array value by value.
-                (" ".join(subjects), " ".join(["\\x" + key.hex() for key in alias_keys])),
+                # One text each, since psycopg2 writes an array value by value; no id holds the separator.
+                ("\x1f".join(subjects), " ".join(["\\x" + key.hex() for key in alias_keys])),
             )
-            *rows, (last, *_) = cursor.fetchall()
+            rows = cursor.fetchall()
+        last = 0
         streams: dict[str, list[Event]] = {}
         learners: dict[bytes, str] = {}
         for position, subject, version, kind, schema, time, data in rows:
             if kind:
                 fact = decode(f"{kind}/{schema}", bytes(data))
                 streams.setdefault(subject, []).append(Event(subject, version, fact, position, time))
-            else:
+            elif subject:
                 learners[bytes(data)] = subject
+            else:
+                last = position
         for events in streams.values():
             events.sort(key=attrgetter("originator_version"))
         return Loaded(last, streams, learners)
@@ -101,14 +105,14 @@ class Session:
     def append(self, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
         """Appends as `registry.event_store.append.append`; never connects again.
 
-        Raises `NoRoomError` or `UnavailableError` where nothing was recorded, `MaybeRecordedError`, or the
+        Raises `NoRoomError` or `UnavailableError` where nothing was recorded, `ConnectionLostError`, or the
         error of PostgreSQL or psycopg2 about a row that cannot be recorded.
         """
         self._room.check()
         connection = self._connection
         if connection is None:
             # Not recorded, but the remedy is the same: what was loaded may be of another server.
-            raise MaybeRecordedError("PostgreSQL was lost before the append")
+            raise ConnectionLostError("PostgreSQL was lost before the append")
         try:
             with connection.cursor() as cursor:
                 answer = append(cursor, units, relied_on, read_at)
@@ -120,7 +124,7 @@ class Session:
             if isinstance(error, TRY_AGAIN):
                 raise UnavailableError(f"PostgreSQL cannot record now ({type(error).__name__})") from error
             if lost:
-                raise MaybeRecordedError(f"PostgreSQL was lost ({type(error).__name__})") from error
+                raise ConnectionLostError(f"PostgreSQL was lost ({type(error).__name__})") from error
             raise
         self._room.recorded()
         return answer
@@ -158,8 +162,11 @@ class Session:
                 cursor.execute(STAGING)
                 cursor.execute(_LOADING)
         except psycopg2.Error as error:
+            lost = is_lost(connection, error)
             connection.close()
             self._report_full(error)
+            if not lost:
+                raise
             raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
         return connection
 

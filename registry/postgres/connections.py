@@ -67,6 +67,11 @@ def connect(url: str, role: Role | None = None, **settings: str | int) -> Connec
         connection = psycopg2.connect(
             url,
             connect_timeout=CONNECT_TIMEOUT,
+            # A peer that is gone without a word is noticed in half a minute; a Unix socket ignores these.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
             options=" ".join(options),
             application_name=role or "registry",
         )

@@ -22,7 +22,9 @@ from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
 
 MAX_PAGE = 2_000
-MAX_WAITING = 20_000
+MAX_PAGE_SECONDS = 30.0
+MAX_WAITING = 10_000
+"""Callers. A batch is one of them, since it has one page at a time in the recorder."""
 # Callers who were answered just now mostly come back at once: half as many commits are worth more than the
 # fraction of a millisecond that they take.
 LINGER_SECONDS = 0.000_1
@@ -51,7 +53,8 @@ class PageRecorder:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
         self._session = Session(url)
         self._queue: deque[Submission] = deque()
-        self._waiting = self._answered = 0
+        self._answered = 0
+        self._began: float | None = None
         self._changed = threading.Condition()
         self._closed = self._failed = False
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -62,16 +65,16 @@ class PageRecorder:
         with self._changed:
             if self._closed:
                 raise UnavailableError("the registry is stopping")
-            if self._waiting + len(submission.commands) > MAX_WAITING:
-                raise UnavailableError("too many commands wait to be recorded")
-            self._waiting += len(submission.commands)
+            if len(self._queue) >= MAX_WAITING:
+                raise UnavailableError("too many callers wait to be recorded")
             self._queue.append(submission)
             self._changed.notify()
 
     @property
     def works(self) -> bool:
-        """False when the thread has ended by a defect: the process is to be restarted."""
-        return not self._failed
+        """False when the thread has ended by a defect, or one page takes too long: restart the process."""
+        began = self._began
+        return not self._failed and (began is None or time.monotonic() - began < MAX_PAGE_SECONDS)
 
     def has_room(self) -> bool:
         """Whether the disk has room for what is to be recorded."""
@@ -82,19 +85,18 @@ class PageRecorder:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(MAX_PAGE_SECONDS)
 
     def _run(self) -> None:
         try:
             while (page := self._take()) is not None:
                 self._record(page)
         except BaseException as error:
-            self._failed = True
+            self._refuse_all()
             # Its text may hold a value of a command.
             log.critical("the recorder has ended after %s", type(error).__name__)
         finally:
             self._session.close()
-            self._refuse_all()
 
     def _take(self) -> list[Submission] | None:
         """What waits; None when the recorder is closed and all is recorded."""
@@ -111,7 +113,6 @@ class PageRecorder:
             size = 0
             while self._queue and (not page or size + len(self._queue[0].commands) <= MAX_PAGE):
                 submission = self._queue.popleft()
-                self._waiting -= len(submission.commands)
                 if not submission.given_up:
                     page.append(submission)
                     size += len(submission.commands)
@@ -120,6 +121,7 @@ class PageRecorder:
     def _record(self, page: Sequence[Submission]) -> None:
         commands = [command for submission in page for command in submission.commands]
         settled: list[Settled] | None = None
+        self._began = time.monotonic()
         try:
             settled = settle(self._session, self._vault, self._clock, commands)
             self._on_recorded()
@@ -129,12 +131,12 @@ class PageRecorder:
                 last = first + len(submission.commands)
                 _answer(submission, None if settled is None else settled[first:last])
                 first = last
-            self._answered = len(page)
+            self._answered, self._began = len(page), None
 
     def _refuse_all(self) -> None:
         """Nobody waits for a thread that is gone."""
         with self._changed:
-            self._closed = True
+            self._closed = self._failed = True
             left = list(self._queue)
             self._queue.clear()
         for submission in left:

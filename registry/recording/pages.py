@@ -10,7 +10,7 @@ from operator import itemgetter
 import msgspec
 
 from registry.domain.private_parts import PrivateParts
-from registry.event_store.append import MaybeRecordedError, Row, row
+from registry.event_store.append import ConnectionLostError, Row, row
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.postgres.connections import UnavailableError
@@ -20,7 +20,8 @@ MAX_ROUNDS_IN_VAIN = 8
 
 Lines = list[tuple[int, Command[Outcome]]]
 """Commands with their places in the page."""
-Entry = tuple[int, Command[Outcome], Decision[Outcome]]
+Entry = tuple[int, Command[Outcome], Decision[Outcome], Row]
+"""A line with what it decides, and the row that records it."""
 
 
 class Decided:
@@ -51,14 +52,14 @@ def settle(
             known = load(session, vault, clock(), lines)
             decided = decide(known, lines)
             again = _append(session, vault, known, decided)
-        except MaybeRecordedError as error:
+        except ConnectionLostError as error:
             failure = error
         except UnavailableError as error:
             failure = error
             break
         except Exception as error:
             if len(commands) == 1:
-                return [error]
+                return [error.with_traceback(None)]
             failure = _settle_alone(session, vault, clock, lines, settled) or failure
             break
         else:
@@ -119,11 +120,13 @@ def decide(known: Known, lines: Lines) -> Decided:
             continue
         try:
             decision = command.decide(known)
+            if decision.fact is None:
+                decided.settled[line] = decision.outcome
+                continue
+            made = row(subjects[0], decision.version, decision.fact)
         except Exception as error:
-            decided.settled[line] = error
-            continue
-        if decision.fact is None:
-            decided.settled[line] = decision.outcome
+            # Its traceback would keep the whole page in memory until the garbage is collected.
+            decided.settled[line] = error.with_traceback(None)
             continue
         written.add(subjects[0])
         unit = newcomers.get(command.alias_key)
@@ -132,7 +135,7 @@ def decide(known: Known, lines: Lines) -> Decided:
             if (alias_key := decision.alias_key) is not None and decision.learner_id is not None:
                 known.meet(alias_key, decision.learner_id)
                 newcomers[alias_key] = unit
-        unit.append((line, command, decision))
+        unit.append((line, command, decision, made))
     return decided
 
 
@@ -140,32 +143,27 @@ def _append(session: Session, vault: Vault, known: Known, decided: Decided) -> L
     """Appends the units and settles their commands; answers those to decide again."""
     if not decided.units:
         return []
-    units = [[_row(vault, command, decision) for _, command, decision in unit] for unit in decided.units]
+    units = [[_sealed(vault, decision, made) for _, _, decision, made in unit] for unit in decided.units]
     answer = session.append(units, known.relied_on, known.position)
     if answer.changed is not None:
-        return [(line, command) for unit in decided.units for line, command, _ in unit]
+        return [(line, command) for unit in decided.units for line, command, _, _ in unit]
     again: Lines = []
     position, conflicts = answer.last, frozenset(answer.conflicts)
     for number, unit in enumerate(decided.units):
         if number in conflicts:
-            again += [(line, command) for line, command, _ in unit]
+            again += [(line, command) for line, command, _, _ in unit]
             continue
-        for line, _, decision in unit:
+        for line, _, decision, _ in unit:
             position += 1
             decided.settled[line] = msgspec.structs.replace(decision.outcome, position=position)
     return again
 
 
-def _row(vault: Vault, command: Command[Outcome], decision: Decision[Outcome]) -> Row:
-    """The event to append, with its private parts sealed."""
-    assert decision.fact is not None  # noqa: S101 - only what is recorded is in a unit
-    made = row(command.subjects[0], decision.version, decision.fact)
-    made.alias_key = decision.alias_key
-    if decision.private is not None:
+def _sealed(vault: Vault, decision: Decision[Outcome], made: Row) -> Row:
+    """The row with its private parts, sealed, and the alias of a new learner."""
+    made.alias_key, private = decision.alias_key, decision.private
+    if private is not None:
         made.institution, made.learner_id = decision.institution, decision.learner_id
-        made.sealed = (
-            decision.private
-            if isinstance(decision.private, bytes)
-            else vault.seal(f"{made.subject}/{made.version}", decision.private)
-        )
+        event_id = f"{made.subject}/{made.version}"
+        made.sealed = private if isinstance(private, bytes) else vault.seal(event_id, private)
     return made

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import JSONTranscoder, Mapper
+from eventsourcing.persistence import JSONTranscoder, Mapper, Recording
 
 from registry.domain.events import InstitutionAdmitted
 from registry.domain.values import day_in_amsterdam
@@ -50,6 +50,7 @@ class Registry(Application[str]):
     ) -> None:
         super().__init__(env={"PERSISTENCE_MODULE": "registry.event_store.recorder", "DATABASE_URL": url})
         self.keys, self.clock, self.vault = keys, clock, Vault(keys)
+        self._on_recorded = on_recorded
         self._pages = PageRecorder(url, self.vault, clock, on_recorded)
         self._reading, self._reads = Session(url), threading.Lock()
 
@@ -61,7 +62,12 @@ class Registry(Application[str]):
         super().close()
         self._pages.close()
         cast(EventRecorder, self.recorder).close()
-        self._reading.close()
+        with self._reads:
+            self._reading.close()
+
+    def _notify(self, recordings: list[Recording[str]]) -> None:
+        """What the library itself has saved is followed at once, too."""
+        self._on_recorded()
 
     # Recording.
 
@@ -84,7 +90,7 @@ class Registry(Application[str]):
             raise settled
         return settled  # type: ignore[return-value] # what the command decides
 
-    def settle(self, commands: Sequence[Command[Outcome]]) -> list[Settled]:
+    def settle(self, commands: Sequence[Command[Outcome]], seconds: float = MAX_SECONDS) -> list[Settled]:
         """Records; per command, in order, its outcome or why it has none."""
         settled: list[Settled] = []
         # A bare lock wakes its waiter at half the cost of a future.
@@ -96,7 +102,7 @@ class Registry(Application[str]):
             answered.release()
 
         submission = self.submit(commands, done)
-        if not answered.acquire(timeout=MAX_SECONDS):
+        if not answered.acquire(timeout=seconds):
             submission.given_up = True
             raise UnavailableError("it was not recorded in time")
         return settled

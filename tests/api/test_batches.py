@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.http.ndjson import MAX_LINE, MAX_LINES
-from registry.event_store.append import Appended, MaybeRecordedError
+from registry.event_store.append import Appended, ConnectionLostError
 from registry.event_store.session import Session
 from registry.postgres.connections import UnavailableError
 from tests.api.asking import (
@@ -373,7 +373,7 @@ def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
     def unheard(session: Session, *arguments: Any) -> Appended:
         answer = appended(session, *arguments)
         if next(tries) == 2:
-            raise MaybeRecordedError("lost")
+            raise ConnectionLostError("lost")
         return answer
 
     monkeypatch.setattr("api.http.ndjson.PAGE", 3)

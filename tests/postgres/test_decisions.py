@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import threading
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from registry.domain.errors import (
     ReferenceTaken,
     Refusal,
 )
+from registry.event_store.session import Loaded, Session
 from registry.postgres.connections import UnavailableError
 from registry.recording.commands import (
     ReinstateBadge,
@@ -33,9 +35,19 @@ from registry.recording.commands import (
     SuspendInstitution,
     WithdrawModule,
 )
-from registry.recording.decisions import BadgeOutcome, Command
+from registry.recording.decisions import BadgeOutcome, Command, Outcome, Settled
 from registry.recording.registry import Registry
-from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, admitted, award, register_module, registry_on
+from tests.postgres.commands import (
+    CONTENT,
+    ORIGIN,
+    REFERENCE,
+    admitted,
+    award,
+    award_badges,
+    command,
+    register_module,
+    registry_on,
+)
 from tests.postgres.log import (
     execute,
     fresh,
@@ -103,35 +115,30 @@ def test_many_commands_about_one_badge_in_one_page_are_decided_one_after_the_oth
     assert [event.type for event in whole_log(url)][-31:] == [*kinds, "badge.revoked"]
 
 
-class SlowClock:
-    """The real time; who asks for it while `slow` is set waits until it may go on."""
+@contextmanager
+def between_load_and_append(change: Callable[[], object]) -> Iterator[None]:
+    """Once, after a page was loaded and before it is decided, something else is recorded."""
+    load, first = Session.load, itertools.count()
 
-    def __init__(self) -> None:
-        self.slow = False
-        self.asked, self.may_go_on = threading.Event(), threading.Event()
+    def loaded(session: Session, *asked: Any) -> Loaded:
+        found = load(session, *asked)
+        if next(first) == 0:
+            change()
+        return found
 
-    def __call__(self) -> dt.datetime:
-        if self.slow:
-            self.asked.set()
-            assert self.may_go_on.wait(20)
-        return dt.datetime.now(dt.UTC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "load", loaded)
+        yield
 
 
-def award_during(url: str, change: Callable[[Registry], object]) -> BaseException | None:
-    """What becomes of an award that is decided while a change is recorded, and appended after it."""
-    clock = SlowClock()
-    with registry_on(url, clock) as registry, registry_on(url) as another:
+def award_during(url: str, change: Callable[[Registry], object]) -> Settled:
+    """What becomes of an award that is loaded before a change, and appended after it."""
+    with registry_on(url) as registry, registry_on(url) as another:
         admitted(registry, "27UM")
         award(registry, "27UM", "1", "a")
-        with holding_the_lock(url):
-            changed = later(lambda: change(another))
-            until(lambda: waiting_writers(url) == 1)
-            clock.slow = True
-            awarded = later(lambda: award(registry, "27UM", "2", "b"))
-            assert clock.asked.wait(20)
-        changed.result(20)
-        clock.may_go_on.set()
-        return awarded.exception(20)
+        with between_load_and_append(lambda: change(another)):
+            (settled,) = award_badges(registry, [command("27UM", "2", "b")])
+        return settled
 
 
 def suspend(registry: Registry) -> object:
@@ -150,6 +157,41 @@ def test_an_award_decided_while_its_institution_is_suspended_is_refused(url: str
 
 def test_an_award_decided_while_its_module_is_withdrawn_is_refused(url: str) -> None:
     assert isinstance(award_during(url, withdraw), ModuleIsWithdrawn)
+
+
+def test_a_change_that_leaves_an_award_right_has_it_decided_again_and_recorded(url: str) -> None:
+    content = msgspec.structs.replace(CONTENT, name="Klinisch redeneren II")
+    outcome = award_during(
+        url, lambda registry: registry.record(ReviseModule("27UM", MODULE, REFERENCE, content, ORIGIN))
+    )
+    assert isinstance(outcome, BadgeOutcome)
+    assert (outcome.created, outcome.module_version) == (True, 2)
+    assert [event.position for event in whole_log(url)][-1] == outcome.position == 5
+
+
+def test_of_two_lines_with_one_reference_the_first_wins_also_after_a_conflict(
+    url: str, registry: Registry
+) -> None:
+    """The first line waits for another round, since another writer is first with its learner."""
+    with (
+        registry_on(url) as another,
+        between_load_and_append(lambda: award(another, "27UM", "other", "k")),
+    ):
+        first, second = award_badges(registry, [command("27UM", "R", "k"), command("27UM", "R", "m")])
+    assert isinstance(first, BadgeOutcome)
+    assert first.created
+    assert isinstance(second, ReferenceTaken)
+
+
+def test_a_line_that_waits_for_the_next_round_comes_before_those_behind_it(registry: Registry) -> None:
+    old = award(registry, "27UM", "old", "a").id
+    prepare = registry.preparation().prepare
+    revoke: Command[Outcome] = RevokeBadge("27UM", old, "other", None, None, ORIGIN)
+    first = prepare(command("27UM", "R", "a", supersedes=old))
+    second = prepare(command("27UM", "R", "z"))
+    settled = registry.settle([revoke, first, second])
+    assert [isinstance(each, Outcome) and each.created for each in settled] == [True, True, False]
+    assert isinstance(settled[2], ReferenceTaken)
 
 
 def test_a_suspension_by_another_process_is_seen_by_the_next_award(url: str, registry: Registry) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
+from importlib import resources
 
+import psycopg2
 import pytest
 
 from projections.all import read_models
@@ -114,3 +117,24 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
         migrate(opened)
     assert schema(url) == before
     databases.drop(url)
+
+
+LAST = (6, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
+"""The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
+
+
+def test_a_changed_append_comes_with_a_migration() -> None:
+    """A service asks for `registry migrate` by the numbers of migrations alone."""
+    text = (resources.files("registry.event_store") / "append.sql").read_text()
+    assert (migrations()[-1][0], hashlib.sha256(text.encode()).hexdigest()) == LAST
+
+
+def test_a_migration_that_dies_leaves_no_database_that_cannot_append(bare: str) -> None:
+    with connection(bare) as opened, opened.cursor() as cursor:
+        cursor.execute("CREATE TABLE stream (id integer)")  # a later migration fails on it
+        with pytest.raises(psycopg2.Error):
+            migrate(opened)
+        cursor.execute("SELECT max(number) FROM migration")
+        assert cursor.fetchone() != (migrations()[-1][0],)
+        cursor.execute("SELECT to_regprocedure('append(append_row[],text[],bigint[])') IS NOT NULL")
+        assert cursor.fetchone() == (True,)

@@ -92,14 +92,25 @@ def test_what_waits_while_a_page_is_recorded_is_one_page(url: str, monkeypatch: 
 def test_too_many_that_wait_are_refused_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with registry_on(url) as registry:
         admitted(registry, "27UM")
-        monkeypatch.setattr(page_recorder, "MAX_WAITING", 10)
+        monkeypatch.setattr(page_recorder, "MAX_WAITING", 2)
         with holding_the_lock(url):
             first = submit(registry, prepared(registry))
             until(lambda: waiting_writers(url) == 1)
-            waiting = submit(registry, prepared(registry, 10))
+            waiting = [submit(registry, prepared(registry, 50)) for _ in range(2)]
             with pytest.raises(UnavailableError, match="too many"):
                 submit(registry, prepared(registry))
-        assert len(first.result(20)) + len(waiting.result(20)) == 11
+        assert [len(each.result(20)) for each in (first, *waiting)] == [1, 50, 50]
+
+
+def test_a_page_that_takes_too_long_is_told_by_readiness(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_recorder, "MAX_PAGE_SECONDS", 0.2)
+    with registry_on(url) as registry:
+        admitted(registry, "27UM")
+        with holding_the_lock(url):
+            waiting = submit(registry, prepared(registry))
+            until(lambda: not registry.works)
+        assert len(waiting.result(20)) == 1
+        until(lambda: registry.works)
 
 
 def test_commands_that_are_given_up_while_they_wait_are_not_recorded(url: str) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
-from registry.domain.errors import ModuleUnknown, ReferenceTaken, SupersededNotRevoked
+from registry.domain.errors import EventTooLarge, ModuleUnknown, ReferenceTaken, SupersededNotRevoked
 from registry.domain.events import BadgeAwarded, Fact
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
-from registry.event_store.append import Row, row
+from registry.event_store.append import Appended, Row, row
 from registry.event_store.session import Loaded, Session
 from registry.postgres.connections import UnavailableError
 from registry.recording.awards import ImportedAward, StatedAward
-from registry.recording.commands import ReviseModule, RevokeBadge
+from registry.recording.commands import RegisterModule, ReviseModule, RevokeBadge
 from registry.recording.decisions import BadgeOutcome, Settled
 from registry.recording.registry import Registry
 from tests.postgres.commands import (
@@ -29,7 +31,7 @@ from tests.postgres.commands import (
     command,
     registry_on,
 )
-from tests.postgres.log import execute, query, whole_log
+from tests.postgres.log import execute, query, until, whole_log
 from tests.support import KEYS
 
 
@@ -140,6 +142,42 @@ def test_an_award_that_the_database_refuses_is_refused_alone(
     assert isinstance(good, BadgeOutcome)
     assert isinstance(refused, ValueError)
     assert isinstance(after, BadgeOutcome)
+
+
+def test_an_event_that_is_too_large_is_refused_in_its_page(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody else's command is recorded alone for its sake."""
+    append, appends = Session.append, []
+
+    def counted(session: Session, *arguments: Any) -> Appended:
+        appends.append(session)
+        return append(session, *arguments)
+
+    monkeypatch.setattr(Session, "append", counted)
+    content = msgspec.structs.replace(CONTENT, description="x" * 61_000)
+    large = RegisterModule("27UM", registry.module_id("27UM", "L"), "L", content, ORIGIN)
+    awards = registry.preparation().prepare_all([command("27UM", str(number), "a") for number in range(9)])
+    *outcomes, refused = registry.settle([*awards, large])
+    assert all(each.created for each in made(outcomes))
+    assert isinstance(refused, EventTooLarge)
+    assert len(appends) == 1
+
+
+def test_a_refusal_keeps_nothing_of_its_page_in_memory(registry: Registry) -> None:
+    page = registry.preparation().prepare_all([command("27UM", "1", "a"), command("27UM", "2", "b", "NOPE")])
+    gc.collect()
+    before = sys.getrefcount(page[0])
+    settled = registry.settle(page)
+    until(lambda: sys.getrefcount(page[0]) == before)
+    assert isinstance(settled[1], ModuleUnknown)
+
+
+def test_a_page_is_loaded_again_after_an_idle_connection_was_lost(url: str, registry: Registry) -> None:
+    award(registry, "27UM", "1", "a")
+    sessions = "datname = current_database() AND application_name = 'registry_write'"
+    execute(url, f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {sessions}")
+    assert all(each.created for each in made(award_badges(registry, [command("27UM", "2", "b")])))
 
 
 def test_each_who_waits_has_an_exception_of_its_own(
