@@ -135,7 +135,6 @@ def create_app(
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics
-        app.state.parts = parts
         problems.add_handlers(app)
     outer.include_router(health.router)
     outer.include_router(metrics_.router)

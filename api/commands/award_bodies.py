@@ -89,7 +89,7 @@ class AwardBody(Body):
                 errors.append((f"/evidence/{number}", "must not be empty; give a url or a narrative"))
         return errors
 
-    def command(self, brin: str, origin: Origin) -> StatedAward:
+    def stated(self, brin: str, origin: Origin) -> StatedAward:
         learner = self.learner
         return StatedAward(
             brin=brin,
@@ -113,7 +113,7 @@ def _list(value: object) -> list[Any]:
 def stated_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> StatedAward:
     """The award that the body states; raises `InvalidInput` with every error."""
     plain = plain_award(raw, today, brin, origin)
-    return plain or parse(AwardBody, raw, {"today": today}).command(brin, origin)
+    return plain or parse(AwardBody, raw, {"today": today}).stated(brin, origin)
 
 
 # The plain parser. Its limits are within those of `AwardBody`, which judges anything longer.

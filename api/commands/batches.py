@@ -67,7 +67,7 @@ class _Read(msgspec.Struct, gc=False):
 
     line: int
     reference: str | None
-    stated: Command[BadgeOutcome] | Refusal
+    command: Command[BadgeOutcome] | Refusal
 
 
 class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
@@ -95,7 +95,7 @@ class _Outcomes:
             return
         left = iter(settled)
         outcomes = [
-            self._outcome(read, read.stated if isinstance(read.stated, Refusal) else next(left))
+            self._outcome(read, read.command if isinstance(read.command, Refusal) else next(left))
             for read in page
         ]
         # Refusals are long and much alike; ids hardly compress.
@@ -116,10 +116,10 @@ class _Outcomes:
 
 
 def _read(lines: Sequence[Line], parse_line: Parse) -> list[_Read]:
-    return [_Read(number, *_stated(text, parse_line)) for number, text in lines]
+    return [_Read(number, *_parsed(text, parse_line)) for number, text in lines]
 
 
-def _stated(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
+def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
     if text is None:
         return None, InvalidInput(("", f"must be at most {MAX_LINE} bytes"))
     try:
@@ -158,14 +158,14 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
 
     async def finish() -> None:
         """Waits for the page that is being recorded."""
-        decided = [_decided(each) for each in await recording] if recording is not None else []
+        decided = [_decided(outcome) for outcome in await recording] if recording is not None else []
         await run_in_threadpool(outcomes.add, before, decided)
 
     try:
         async for some in lines.pages():
             page = await run_in_threadpool(_read, some, parse_line)
             await finish()
-            commands = [read.stated for read in page if not isinstance(read.stated, Refusal)]
+            commands = [read.command for read in page if not isinstance(read.command, Refusal)]
             recording = asyncio.create_task(settled(registry, commands)) if commands else None
             before = page
         await finish()

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.http.auth import Allow
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import BusyError
 from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Outcome, OutcomeT_co, Settled
 from registry.recording.registry import MAX_SECONDS, Registry
@@ -67,7 +67,7 @@ async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> Outcome
         async with asyncio.timeout(MAX_SECONDS):
             (outcome,) = await settled(registry, [command])
     except TimeoutError:
-        raise UnavailableError("it was not recorded in time") from None
+        raise BusyError("it was not recorded in time") from None
     if isinstance(outcome, Exception):
         raise outcome
     return cast(OutcomeT_co, outcome)

@@ -22,7 +22,7 @@ from starlette.routing import Match
 from api.http.error_texts import sentence
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import BusyError, UnavailableError
 from registry.postgres.disk_space import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
@@ -39,7 +39,9 @@ class Unauthenticated(Refusal):
 
 
 class Forbidden(Refusal):
-    def __init__(self, detail: str = "The role of this token may not do this.") -> None:
+    def __init__(
+        self, detail: str = "The role of this token may not do this; use a token of another role."
+    ) -> None:
         super().__init__(detail)
 
 
@@ -177,6 +179,10 @@ def unavailable(request: Request, error: Exception) -> Response:
     if isinstance(error, NoRoomError):
         detail = (
             "The registry has no room to record anything now; what is recorded can be read. Try again later."
+        )
+    elif isinstance(error, BusyError):
+        detail = (
+            "The registry cannot record this now; send it again soon. What was recorded after all is known."
         )
     else:
         detail = "The registry cannot reach its database now; try again soon."

@@ -1,4 +1,4 @@
-"""Statistics of awards (contract section 3): figures at any position of the log, and at nothing else.
+"""Statistics of awards: figures at any position of the log, and at nothing else.
 
 Awards are counted in cells, one per combination of the dimensions; a cell keeps its sums as of now and
 what each block of positions added to them. The figures at an earlier position are those of now, less the

@@ -1,4 +1,4 @@
-"""Figures of awards (contract section 3): at any position of the log, by any of their dimensions."""
+"""Figures of awards: at any position of the log, by any of their dimensions."""
 
 from __future__ import annotations
 

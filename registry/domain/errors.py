@@ -38,13 +38,15 @@ class OutsideAdmission(Refusal):
 class AdmissionEnded(Refusal):
     def __init__(self, brin: str, until: dt.date) -> None:
         super().__init__(
-            f"The admission of {brin} ended on {until}: it may revoke badges, but not award them."
+            f"The admission of {brin} ended on {until}; ask the registrar to extend it before you award."
         )
 
 
 class InstitutionIsSuspended(Refusal):
     def __init__(self, brin: str) -> None:
-        super().__init__(f"{brin} is suspended: it may revoke badges, but not award them.")
+        super().__init__(
+            f"{brin} is suspended: it may revoke badges, but not award them until the suspension ends."
+        )
 
 
 class SuspendedOnThatDay(Refusal):
@@ -74,17 +76,23 @@ class ModuleOfAnother(Refusal):
 
 class ModuleVersionUnknown(Refusal):
     def __init__(self, version: int, latest: int) -> None:
-        super().__init__(f"The module has no version {version}; the latest is {latest}.")
+        super().__init__(
+            f"The module has no version {version}; omit moduleVersion to use the latest, {latest}."
+        )
 
 
 class ModuleIsWithdrawn(Refusal):
     def __init__(self, since: dt.date) -> None:
-        super().__init__(f"The module is withdrawn from {since}: it accepts no new awards or versions.")
+        super().__init__(
+            f"The module is withdrawn from {since}; register a new module for new awards or versions."
+        )
 
 
 class ModuleAlreadyWithdrawn(Refusal):
     def __init__(self, since: dt.date) -> None:
-        super().__init__(f"The module is already withdrawn, from {since}; that day cannot be changed.")
+        super().__init__(
+            f"The module is already withdrawn, and the day cannot be changed; send {since}, or omit from."
+        )
 
 
 class ReferenceTaken(Refusal):
@@ -108,7 +116,9 @@ class StudyLoadOutsidePolicy(Refusal):
 
 class TargetGroupOutsidePolicy(Refusal):
     def __init__(self) -> None:
-        super().__init__("initial-students is allowed only for hbo, from 2025-05-01 through 2027-04-30.")
+        super().__init__(
+            "initial-students is allowed only for hbo, from 2025-05-01 through 2027-04-30; omit targetGroup."
+        )
 
 
 class EventTooLarge(Refusal):
@@ -123,7 +133,9 @@ class BadgeUnknown(Refusal):
 
 class BadgeIsRevoked(Refusal):
     def __init__(self) -> None:
-        super().__init__("The badge is revoked, and a revocation is permanent.")
+        super().__init__(
+            "The badge is revoked, and a revocation is permanent; award it again with supersedes."
+        )
 
 
 class PrivatePartsErased(Refusal):

@@ -1,6 +1,6 @@
 """Every recorded fact: one frozen class each, with its eternal name and schema version.
 
-The members are those of contract section 4. A class describes the `data` of one event type in one
+A class describes the `data` of one event type in one
 schema version; stored bytes never change, so a changed shape is a new schema version with a class of
 its own and an upcast on reading.
 """

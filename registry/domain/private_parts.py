@@ -1,6 +1,6 @@
 """The private parts of an event, which the vault keeps, and the commitments to them in the log.
 
-A commitment is a salted hash (contract section 4); the salts are in the vault too. Salts are drawn elsewhere.
+A commitment is a salted hash; the salts are in the vault too. Salts are drawn elsewhere.
 """
 
 from __future__ import annotations
@@ -83,19 +83,19 @@ def commit_award(
 
     `drawn` are `4 * SALT` random bytes.
     """
-    first, second = drawn[:SALT], drawn[SALT : 2 * SALT]
-    third, fourth = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
+    for_recipient, for_reference = drawn[:SALT], drawn[SALT : 2 * SALT]
+    for_grade, for_evidence = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
     salts = Salts(
-        recipient=first.hex(),
-        reference=second.hex(),
-        grade=None if grade is None else third.hex(),
-        evidence=None if evidence is None else fourth.hex(),
+        recipient=for_recipient.hex(),
+        reference=for_reference.hex(),
+        grade=None if grade is None else for_grade.hex(),
+        evidence=None if evidence is None else for_evidence.hex(),
     )
     commitments = Commitments(
-        recipient=commitment(first, canonical(recipient)),
-        reference=commitment(second, reference.encode()),
-        grade=None if grade is None else commitment(third, grade.encode()),
-        evidence=None if evidence is None else commitment(fourth, canonical(evidence)),
+        recipient=commitment(for_recipient, canonical(recipient)),
+        reference=commitment(for_reference, reference.encode()),
+        grade=None if grade is None else commitment(for_grade, grade.encode()),
+        evidence=None if evidence is None else commitment(for_evidence, canonical(evidence)),
     )
     parts = PrivateParts(
         salts=salts,
@@ -112,7 +112,7 @@ def commit_note(note: str | None, salt: str) -> tuple[str | None, PrivateParts |
     """The commitment of a note and its private part; nothing where there is no note."""
     if note is None:
         return None, None
-    return _commitment(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
+    return _commitment_of_hex(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)
 
 
 def commit_correction(
@@ -126,8 +126,8 @@ def commit_correction(
     if recipient is None and new_grade is None:
         return None, None
     commitments = Correction(
-        recipient=None if recipient is None else _commitment(recipient_salt, canonical(recipient)),
-        grade=None if new_grade is None else _commitment(grade_salt, new_grade.encode()),
+        recipient=None if recipient is None else _commitment_of_hex(recipient_salt, canonical(recipient)),
+        grade=None if new_grade is None else _commitment_of_hex(grade_salt, new_grade.encode()),
     )
     salts = Salts(
         recipient=None if recipient is None else recipient_salt,
@@ -136,5 +136,5 @@ def commit_correction(
     return commitments, PrivateParts(salts=salts, recipient=recipient, grade=new_grade)
 
 
-def _commitment(salt: str, part: bytes) -> str:
+def _commitment_of_hex(salt: str, part: bytes) -> str:
     return commitment(bytes.fromhex(salt), part)

@@ -71,7 +71,7 @@ class LoggedEvent(msgspec.Struct, gc=False):
         return self.decoded
 
     def line(self) -> bytes:
-        """One line of NDJSON (contract section 4): `data` is the last member, its bytes as stored.
+        """One line of NDJSON: `data` is the last member, its bytes as stored.
 
         Nothing but `data` needs escaping in JSON: ids, types and times hold only letters, digits and
         `- . : /`.

@@ -56,8 +56,8 @@ def recorded_partitions(cursor: Cursor) -> int | None:
 def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, int], partitions: int) -> None:
     """Moves positions by compare-and-set, in the caller's transaction, and clears what had stopped them.
 
-    Raises `OvertakenError` when a position is no longer the one in `at`, or the log no longer has that number
-    of partitions.
+    Raises `OvertakenError` when a position is not the one in `at` any more, or the log has another number of
+    partitions.
     """
     cursor.execute(
         "UPDATE read_model_position p SET position = held.new, stopped_at = NULL, stopped_because = NULL"
@@ -75,7 +75,7 @@ def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, i
         ),
     )
     if cursor.rowcount != len(to):
-        raise OvertakenError(f"{name} is no longer at {dict(at)} of {partitions} partitions")
+        raise OvertakenError(f"{name} has moved past at {dict(at)} of {partitions} partitions")
 
 
 class PositionRecorder(TrackingRecorder):

@@ -1,8 +1,8 @@
 """The seam to the eventsourcing library: our log under its interfaces, on psycopg2.
 
-The library finds the factory through `PERSISTENCE_MODULE`, and reads and follows the log through it as it
-does any other: `registry.recording.registry.Registry` is one of its applications. The registry's own
-commands take the shorter road of `registry.recording`, to the same `Session.append`.
+The library finds the factory through `PERSISTENCE_MODULE`. Nothing in the registry reads through it: it lets
+applications of the library use and follow this log, as `registry.recording.registry.Registry` is one, and the
+library's own tests check it. Commands take the road of `registry.recording`, to the same `Session.append`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The vault holds what must be erasable: learners' identity, references, grades, evidence and notes.
 
-The log holds salted commitments of these (contract section 4); the parts themselves and their salts are
+The log holds salted commitments of these; the parts themselves and their salts are
 sealed here, AES-256-GCM under the `vault` secret, with the event's id as associated data. This module
-seals, opens and reads; only the store writes the rows, in the transaction of their event.
+seals, opens and reads; only the append writes the rows, in the transaction of their event.
 """
 
 from __future__ import annotations

@@ -55,6 +55,10 @@ class UnavailableError(Exception):
     """PostgreSQL cannot be reached, or is too busy to answer in time."""
 
 
+class BusyError(UnavailableError):
+    """The process itself is too busy, or stopping; PostgreSQL is not at fault."""
+
+
 class PrivilegedRoleError(Exception):
     """A connection has rights that bypass row-level security."""
 

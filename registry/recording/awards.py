@@ -19,14 +19,14 @@ from registry.domain.module import Module
 from registry.domain.private_parts import SALT, Evidence, Recipient, commit_award
 from registry.event_store.vault import Vault
 from registry.keys import Keys, RandomBytes, random_id
-from registry.recording.decisions import BadgeOutcome, Decision, Known, found
+from registry.recording.decisions import BadgeOutcome, Decision, Known, existing
 
 EDUID_SCOPE = "eduid.nl"
 MAX_MODULES = 1_000
 
 
 class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """What makes two statements of one award the same (contract section 2): name and e-mail do not.
+    """The members in which two statements of one award must agree: name and e-mail do not.
 
     The vault holds an HMAC of its canonical JSON: what could be stated before must keep its bytes.
     """
@@ -55,7 +55,7 @@ class StatedAward(msgspec.Struct, frozen=True, gc=False):
     evidence: tuple[Evidence, ...] | None = None
 
     def statement(self, module_id: str) -> Statement:
-        """What is compared when the reference comes again."""
+        """The statement that is compared when the reference comes again."""
         recipient = self.recipient
         return Statement(
             module_id,
@@ -119,7 +119,7 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
             return Decision(self._as_recorded(badge, known))
         brin, alias_key = self.stated.brin, self.alias_key
         institution = known.admitted(brin)
-        module = found(known.module(self.module_id), ModuleUnknown)
+        module = existing(known.module(self.module_id), ModuleUnknown)
         learner_id = None if alias_key is None else known.learner(alias_key)
         if learner_id is None:
             learner_id = self.learner_id

@@ -1,4 +1,4 @@
-"""What may be asked of the registry, awards apart: each command is data, and decides by itself.
+"""The registry's commands, except awards: each command is data, and decides by itself.
 
 Salts are drawn when a command is made, so that a decision depends on nothing but the command and what is
 known. Awards are in `registry.recording.awards`.
@@ -29,11 +29,11 @@ from registry.domain.institution import Institution, Origin, Particulars
 from registry.domain.module import Module
 from registry.domain.private_parts import PrivateParts, commit_correction, commit_note
 from registry.keys import new_salt
-from registry.recording.decisions import BadgeOutcome, Decision, Known, Outcome, found
+from registry.recording.decisions import BadgeOutcome, Decision, Known, Outcome, existing
 
 
 class _Command(msgspec.Struct, frozen=True):
-    """What most commands have in common: no learner is looked up, and no private parts are read."""
+    """Defaults for most commands: no learner is looked up, and no private parts are read."""
 
     @property
     def alias_key(self) -> bytes | None:
@@ -55,7 +55,7 @@ class _OfInstitution(_Command, frozen=True):
         return (self.brin,)
 
     def _known(self, known: Known) -> Institution:
-        return found(known.institution(self.brin), InstitutionUnknown)
+        return existing(known.institution(self.brin), InstitutionUnknown)
 
 
 class AdmitInstitution(_OfInstitution, frozen=True):
@@ -246,7 +246,7 @@ class CorrectBadge(_OfBadge, frozen=True):
 
     def decide(self, known: Known) -> Decision[BadgeOutcome]:
         state = known.own_badge(self.brin, self.badge_id)
-        current = found(known.private_parts.get(self.badge_id), PrivatePartsErased)
+        current = existing(known.private_parts.get(self.badge_id), PrivatePartsErased)
         commitments, private = commit_correction(
             current, self.grade, self.grade_salt, self.name, self.recipient_salt
         )

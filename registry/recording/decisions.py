@@ -1,4 +1,4 @@
-"""What a decision is made of: a command, what is known of the streams that it names, and the outcome."""
+"""The parts of a decision: a command, the known state of the streams that it names, and the outcome."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ State = TypeVar("State")
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a write came to: the subject, its position, and whether it is new.
+    """The result of a write: the subject, its position, and whether it is new.
 
     `module_version` is the number of the version that was meant, where the subject is a module or a badge.
     """
@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class BadgeOutcome(Outcome, frozen=True, kw_only=True, gc=False):
-    """What a write about a badge came to: `status` is today's, `created` whether an event was recorded."""
+    """The result of a write about a badge: `status` is today's, `created` whether an event was recorded."""
 
     learner_id: str
     module_id: str
@@ -52,7 +52,7 @@ OutcomeT_co = TypeVar("OutcomeT_co", bound=Outcome, covariant=True)
 
 
 class Decision(msgspec.Struct, Generic[OutcomeT_co], frozen=True, gc=False):
-    """What a command decides: the fact to record in the stream of its subject, or None.
+    """A command's decision: the fact to record in the stream of its subject, or None.
 
     `private` are the private parts of the fact, sealed already where they are bytes; `institution` and
     `learner_id` say whose they are. `alias_key` is an identifier of a learner who was unknown.
@@ -68,7 +68,7 @@ class Decision(msgspec.Struct, Generic[OutcomeT_co], frozen=True, gc=False):
 
 
 class Command(Protocol[OutcomeT_co]):
-    """What may be asked of the registry, as data: randomness and ids are drawn before."""
+    """A request to the registry, as data: randomness and ids are drawn before."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Command(Protocol[OutcomeT_co]):
 
 
 class Known:
-    """What is recorded of the streams that some commands name, read no earlier than at `position`.
+    """The recorded state of the streams that some commands name, as of `position`.
 
     The append refuses what was decided where one of `relied_on` has changed since.
     """
@@ -167,7 +167,7 @@ Settled = Outcome | Exception
 """The outcome of a command; or its refusal, or what kept it from being decided."""
 
 
-def found(state: State | None, refusal: type[Refusal]) -> State:
+def existing(state: State | None, refusal: type[Refusal]) -> State:
     """The state, or the refusal where there is none."""
     if state is None:
         raise refusal

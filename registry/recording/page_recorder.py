@@ -1,7 +1,8 @@
 """The recorder of a process: what waits becomes a page, which its thread loads, decides and appends.
 
-A page has no timer: while one is recorded the next one gathers. One thread is enough: another one's append
-would wait for the same lock, and a page of all that waits costs less than two halves.
+While one page is recorded the next one gathers; then the thread waits at most half a millisecond for the
+callers that were just answered. One thread is enough: another one's append would wait for the same lock, and
+a page of all that waits costs less than two halves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import BusyError
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
 
@@ -61,12 +62,12 @@ class PageRecorder:
         self._thread.start()
 
     def submit(self, submission: Submission) -> None:
-        """Settles the commands in order; raises `UnavailableError` where it is stopped or too many wait."""
+        """Queues the commands; raises `BusyError` where it is stopped or too many wait."""
         with self._changed:
             if self._closed:
-                raise UnavailableError("the registry is stopping")
+                raise BusyError("the recorder has ended" if self._failed else "the registry is stopping")
             if len(self._queue) >= MAX_WAITING:
-                raise UnavailableError("too many callers wait to be recorded")
+                raise BusyError("too many callers wait to be recorded")
             self._queue.append(submission)
             self._changed.notify()
 
@@ -99,7 +100,7 @@ class PageRecorder:
             self._session.close()
 
     def _take(self) -> list[Submission] | None:
-        """What waits; None when the recorder is closed and all is recorded."""
+        """The next page; None when the recorder is closed and all is recorded."""
         for _ in range(MAX_LINGERS):
             if len(self._queue) >= self._answered or self._closed:
                 break
@@ -146,7 +147,7 @@ class PageRecorder:
 def _answer(submission: Submission, settled: list[Settled] | None) -> None:
     """Hands over the outcomes; where there are none, a refusal for each command."""
     if settled is None:
-        settled = [UnavailableError("the recorder has stopped") for _ in submission.commands]
+        settled = [BusyError("the recorder has ended") for _ in submission.commands]
     try:
         submission.done(settled)
     except Exception as error:  # the caller's event loop may be closed by now

@@ -13,7 +13,7 @@ from registry.domain.private_parts import PrivateParts
 from registry.event_store.append import ConnectionLostError, Row, row
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import BusyError, UnavailableError
 from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
 
 MAX_ROUNDS_IN_VAIN = 8
@@ -25,7 +25,7 @@ Entry = tuple[int, Command[Outcome], Decision[Outcome], Row]
 
 
 class Decided:
-    """What a round has decided of a page: units to append, lines that are settled, lines for later."""
+    """The result of one round over a page: units to append, lines that are settled, lines for later."""
 
     def __init__(self) -> None:
         self.units: list[list[Entry]] = []
@@ -38,13 +38,13 @@ def settle(
 ) -> list[Settled]:
     """Decides and records; per command, in order, its outcome or why it has none.
 
-    What meets another writer is loaded and decided again. So is the whole page after the connection was
-    lost during the append: it may be recorded, and is then known. Where a page fails, each command is
-    tried alone, so that only the one that fails it is refused.
+    Commands that meet another writer are loaded and decided again. So is the whole page after the
+    connection was lost during the append: it may be recorded, and is then known. Where a page fails, each
+    command is tried alone, so that only the one that fails it is refused.
     """
     settled: dict[int, Settled] = {}
     lines: Lines = list(enumerate(commands))
-    failure = UnavailableError("too many writers want the same streams")
+    failure: UnavailableError = BusyError("too many writers want the same streams")
     rounds_in_vain = 0
     while lines and rounds_in_vain < MAX_ROUNDS_IN_VAIN:
         before = len(lines)
@@ -87,7 +87,7 @@ def _settle_alone(
 
 
 def load(session: Session, vault: Vault, now: dt.datetime, lines: Lines) -> Known:
-    """What is recorded of all that the commands name."""
+    """The recorded state of all that the commands name."""
     alias_keys = {command.alias_key for _, command in lines if command.alias_key is not None}
     loaded = session.load({subject for _, command in lines for subject in command.subjects}, alias_keys)
     recorded = {

@@ -16,7 +16,7 @@ from registry.event_store.recorder import EventMapper, EventRecorder
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.keys import Keys
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import BusyError
 from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Known, Outcome, OutcomeT_co, Settled
 from registry.recording.page_recorder import PageRecorder, Submission
@@ -104,7 +104,7 @@ class Registry(Application[str]):
         submission = self.submit(commands, done)
         if not answered.acquire(timeout=seconds):
             submission.given_up = True
-            raise UnavailableError("it was not recorded in time")
+            raise BusyError("it was not recorded in time")
         return settled
 
     def preparation(self) -> Preparation:
@@ -117,10 +117,10 @@ class Registry(Application[str]):
 
     @property
     def works(self) -> bool:
-        """Whether the threads that record are all there."""
+        """Whether the thread that records runs, and finishes its pages."""
         return self._pages.works
 
-    # What callers ask before they command.
+    # Questions before a command.
 
     def today(self) -> dt.date:
         return day_in_amsterdam(self.clock())
@@ -134,7 +134,7 @@ class Registry(Application[str]):
         return self.keys.made_id("module", brin, reference)
 
     def known(self, subjects: Iterable[str]) -> Known:
-        """What is recorded now of these subjects, without their private parts."""
+        """The recorded state of these subjects, without private parts."""
         with self._reads:
             loaded = self._reading.load(subjects, ())
         return Known(loaded.position, self.clock(), loaded.streams, loaded.learners, {})

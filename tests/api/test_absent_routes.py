@@ -1,4 +1,4 @@
-"""What is not there: calls that come with later landings, and paths that never will."""
+"""What is not there: calls that come with later releases, and paths that never will."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Expected(NamedTuple):
 
 INSTITUTION_OR_AUDITOR = "institution auditor"
 CONCERNED = "institution learner auditor"
-# The one place where it is written who may do what (contract section 2, as far as it is built).
+# The one place where it is written who may do what.
 ROUTES = {
     "PUT /v1/institutions/{brin}": Expected("registrar", body="institution"),
     "POST /v1/institutions/{brin}/suspension": Expected("registrar", body="suspension"),

@@ -76,7 +76,7 @@ def _sent(
 
 
 def _differs(partition: int, record: Any, event: LoggedEvent, partitions: int) -> str:
-    """What of a record is not the event's, by contract section 1."""
+    """What of a record is not the event's."""
     key = event.subject
     if event.type.startswith("badge."):
         key = json.loads(event.data)["learnerId"]

@@ -14,7 +14,7 @@ from tests.faults.fleet import ROLES, Fleet, mend_brokers
 
 KINDS = ("kill", "freeze", "restart")
 BROKERS = 3
-LONGEST_SECONDS = 15.0
+MAX_SECONDS = 15.0
 """Longer than the session of a relay or a consumer: who wakes then is a zombie."""
 
 
@@ -31,7 +31,7 @@ class Fault:
         return f"{self.kind} {self.role} {self.number} for {self.seconds:.1f} s"
 
 
-def draw(rng: random.Random, longest: float = LONGEST_SECONDS) -> list[Fault]:
+def draw(rng: random.Random, longest: float = MAX_SECONDS) -> list[Fault]:
     """One to three faults for the same time, of different victims; of the brokers at most one."""
     brokers = [("broker", rng.randint(1, BROKERS))]
     everyone = [(role, number) for role in ROLES for number in range(2)] + [("postgres", 0), *brokers * 2]
@@ -71,7 +71,7 @@ def _befall_postgres(fleet: Fleet, fault: Fault) -> float:
         fleet.server.thaw()
         return 0.0
     if fault.kind == "kill":
-        fleet.kill_postgres(everyone=fault.seconds < LONGEST_SECONDS / 2)
+        fleet.kill_postgres(everyone=fault.seconds < MAX_SECONDS / 2)
     else:
         fleet.server.stop("fast")
     time.sleep(fault.seconds / 5)

@@ -58,7 +58,7 @@ def check_topic(streaming: Streaming, partitions: int) -> None:
 
 
 def attributes(event: LoggedEvent) -> dict[str, str]:
-    """The headers of contract section 1 and of CloudEvents' binding, but `ce_previous`."""
+    """The headers of the stream and of CloudEvents' binding, but `ce_previous`."""
     return {
         "ce_specversion": "1.0",
         "content-type": "application/json",

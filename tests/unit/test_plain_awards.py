@@ -26,7 +26,7 @@ ID = "22222222-2222-8222-8222-222222222222"
 
 def by_the_model(raw: bytes) -> StatedAward | None:
     try:
-        return parse(AwardBody, raw, {"today": TODAY}).command(BRIN, ORIGIN)
+        return parse(AwardBody, raw, {"today": TODAY}).stated(BRIN, ORIGIN)
     except InvalidInput:
         return None
 

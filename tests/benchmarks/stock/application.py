@@ -48,7 +48,7 @@ class Recorder(PostgresApplicationRecorder):
             SQL(statement).format()
             for statement in (
                 "CREATE TABLE IF NOT EXISTS vault (badge_id uuid PRIMARY KEY, institution text NOT NULL,"
-                " learner_id uuid NOT NULL, sameness bytea NOT NULL, sealed bytea NOT NULL)",
+                " learner_id uuid NOT NULL, content_fingerprint bytea NOT NULL, sealed bytea NOT NULL)",
                 "CREATE TABLE IF NOT EXISTS alias (key bytea PRIMARY KEY, learner_id uuid NOT NULL)",
                 "CREATE TABLE IF NOT EXISTS token (hash bytea PRIMARY KEY, client text NOT NULL,"
                 " institution text NOT NULL, expires_at timestamptz NOT NULL, revoked_at timestamptz)",
@@ -96,24 +96,26 @@ class Registry(Application[UUID]):
         """The badge, its learner and module, its position, and whether it is new."""
         badge_id = made_id("badge", institution, body.reference)
         stated = body.model_dump_json(exclude={"learner": {"name", "email"}, "reference": True})
-        sameness = hmac.digest(SECRET, stated.encode(), "sha256")
+        content_fingerprint = hmac.digest(SECRET, stated.encode(), "sha256")
         for _ in range(8):
             try:
                 badge: Badge = self.repository.get(badge_id, deepcopy_from_cache=False)
             except AggregateNotFoundError:
                 try:
-                    return self._award(badge_id, institution, client, body, sameness)
+                    return self._award(badge_id, institution, client, body, content_fingerprint)
                 except IntegrityError:
                     continue  # another was first with the badge or the alias
             else:
-                found = self.rows.one("SELECT sameness FROM vault WHERE badge_id = %s", badge_id)
-                if found and not hmac.compare_digest(bytes(found["sameness"]), sameness):
+                found = self.rows.one("SELECT content_fingerprint FROM vault WHERE badge_id = %s", badge_id)
+                if found and not hmac.compare_digest(
+                    bytes(found["content_fingerprint"]), content_fingerprint
+                ):
                     raise RefusedError("the reference stands for other content")
                 return badge_id, badge.learner_id, badge.module_id, 0, False
         raise RefusedError("too many want the same badge")
 
     def _award(
-        self, badge_id: UUID, brin: str, client: str, body: AwardBody, sameness: bytes
+        self, badge_id: UUID, brin: str, client: str, body: AwardBody, content_fingerprint: bytes
     ) -> tuple[UUID, UUID, UUID, int, bool]:
         institution: Institution = self.repository.get(Institution.create_id(brin), deepcopy_from_cache=False)
         module_id = body.module_id or Module.create_id(brin, body.module_reference or "")
@@ -147,7 +149,7 @@ class Registry(Application[UUID]):
         )
         recordings = self.save(
             badge,
-            vault_row=(badge_id, brin, learner_id, sameness, sealed),
+            vault_row=(badge_id, brin, learner_id, content_fingerprint, sealed),
             alias_row=None if known else (alias_key, learner_id),
         )
         return badge_id, learner_id, module_id, recordings[0].notification.id, True
