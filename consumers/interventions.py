@@ -31,7 +31,7 @@ def intervene(connection: Connection, name: str, action: Action, position: int |
         )
         stops = dict(cursor.fetchall())
         if not stops:
-            raise NotStoppedError(f"{name} has not stopped at an event")
+            raise NotStoppedError(f"{name} is not stopped at an event")
         at = min(stops) if position is None else position
         if at not in stops:
             positions = " and ".join(str(position) for position in stops)

@@ -75,7 +75,7 @@ def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, i
         ),
     )
     if cursor.rowcount != len(to):
-        raise OvertakenError(f"{name} has moved past at {dict(at)} of {partitions} partitions")
+        raise OvertakenError(f"{name} has moved from {dict(at)} of {partitions} partitions")
 
 
 class PositionRecorder(TrackingRecorder):

@@ -162,7 +162,7 @@ def _delete(client: KafkaAdminClient) -> None:
     until = time.monotonic() + DELETE_SECONDS
     while set(client.list_topics()) & set(SETTINGS):
         if time.monotonic() > until:
-            raise TopicError("the broker has not deleted the topics yet; try again")
+            raise TopicError("the broker is still deleting the topics; try again")
         time.sleep(0.2)
 
 

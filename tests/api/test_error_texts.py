@@ -57,8 +57,9 @@ def literals(tree: ast.Module) -> Iterator[str]:
                 yield inspect.cleandoc(text)
 
 
-def test_the_domain_and_the_api_contain_no_text_for_programmers() -> None:
-    texts = {text for _, tree in sources("registry/domain", "api") for text in literals(tree)}
+def test_the_source_contains_no_text_for_programmers() -> None:
+    folders = ("registry", "api", "consumers", "projections")
+    texts = {text for _, tree in sources(*folders) for text in literals(tree)}
     assert len(texts) > 300
     assert for_programmers(texts) == []
 

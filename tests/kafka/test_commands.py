@@ -111,7 +111,7 @@ def test_a_broker_that_is_not_there_is_said_in_a_sentence(data: Path) -> None:
 def test_an_operators_word_to_a_read_model_that_has_not_stopped_is_refused(data: Path) -> None:
     for words in (["retry", "badges"], ["skip", "badges", "7"]):
         done = registry(*words, "--because", "it was mended", data_dir=data)
-        assert (done.status, "badges has not stopped at an event" in done.err) == (1, True)
+        assert (done.status, "badges is not stopped at an event" in done.err) == (1, True)
         assert registry(*words, data_dir=data).status == 2
         assert registry(*words, "--because", "\n", data_dir=data).status == 2
 

@@ -322,7 +322,7 @@ def test_a_poison_event_stops_its_read_models_until_an_operator_has_it_skipped(
         with connection(streaming.url) as owner:
             with pytest.raises(NotStoppedError, match=f"badges has stopped at {poison}, not at 1"):
                 intervene(owner, "badges", "skip", 1, "a typing error")
-            with pytest.raises(NotStoppedError, match="catalogue has not stopped"):
+            with pytest.raises(NotStoppedError, match="catalogue is not stopped"):
                 intervene(owner, "catalogue", "retry", None, "no reason")
             assert intervene(owner, "badges", "skip", poison, "recorded by a fault, see #12") == poison
             until(lambda: set(stopped(streaming.url)) == {"statistics"})
