@@ -156,19 +156,18 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     before: list[_Read] = []
     recording: asyncio.Task[list[Settled]] | None = None
 
-    async def finish() -> None:
-        """Waits for the page that is being recorded."""
-        decided = [_decided(outcome) for outcome in await recording] if recording is not None else []
-        await run_in_threadpool(outcomes.add, before, decided)
+    async def outcomes_of(page: asyncio.Task[list[Settled]] | None) -> list[BadgeOutcome | Refusal]:
+        return [_decided(outcome) for outcome in await page] if page is not None else []
 
     try:
         async for some in lines.pages():
             page = await run_in_threadpool(_read, some, parse_line)
-            await finish()
+            decided = await outcomes_of(recording)
             commands = [read.command for read in page if not isinstance(read.command, Refusal)]
             recording = asyncio.create_task(settled(registry, commands)) if commands else None
+            await run_in_threadpool(outcomes.add, before, decided)  # while the page is recorded
             before = page
-        await finish()
+        outcomes.add(before, await outcomes_of(recording))
     finally:
         # A request that ended early records nothing beyond the page already being recorded.
         if recording is not None:

@@ -31,7 +31,7 @@ ORDER BY p.name
 
 @dataclass(frozen=True)
 class Operations:
-    """The state of the writing door: whether the disk has room, and whether the thread that records runs."""
+    """The state of the writing door: whether the disk has room, and whether the threads that record run."""
 
     has_room: Callable[[], bool]
     records: Callable[[], bool]
@@ -57,7 +57,7 @@ def ready(request: Request) -> Response:
     if not operations.has_room():
         raise NoRoomError("the disk is full")
     if not operations.records():
-        raise NotReady("The thread that records has ended, or does not finish; restart the service.")
+        raise NotReady("A thread that records has ended, or does not finish; restart the service.")
     stopped = any(model.stopped_at is not None for model in models)
     return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
 

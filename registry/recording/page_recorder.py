@@ -1,8 +1,7 @@
-"""The recorder of a process: what waits becomes a page, which its thread loads, decides and appends.
+"""The recorder of a process: what waits becomes a page, which a thread loads, decides and appends.
 
-While one page is recorded the next one gathers; then the thread waits at most half a millisecond for the
-callers that were just answered. One thread is enough: another one's append would wait for the same lock, and
-a page of all that waits costs less than two halves.
+A page has no timer: while pages are recorded, the next one gathers. To PostgreSQL, two threads of one process
+are what two processes are: the lock and the indexes decide between them.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ from registry.postgres.connections import BusyError
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
 
+# One thread loads and decides while the other waits for its commit.
+THREADS = 2
 MAX_PAGE = 2_000
 MAX_PAGE_SECONDS = 30.0
 MAX_WAITING = 10_000
 """Callers. A batch is one of them, since it has one page at a time in the recorder."""
-# Callers who were answered just now mostly come back at once: half as many commits are worth more than the
-# fraction of a millisecond that they take.
-LINGER_SECONDS = 0.000_1
-MAX_LINGERS = 5
 
 log = logging.getLogger("registry.recorder")
 
@@ -46,20 +43,23 @@ class Submission(msgspec.Struct):
 
 
 class PageRecorder:
-    """Decides and records what waits, in a thread and a session of its own."""
+    """Decides and records what waits, in `THREADS` threads, each with a session of its own."""
 
     def __init__(
         self, url: str, vault: Vault, clock: Callable[[], dt.datetime], on_recorded: Callable[[], None]
     ) -> None:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
-        self._session = Session(url)
+        self._sessions = [Session(url) for _ in range(THREADS)]
         self._queue: deque[Submission] = deque()
-        self._answered = 0
-        self._began: float | None = None
+        self._began: dict[Session, float] = {}
         self._changed = threading.Condition()
         self._closed = self._failed = False
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(session,), name=f"recorder-{number}", daemon=True)
+            for number, session in enumerate(self._sessions)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, submission: Submission) -> None:
         """Queues the commands; raises `BusyError` where it is stopped or too many wait."""
@@ -73,38 +73,35 @@ class PageRecorder:
 
     @property
     def works(self) -> bool:
-        """False when the thread has ended by a defect, or one page takes too long: restart the process."""
-        began = self._began
-        return not self._failed and (began is None or time.monotonic() - began < MAX_PAGE_SECONDS)
+        """False when a thread has ended by a defect, or a page takes too long: restart the process."""
+        first = min(list(self._began.values()), default=None)
+        return not self._failed and (first is None or time.monotonic() - first < MAX_PAGE_SECONDS)
 
     def has_room(self) -> bool:
         """Whether the disk has room for what is to be recorded."""
-        return self._session.has_room()
+        return all(session.has_room() for session in self._sessions)
 
     def close(self) -> None:
         """Records what waits, then stops."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(MAX_PAGE_SECONDS)
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(MAX_PAGE_SECONDS)
 
-    def _run(self) -> None:
+    def _run(self, session: Session) -> None:
         try:
             while (page := self._take()) is not None:
-                self._record(page)
+                self._record(session, page)
         except BaseException as error:
             self._refuse_all()
             # Its text may hold a value of a command.
             log.critical("the recorder has ended after %s", type(error).__name__)
         finally:
-            self._session.close()
+            session.close()
 
     def _take(self) -> list[Submission] | None:
         """The next page; None when the recorder is closed and all is recorded."""
-        for _ in range(MAX_LINGERS):
-            if len(self._queue) >= self._answered or self._closed:
-                break
-            time.sleep(LINGER_SECONDS)
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
@@ -119,12 +116,12 @@ class PageRecorder:
                     size += len(submission.commands)
             return page
 
-    def _record(self, page: Sequence[Submission]) -> None:
+    def _record(self, session: Session, page: Sequence[Submission]) -> None:
         commands = [command for submission in page for command in submission.commands]
         settled: list[Settled] | None = None
-        self._began = time.monotonic()
+        self._began[session] = time.monotonic()
         try:
-            settled = settle(self._session, self._vault, self._clock, commands)
+            settled = settle(session, self._vault, self._clock, commands)
             self._on_recorded()
         finally:
             first = 0
@@ -132,7 +129,7 @@ class PageRecorder:
                 last = first + len(submission.commands)
                 _answer(submission, None if settled is None else settled[first:last])
                 first = last
-            self._answered, self._began = len(page), None
+            del self._began[session]
 
     def _refuse_all(self) -> None:
         """Nobody waits for a thread that is gone."""
@@ -140,6 +137,7 @@ class PageRecorder:
             self._closed = self._failed = True
             left = list(self._queue)
             self._queue.clear()
+            self._changed.notify_all()
         for submission in left:
             _answer(submission, None)
 

@@ -71,7 +71,7 @@ def test_awards_to_one_new_learner_at_once_make_one_learner(url: str, registry: 
                 for number, where in enumerate((registry, another) * 4)
                 for brin in ("27UM", "22OJ")
             ]
-            until(lambda: waiting_writers(url) == 2)
+            until(lambda: waiting_writers(url) >= 2)
         learners = {outcome.result(20).learner_id for outcome in outcomes}
     assert len(learners) == 1
     assert query(url, "SELECT learner_id::text FROM alias") == [(learners.pop(),)]
@@ -82,7 +82,7 @@ def test_one_award_sent_by_many_at_once_is_recorded_once(url: str, registry: Reg
     with registry_on(url) as another:
         with holding_the_lock(url):
             sent = [later(partial(award, where, "27UM", "1", "a1b2")) for where in (registry, another) * 5]
-            until(lambda: waiting_writers(url) == 2)
+            until(lambda: waiting_writers(url) >= 2)
         outcomes = [each.result(20) for each in sent]
     assert [outcome.created for outcome in outcomes].count(True) == 1
     assert len({(each.id, each.learner_id, each.position) for each in outcomes}) == 1
@@ -94,7 +94,7 @@ def test_another_award_under_one_reference_is_refused_also_when_both_come_at_onc
 ) -> None:
     with holding_the_lock(url):
         sent = [later(partial(award, registry, "27UM", "1", edu_id)) for edu_id in ("a", "b")]
-        until(lambda: waiting_writers(url) == 1)
+        until(lambda: waiting_writers(url) >= 1)
     refusals = [each.exception(20) for each in sent]
     assert sorted(type(each).__name__ for each in refusals) == ["NoneType", "ReferenceTaken"]
     with pytest.raises(ReferenceTaken):
@@ -270,7 +270,7 @@ def test_what_waited_while_postgresql_was_lost_is_decided_again(url: str, regist
     assert award(registry, "22OJ", "1", "a1b2").module_version == 2
     with holding_the_lock(url):
         first = later(partial(award, registry, "22OJ", "2", "c3d4"))
-        until(lambda: waiting_writers(url) == 1)
+        until(lambda: waiting_writers(url) >= 1)
         behind = later(partial(award, registry, "22OJ", "3", "e5f6"))
         lose_the_last(url, 4, waiting=True)
     assert [outcome.result(20).module_version for outcome in (first, behind)] == [1, 1]

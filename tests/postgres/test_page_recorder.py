@@ -22,6 +22,12 @@ from tests.postgres.log import check_order, holding_the_lock, later, until, wait
 _numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test knows what is in a page."""
+    monkeypatch.setattr(page_recorder, "THREADS", 1)
+
+
 def prepared(registry: Registry, count: int = 1) -> list[AwardBadge]:
     """Awards that nobody has made yet."""
     stated = [command("27UM", f"r-{number}", "a1b2") for number in itertools.islice(_numbers, count)]
