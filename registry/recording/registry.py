@@ -76,7 +76,7 @@ class Registry(Application[str]):
     ) -> Submission:
         """Records; `done` is called in the recorder's thread with the outcome of each command.
 
-        Of two of these commands about one subject the first is decided first. Raises `UnavailableError` at once
+        Of two of these about one subject the first is decided first. Raises `UnavailableError` at once
         where too much waits, or the registry is stopping.
         """
         submission = Submission(commands, done)
