@@ -95,7 +95,7 @@ def test_a_revision_keeps_the_reference() -> None:
 
 @pytest.mark.parametrize("version", [-1, 0, 3])
 def test_a_version_that_is_not_there_is_refused(version: int) -> None:
-    with pytest.raises(ModuleVersionUnknown, match="the latest is 2"):
+    with pytest.raises(ModuleVersionUnknown, match="the latest, 2"):
         revised(module(), SECOND).content(version)
 
 
