@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -24,6 +25,7 @@ from registry.recording.pages import settle
 # One thread loads and decides while the other waits for its commit.
 THREADS = 2
 MAX_PAGE = 2_000
+"""Commands from which a page is full; the last submission of a page may go beyond it."""
 MAX_PAGE_SECONDS = 30.0
 MAX_WAITING = 10_000
 """Callers. A batch is one of them, since it has one page at a time in the recorder."""
@@ -50,9 +52,10 @@ class PageRecorder:
     ) -> None:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
         self._sessions = [Session(url) for _ in range(THREADS)]
-        self._queue: deque[Submission] = deque()
+        # None ends the thread that takes it.
+        self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
         self._began: dict[Session, float] = {}
-        self._changed = threading.Condition()
+        self._gate = threading.Lock()
         self._closed = self._failed = False
         self._threads = [
             threading.Thread(target=self._run, args=(session,), name=f"recorder-{number}", daemon=True)
@@ -63,13 +66,12 @@ class PageRecorder:
 
     def submit(self, submission: Submission) -> None:
         """Queues the commands; raises `BusyError` where it is stopped or too many wait."""
-        with self._changed:
+        with self._gate:
             if self._closed:
                 raise BusyError("the recorder has ended" if self._failed else "the registry is stopping")
-            if len(self._queue) >= MAX_WAITING:
+            if self._waiting.qsize() >= MAX_WAITING:
                 raise BusyError("too many callers wait to be recorded")
-            self._queue.append(submission)
-            self._changed.notify()
+            self._waiting.put(submission)
 
     @property
     def works(self) -> bool:
@@ -83,9 +85,9 @@ class PageRecorder:
 
     def close(self) -> None:
         """Records what waits, then stops."""
-        with self._changed:
+        with self._gate:
             self._closed = True
-            self._changed.notify_all()
+        self._waiting.put(None)
         for thread in self._threads:
             thread.join(MAX_PAGE_SECONDS)
 
@@ -102,19 +104,21 @@ class PageRecorder:
 
     def _take(self) -> list[Submission] | None:
         """The next page; None when the recorder is closed and all is recorded."""
-        with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            if not self._queue:
-                return None
-            page: list[Submission] = []
-            size = 0
-            while self._queue and (not page or size + len(self._queue[0].commands) <= MAX_PAGE):
-                submission = self._queue.popleft()
-                if not submission.given_up:
-                    page.append(submission)
-                    size += len(submission.commands)
-            return page
+        page: list[Submission] = []
+        size = 0
+        while size < MAX_PAGE:
+            try:
+                submission = self._waiting.get(block=not page)
+            except queue.Empty:
+                break
+            if submission is None:
+                # The end comes after all that waits; what was taken is recorded first.
+                self._waiting.put(None)
+                return page or None
+            if not submission.given_up:
+                page.append(submission)
+                size += len(submission.commands)
+        return page
 
     def _record(self, session: Session, page: Sequence[Submission]) -> None:
         commands = [command for submission in page for command in submission.commands]
@@ -133,13 +137,12 @@ class PageRecorder:
 
     def _refuse_all(self) -> None:
         """Nobody waits for a thread that is gone."""
-        with self._changed:
+        with self._gate:
             self._closed = self._failed = True
-            left = list(self._queue)
-            self._queue.clear()
-            self._changed.notify_all()
-        for submission in left:
-            _answer(submission, None)
+        with suppress(queue.Empty):
+            while (submission := self._waiting.get_nowait()) is not None:
+                _answer(submission, None)
+        self._waiting.put(None)
 
 
 def _answer(submission: Submission, settled: list[Settled] | None) -> None:
