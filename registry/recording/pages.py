@@ -89,7 +89,8 @@ def _settle_alone(
 def load(session: Session, vault: Vault, now: dt.datetime, lines: Lines) -> Known:
     """The recorded state of all that the commands name."""
     alias_keys = {command.alias_key for _, command in lines if command.alias_key is not None}
-    loaded = session.load({subject for _, command in lines for subject in command.subjects}, alias_keys)
+    subjects = set[str]().union(*[command.subjects for _, command in lines])
+    loaded = session.load(subjects, alias_keys)
     recorded = {
         command.subjects[0]
         for _, command in lines
@@ -164,6 +165,7 @@ def _sealed(vault: Vault, decision: Decision[Outcome], made: Row) -> Row:
     made.alias_key, private = decision.alias_key, decision.private
     if private is not None:
         made.institution, made.learner_id = decision.institution, decision.learner_id
-        event_id = f"{made.subject}/{made.version}"
-        made.sealed = private if isinstance(private, bytes) else vault.seal(event_id, private)
+        if not isinstance(private, bytes):
+            private = vault.seal(f"{made.subject}/{made.version}", private)
+        made.sealed = private
     return made
