@@ -28,7 +28,7 @@ MAX_PAGE = 2_000
 """Commands from which a page is full; the last submission of a page may go beyond it."""
 MAX_PAGE_SECONDS = 30.0
 MAX_WAITING = 10_000
-"""Callers. A batch is one of them, since it has one page at a time in the recorder."""
+"""Submissions. A batch has at most two of them in the recorder."""
 
 log = logging.getLogger("registry.recorder")
 
