@@ -53,7 +53,7 @@ kafka-down: $(VENV)/runtime ## stop the Kafka broker
 
 lock: $(VENV)/kafka ## update the locked versions (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded --extra build -c requirements.lock pyproject.toml -o requirements-embedded.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade -c requirements-dev.lock deploy/kafka/requirements.in -o deploy/kafka/requirements.lock
 	$(BIN)/python -m deploy.kafka lock
@@ -68,7 +68,7 @@ $(VENV)/python: ; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) 
 
 $(VENV)/runtime: $(VENV)/python pyproject.toml requirements-embedded.lock
 	$(PIP) -r requirements-embedded.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements-dev.lock
