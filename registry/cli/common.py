@@ -25,6 +25,10 @@ class NotYetRecordedError(Exception):
     """The question is about a time or position that is not recorded yet, so the answer could still change."""
 
 
+class BackupError(Exception):
+    """The backup cannot be made or restored; says why and what to do."""
+
+
 FAILURES = (
     SettingsError,
     KeyFileError,
@@ -41,6 +45,7 @@ FAILURES = (
     UnavailableError,
     Refusal,
     NotYetRecordedError,
+    BackupError,
 )
 """The errors that end a command with one sentence and exit status 1."""
 

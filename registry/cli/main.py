@@ -10,12 +10,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psycopg2
 
 from projections.all import read_models
 from registry import tokens
-from registry.cli import admin, demo, import_edubadges, replay, serve, stream
+from registry.cli import admin, backup, demo, import_edubadges, replay, serve, stream
 from registry.cli.common import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings
 
@@ -104,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="print three curl commands to try, with tokens filled in"
     )
     add("migrate", admin.run_migrate, "Migrate the database to this release; make keys for an empty one.")
+    for name, run, summary in (
+        ("backup", backup.run_backup, "Copy the database into a new folder, without the key file."),
+        ("restore", backup.run_restore, "Fill an empty database from a backup; the key file must be there."),
+    ):
+        add(name, run, summary).add_argument("folder", metavar="FOLDER", type=Path)
     add("demo-data", demo.run, "Record the pilot's data, once.")
     _add_stream(add)
     replaying = add("replay", replay.run, "Print the log, count its events, or show a badge as it was.")

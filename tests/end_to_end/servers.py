@@ -102,6 +102,11 @@ class OtherPostgres:
         self._execute("CREATE DATABASE registry OWNER registry_app")
 
     @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's client programs."""
+        return binaries()
+
+    @property
     def url(self) -> str:
         return self._url("registry_app", "registry")
 
