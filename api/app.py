@@ -21,10 +21,11 @@ from api.commands.common import Writing
 from api.http import problems
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
-from api.http.openapi import describe, routes
+from api.http.openapi import API_VERSION, describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
+from api.http.strict import Strict
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
@@ -45,7 +46,6 @@ from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
 from registry.tokens import TokenReader
 
-API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
@@ -96,11 +96,17 @@ class Parts:
 
 
 def create_app(
-    url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
+    url: str,
+    keys: Keys,
+    clock: Callable[[], dt.datetime] = utc_now,
+    *,
+    projecting: bool = True,
+    metrics_need_token: bool = False,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store.
+    With `projecting` it keeps the read models up to date itself, from the event store. With
+    `metrics_need_token` the metrics are not open to the loopback.
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
@@ -126,7 +132,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room)
+    metrics = Metrics(pool, registry.has_room, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
@@ -144,6 +150,7 @@ def create_app(
         if route.endpoint in FAST:
             outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
+    outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer

@@ -14,6 +14,7 @@ from api.http.problems import MEDIA_TYPE
 from api.http.requests import Body
 from api.http.responses import Answer, Problem
 
+API_VERSION = "1.0.0"
 _DESCRIPTIONS = {
     400: "The request is invalid; `errors` lists everything that must be changed.",
     401: "A valid token is needed.",

@@ -60,6 +60,14 @@ class WrongMediaType(Refusal):
         super().__init__(f"Content-Type must be {expected}.")
 
 
+class WrongCoding(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            "The body must be plain UTF-8: leave out Content-Encoding, any Transfer-Encoding but chunked,"
+            " and any charset but utf-8."
+        )
+
+
 class NotReady(Refusal):
     pass
 
@@ -111,6 +119,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
     TooLarge: Kind(413, "too-large", "The body is too large"),
     WrongMediaType: Kind(415, "media-type", "Wrong media type"),
+    WrongCoding: Kind(415, "coding", "The body is encoded"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
