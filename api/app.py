@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio.to_thread
 import msgspec
 from fastapi import Depends, FastAPI, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
-from fastapi_offline import FastAPIOffline
 
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
@@ -19,6 +19,7 @@ from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
 from api.http import problems
+from api.http.answer_headers import AnswerHeaders, Head, is_public
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import API_VERSION, describe, routes
@@ -36,6 +37,7 @@ from api.operations import metrics as metrics_
 from api.operations.health import Operations
 from api.operations.metrics import Metrics, Observed
 from api.web import problem_pages
+from api.web.docs import add_docs
 from api.web.home import home
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
@@ -152,12 +154,24 @@ def create_app(
     outer.mount("/v1", version_1)
     outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
+    outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(Head)
     return outer
 
 
+def _public_paths(outer: FastAPI, version_1: FastAPI) -> list[str]:
+    """The paths that anyone may GET."""
+    return [
+        f"{prefix}{context.path}"
+        for app, prefix in ((outer, ""), (version_1, "/v1"))
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute) and is_public(context.original_route)
+    ]
+
+
 def _version_1() -> FastAPI:
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Microcredential registry",
         version=API_VERSION,
         description="A national register of microcredentials: their history, and a reliable status.",
@@ -168,7 +182,8 @@ def _version_1() -> FastAPI:
         },
         license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
         servers=[{"url": "/v1", "description": "This registry"}],
-        openapi_url="/openapi.json",
+        openapi_url=None,
+        docs_url=None,
         dependencies=[Depends(only_known_parameters)],
         redoc_url=None,
         redirect_slashes=False,
@@ -177,20 +192,10 @@ def _version_1() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
-    _allow_other_origins(app)
-    return app
-
-
-def _allow_other_origins(app: FastAPI) -> None:
-    """Lets pages of other origins read the document: API Design Rules, /core/publish-openapi."""
-    app.router.routes = [
-        route for route in app.router.routes if getattr(route, "path", "") != "/openapi.json"
-    ]
 
     @app.get("/openapi.json", include_in_schema=False)
     def document() -> Response:
-        return Response(
-            msgspec.json.encode(app.openapi()),
-            media_type="application/json",
-            headers={"Access-Control-Allow-Origin": "*"},
-        )
+        return Response(msgspec.json.encode(app.openapi()), media_type="application/json")
+
+    add_docs(app, "/v1")
+    return app

@@ -213,7 +213,9 @@ def http_error(request: Request, error: Exception) -> Response:
     )
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request) or {headers["Allow"]}))
+        methods = _methods(request) or set(headers["Allow"].split(", "))
+        also = {"HEAD"} if "GET" in methods else set()  # see `api.http.answer_headers.Head`
+        headers["Allow"] = ", ".join(sorted(methods | also))
     return problem(request, Kind(error.status_code, slug, title), detail, headers)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -21,6 +23,10 @@ router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
 # With a type, one request reads at most this many positions, so that no filter scans the whole log.
 WINDOW = 100_000
+# Hashes hardly compress: level 1 makes two sevenths of the log at 150 MB/s, level 6 a quarter at 60 MB/s.
+GZIP_LEVEL = 1
+# `gzip` or `*`, unless its weight is 0.
+_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))|,|$)", re.IGNORECASE)
 TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 
 
@@ -53,14 +59,25 @@ def list_events(
             raise InvalidInput(("/after", f"must not be beyond the end of the log, which is {last}"))
         if kind is None and subject is None:
             complete = min(last, after + limit)
-            return _stream(read_pages(pool, after, complete), complete)
+            return _stream(request, read_pages(pool, after, complete), complete)
         window = last if subject is not None else min(last, after + WINDOW)
         kinds = [kind] if kind is not None else []
         events = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
     complete = events[-1].position if len(events) == limit else window
-    return _stream(iter([events]), complete)
+    return _stream(request, iter([events]), complete)
 
 
-def _stream(pages: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
-    lines = (b"".join(event.line() for event in page) for page in pages)
-    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Registry-Position": str(complete)})
+def _stream(request: Request, pages: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
+    lines: Iterator[bytes] = (b"".join(event.line() for event in page) for page in pages)
+    headers = {"Registry-Position": str(complete), "Vary": "Accept-Encoding"}
+    if _GZIP.search(request.headers.get("accept-encoding", "")):
+        lines, headers["Content-Encoding"] = _gzipped(lines), "gzip"
+    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _gzipped(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Runs in a worker thread, a page at a time, like the reading of the pages itself."""
+    packer = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)
+    for part in parts:
+        yield packer.compress(part)
+    yield packer.flush()
