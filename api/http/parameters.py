@@ -10,14 +10,22 @@ from fastapi import Path, Request
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 
+from api.http.fields import Form
 from registry.domain.errors import InvalidInput
 from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
 
+_HEX = "[0-9A-Fa-f]"
+_PATTERN = f"^{_HEX}{{8}}(-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$"
 # The form is documented but not checked here: a text that cannot be an id is answered as unknown.
-_UUID = {"format": "uuid"}
+_UUID = {"format": "uuid", "pattern": _PATTERN}
 ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
 BadgeId = Annotated[str, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
-LearnerId = Annotated[str, Path(alias="learnerId", description="A learner's pseudonymous id.")]
+# An unknown learner has an empty list, so another form must not pass for one.
+LearnerId = Annotated[
+    str,
+    Path(alias="learnerId", description="A learner's pseudonymous id."),
+    Form(_PATTERN, "must be the id of a learner: a UUID"),
+]
 
 
 async def only_known_parameters(request: Request) -> None:

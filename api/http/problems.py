@@ -132,6 +132,12 @@ BY_FRAMEWORK = {
     ),
 }
 
+PROBLEM_TYPES = sorted(
+    {f"/problems/{kind.slug}" for kind in (*PROBLEMS.values(), INTERNAL)}
+    | {f"/problems/{slug}" for slug, _, _ in BY_FRAMEWORK.values()}
+    | {"/problems/too-many-requests"}  # by the proxy
+)
+
 
 def problem(
     request: Request, kind: Kind, detail: str, headers: dict[str, str] | None = None, **more: Any

@@ -11,12 +11,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.http.auth import Allow
-from api.http.openapi import answers, answers_lines
+from api.http.openapi import EVENT_TYPES, answers, answers_lines
 from api.http.reading import held_by, reading_of
 from api.http.responses import RecordedEvent
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
-from registry.domain.events import FACTS
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
@@ -27,7 +26,6 @@ WINDOW = 100_000
 GZIP_LEVEL = 1
 # `gzip` or `*`, unless its weight is 0.
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))|,|$)", re.IGNORECASE)
-TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 
 
 @router.get(
@@ -47,11 +45,13 @@ def list_events(
     request: Request,
     after: Annotated[int, Query(ge=0, le=MAX_POSITION, description="The position to continue after.")] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
-    kind: Annotated[str | None, Query(alias="type", description="An event type.")] = None,
+    kind: Annotated[
+        str | None, Query(alias="type", description="An event type.", json_schema_extra={"enum": EVENT_TYPES})
+    ] = None,
     subject: Annotated[str | None, Query(max_length=36, description="A BRIN or an id.")] = None,
 ) -> StreamingResponse:
-    if kind is not None and kind not in TYPES:
-        raise InvalidInput(("/type", f"must be one of {', '.join(TYPES)}"))
+    if kind is not None and kind not in EVENT_TYPES:
+        raise InvalidInput(("/type", f"must be one of {', '.join(EVENT_TYPES)}"))
     pool = reading_of(request).pool
     with pool.cursor() as database:
         last = last_position(database)
