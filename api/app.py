@@ -31,6 +31,7 @@ from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
+from api.lookups import schemas as schema_lookups
 from api.lookups import statistics as statistics_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
@@ -71,6 +72,7 @@ ROUTERS = (
     badge_lookups.router,
     badge_lists.router,
     event_lookups.router,
+    schema_lookups.router,
     statistics_lookups.router,
 )
 

@@ -18,7 +18,7 @@ NO_STORE = (b"cache-control", b"no-store")
 NO_CACHE = (b"cache-control", b"no-cache")
 A_DAY = (b"cache-control", b"public, max-age=86400")
 # What these routes answer is fixed, but for `latestVersion` and `withdrawnFrom` of a module's version.
-_KEPT_FOR_A_DAY = frozenset({"getModuleVersion"})
+_KEPT_FOR_A_DAY = frozenset({"getModuleVersion", "getEventSchema"})
 # Open to the loopback: a page that runs in a browser on the same host must not read it.
 _NOT_PUBLIC = frozenset({"/metrics"})
 _ANY_ORIGIN: list[Header] = [

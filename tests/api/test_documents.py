@@ -105,8 +105,10 @@ def test_every_operation_says_who_may_ask_what_it_takes_and_what_it_answers(docu
             assert "API-Version" in answer["headers"], (path, status)
             media = set(answer["content"])
             in_lines = path in {"/events", "/badge-batches", "/badge-revocations"} and status == "200"
+            schema = path.startswith("/schemas") and status == "200"
             wanted = "application/problem+json" if int(status) >= 400 else "application/json"
             also = {"text/csv"} if (path, status) == ("/statistics/awards", "200") else set()
+            wanted = "application/schema+json" if schema else wanted
             assert media == {"application/x-ndjson" if in_lines else wanted} | also
         statuses = set(operation["responses"])
         assert "422" not in statuses

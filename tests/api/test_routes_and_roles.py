@@ -68,6 +68,7 @@ ROUTES = {
     "GET /v1/institutions/{brin}/badges": Expected(INSTITUTION_OR_AUDITOR, anothers=403),
     "GET /v1/modules/{moduleId}/badges": Expected(INSTITUTION_OR_AUDITOR, anothers=403),
     "GET /v1/events": Expected("auditor"),
+    "GET /v1/schemas/events/{type}/{version}": Expected(ANYONE),
     "GET /v1/statistics/awards": Expected("statistician"),
     "GET /v1/statistics/codebook": Expected("statistician"),
     "GET /metrics": Expected("operator"),
@@ -140,7 +141,13 @@ def _made(running: Service) -> World:
         running,
         {role: running.as_(role, **own.get(role, {})) for role in ROLES if role != "registrar"}
         | {"registrar": registrar},
-        {"brin": brin, "moduleId": badge["moduleId"], "version": "1", "slug": "not-found"}
+        {
+            "brin": brin,
+            "moduleId": badge["moduleId"],
+            "version": "1",
+            "slug": "not-found",
+            "type": "badge.awarded",
+        }
         | {"id": badge["id"], "learnerId": badge["learnerId"]},
         {
             "institution": INSTITUTION,

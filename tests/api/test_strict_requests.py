@@ -110,7 +110,10 @@ def test_a_request_without_a_host_is_refused(send: Send) -> None:
 
 
 TARGETS = sorted(
-    route.removeprefix("GET ").replace("{version}", "1").replace("{slug}", "not-found")
+    route.removeprefix("GET ")
+    .replace("{version}", "1")
+    .replace("{slug}", "not-found")
+    .replace("{type}", "badge.awarded")
     for route in ROUTES
     if route.startswith("GET ")
 )
