@@ -76,6 +76,7 @@ MEMBERS = {
     "revocation": "The permanent revocation, if there was one.",
     "revoked": "Awards that were revoked.",
     "rule": "The rule that is lifted.",
+    "salts": "The salts of the commitments. Private, like what they prove.",
     "sbu": "Study load in hours (SBU), for mbo.",
     "schacHome": "The domain name of the institution, as in SURFconext.",
     "since": "When this status began: the time of the event that brought it.",
@@ -117,6 +118,10 @@ MEMBERS = {
     "Problem.status": "The HTTP status.",
     "Problem.type": "The kind of problem: a path at which a page says how to fix it.",
     "RecordedEvent.id": "The subject and the event's place in the subject's stream: `{subject}/{version}`.",
+    "SaltsAnswer.evidence": "The salt of the evidence.",
+    "SaltsAnswer.grade": "The salt of the grade.",
+    "SaltsAnswer.recipient": "The salt of the learner.",
+    "SaltsAnswer.reference": "The salt of the reference.",
     "Statistics.items": "A group each.",
     "StatusReason.reason": "The reason.",
 }

@@ -207,6 +207,15 @@ class EvidenceAnswer(Answer):
     description: str | None = LEFT_OUT
 
 
+class SaltsAnswer(Answer):
+    """The salts of the commitments in the badge's events, in hex: with them the parts can be proved."""
+
+    recipient: str | None = LEFT_OUT
+    reference: str | None = LEFT_OUT
+    grade: str | None = LEFT_OUT
+    evidence: str | None = LEFT_OUT
+
+
 class StatusReason(Answer):
     """The reason of a suspension or revocation, with the note for the institution and the learner."""
 
@@ -226,7 +235,7 @@ class BadgeModule(ModuleContent):
 
 
 class BadgeAnswer(Answer):
-    """A badge in full. Only its institution and its learner see learner, reference, grade and evidence."""
+    """A badge in full. Only its institution and its learner see the private members and their salts."""
 
     id: str
     status: Status
@@ -243,6 +252,7 @@ class BadgeAnswer(Answer):
     reference: str | None = LEFT_OUT
     grade: str | None = LEFT_OUT
     evidence: list[EvidenceAnswer] | None = LEFT_OUT
+    salts: SaltsAnswer | None = LEFT_OUT
     position: int
 
 

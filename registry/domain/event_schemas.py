@@ -70,7 +70,7 @@ MEMBERS = {
     "recipient": "The commitment of the learner as the institution named them.",
     "reference": "The institution's own name of the module, or the commitment of that of the award.",
     "rule": "The rule that does not apply.",
-    "salt": "Random, in every later event of a badge: of the note's commitment where there is a note.",
+    "salt": "Random, so that nobody can find the event that belongs to a hash by trying.",
     "sbu": "Hours of study (SBU).",
     "schacHome": "The domain name of the institution.",
     "sector": "The institution's sector on the day of the award.",
