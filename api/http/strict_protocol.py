@@ -20,6 +20,7 @@ _PROBLEM = msgspec.json.encode(
         "title": _KIND.title,
         "status": _KIND.status,
         "detail": "This is not a valid HTTP/1.1 request.",
+        "instance": "/",
     }
 )
 _ANSWER = (

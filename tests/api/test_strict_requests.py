@@ -75,7 +75,10 @@ def refused(answer: tuple[HTTPResponse, bytes], status: int, slug: str) -> None:
     assert head.status == status, body
     assert head.headers["Content-Type"] == "application/problem+json"
     assert head.headers["API-Version"] == API_VERSION
-    assert json.loads(body)["type"] == f"/problems/{slug}"
+    assert head.headers["Cache-Control"] == "no-store"
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == (f"/problems/{slug}", status)
+    assert {"title", "detail", "instance"} <= set(problem)
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["in one packet", "apart"])
