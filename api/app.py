@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio.to_thread
 import msgspec
 from fastapi import Depends, FastAPI, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
-from fastapi_offline import FastAPIOffline
 
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
@@ -19,22 +19,26 @@ from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
 from api.http import problems
+from api.http.answer_headers import AnswerHeaders, Head, is_public
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
-from api.http.openapi import describe, routes
+from api.http.openapi import API_VERSION, describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
+from api.http.strict import Strict
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
+from api.lookups import schemas as schema_lookups
 from api.lookups import statistics as statistics_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
 from api.operations.health import Operations
 from api.operations.metrics import Metrics, Observed
 from api.web import problem_pages
+from api.web.docs import add_docs
 from api.web.home import home
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
@@ -45,7 +49,6 @@ from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
 from registry.tokens import TokenReader
 
-API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
@@ -69,6 +72,7 @@ ROUTERS = (
     badge_lookups.router,
     badge_lists.router,
     event_lookups.router,
+    schema_lookups.router,
     statistics_lookups.router,
 )
 
@@ -96,11 +100,17 @@ class Parts:
 
 
 def create_app(
-    url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
+    url: str,
+    keys: Keys,
+    clock: Callable[[], dt.datetime] = utc_now,
+    *,
+    projecting: bool = True,
+    metrics_need_token: bool = False,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store.
+    With `projecting` it keeps the read models up to date itself, from the event store. With
+    `metrics_need_token` the metrics are not open to the loopback.
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
@@ -126,7 +136,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room)
+    metrics = Metrics(pool, registry.has_room, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
@@ -144,13 +154,26 @@ def create_app(
         if route.endpoint in FAST:
             outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
+    outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
+    outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(Head)
     return outer
 
 
+def _public_paths(outer: FastAPI, version_1: FastAPI) -> list[str]:
+    """The paths that anyone may GET."""
+    return [
+        f"{prefix}{context.path}"
+        for app, prefix in ((outer, ""), (version_1, "/v1"))
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute) and is_public(context.original_route)
+    ]
+
+
 def _version_1() -> FastAPI:
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Microcredential registry",
         version=API_VERSION,
         description="A national register of microcredentials: their history, and a reliable status.",
@@ -161,7 +184,8 @@ def _version_1() -> FastAPI:
         },
         license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
         servers=[{"url": "/v1", "description": "This registry"}],
-        openapi_url="/openapi.json",
+        openapi_url=None,
+        docs_url=None,
         dependencies=[Depends(only_known_parameters)],
         redoc_url=None,
         redirect_slashes=False,
@@ -170,20 +194,10 @@ def _version_1() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
-    _allow_other_origins(app)
-    return app
-
-
-def _allow_other_origins(app: FastAPI) -> None:
-    """Lets pages of other origins read the document: API Design Rules, /core/publish-openapi."""
-    app.router.routes = [
-        route for route in app.router.routes if getattr(route, "path", "") != "/openapi.json"
-    ]
 
     @app.get("/openapi.json", include_in_schema=False)
     def document() -> Response:
-        return Response(
-            msgspec.json.encode(app.openapi()),
-            media_type="application/json",
-            headers={"Access-Control-Allow-Origin": "*"},
-        )
+        return Response(msgspec.json.encode(app.openapi()), media_type="application/json")
+
+    add_docs(app, "/v1")
+    return app

@@ -22,6 +22,7 @@ NAMES = (
     "BASE_URL",
     "KEY_FILE",
     "LOG_LEVEL",
+    "METRICS_NEED_TOKEN",
     *KAFKA_NAMES,
 )
 
@@ -46,6 +47,7 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     log_level: str = "INFO"
     kafka: KafkaSettings | None = None
+    metrics_need_token: bool = False
 
     def shown(self) -> list[str]:
         """`NAME=value` lines for the log, without passwords."""
@@ -57,6 +59,7 @@ class Settings:
             "BASE_URL": self.base_url,
             "KEY_FILE": str(self.key_file),
             "LOG_LEVEL": self.log_level,
+            "METRICS_NEED_TOKEN": str(self.metrics_need_token).lower(),
             **(self.kafka.shown() if self.kafka else {}),
         }
         return [f"{PREFIX}{name}={value}" for name, value in values.items()]
@@ -80,6 +83,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
         wrong.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    metrics_need_token = _flag("METRICS_NEED_TOKEN", given, wrong)
     kafka = read_kafka_settings(given, wrong)
     if wrong:
         raise SettingsError("; ".join(f"{PREFIX}{error}" for error in wrong))
@@ -87,7 +91,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
     )
-    return Settings(data_dir, key_file, url, host, port, base_url, level, kafka)
+    return Settings(data_dir, key_file, url, host, port, base_url, level, kafka, metrics_need_token)
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -101,6 +105,13 @@ def _port(text: str, wrong: list[str]) -> int:
         return int(text)
     wrong.append("PORT must be a number from 0 to 65535")
     return 0
+
+
+def _flag(name: str, given: Mapping[str, str], wrong: list[str]) -> bool:
+    text = given.get(name, "false").lower()
+    if text not in ("true", "false"):
+        wrong.append(f"{name} must be true or false")
+    return text == "true"
 
 
 def _scheme(address: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -50,6 +50,8 @@ class LearnerBody(Body):
 
 
 class EvidenceBody(Body):
+    """A piece of evidence: at least one member."""
+
     url: Url | None = None
     name: Name | None = None
     narrative: Description | None = None
@@ -61,6 +63,15 @@ class EvidenceBody(Body):
 
 class AwardBody(Body):
     """An award. Learner, reference, grade and evidence are private, and kept in the vault."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "reference": "2026-0001",
+        "moduleReference": "KLINRED",
+        "learner": {"eduId": "a1b2c3d4-0000-4000-8000-000000000001"},
+        "awardedOn": "2024-06-28",
+        "grade": "8",
+        "evidence": [{"url": "https://example.org/portfolio", "narrative": "A portfolio with reflections."}],
+    }
 
     reference: Reference
     module_id: Uuid | None = None

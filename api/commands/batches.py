@@ -10,7 +10,7 @@ import asyncio
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -45,6 +45,8 @@ OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order o
 
 class BadgeRevocationBody(Body):
     """A line of a bulk revocation: the badge by `id` or by the award's `reference`."""
+
+    example: ClassVar[dict[str, Any]] = {"reference": "2026-0001", "reason": "awarded-in-error"}
 
     id: Uuid | None = None
     reference: Reference | None = None

@@ -49,26 +49,36 @@ class InstitutionAnswer(Answer):
 
 
 class InstitutionList(Answer):
+    """A page of institutions."""
+
     items: list[InstitutionAnswer]
     next: str | None
 
 
 class InstitutionWritten(Answer):
+    """The institution that a write admitted or changed."""
+
     brin: str
     position: int
 
 
 class StudyLoad(Answer):
+    """The study load: ECTS credits or hours (SBU)."""
+
     ects: int | float | None = LEFT_OUT
     sbu: int | None = LEFT_OUT
 
 
 class Level(Answer):
+    """The level of a module."""
+
     nlqf: str
     eqf: str | None = LEFT_OUT
 
 
 class QualityAssurance(Answer):
+    """The body that assures the quality of a module."""
+
     name: str
     url: str
     description: str | None = LEFT_OUT
@@ -110,11 +120,15 @@ class ModuleAnswer(ModuleContent):
 
 
 class ModuleList(Answer):
+    """A page of modules."""
+
     items: list[ModuleAnswer]
     next: str | None
 
 
 class ModuleWritten(Answer):
+    """The version that a write registered."""
+
     id: str
     version: int
     position: int
@@ -143,6 +157,8 @@ class StatusAnswer(Answer):
 
 
 class ModuleShort(Answer):
+    """The module of a badge in a list, as it was when awarded."""
+
     id: str
     version: int
     name: str
@@ -166,11 +182,15 @@ class BadgeItem(Answer):
 
 
 class BadgeList(Answer):
+    """A page of badges."""
+
     items: list[BadgeItem]
     next: str | None
 
 
 class LearnerAnswer(Answer):
+    """The learner, as the award named them: for the learner and the awarding institution only."""
+
     edu_id: str | None = LEFT_OUT
     eppn: str | None = LEFT_OUT
     edubadges: str | None = LEFT_OUT
@@ -179,10 +199,21 @@ class LearnerAnswer(Answer):
 
 
 class EvidenceAnswer(Answer):
+    """A piece of evidence."""
+
     url: str | None = LEFT_OUT
     name: str | None = LEFT_OUT
     narrative: str | None = LEFT_OUT
     description: str | None = LEFT_OUT
+
+
+class SaltsAnswer(Answer):
+    """The salts of the commitments in the badge's events, in hex: with them the parts can be proved."""
+
+    recipient: str | None = LEFT_OUT
+    reference: str | None = LEFT_OUT
+    grade: str | None = LEFT_OUT
+    evidence: str | None = LEFT_OUT
 
 
 class StatusReason(Answer):
@@ -204,7 +235,7 @@ class BadgeModule(ModuleContent):
 
 
 class BadgeAnswer(Answer):
-    """A badge in full. Only its institution and its learner see learner, reference, grade and evidence."""
+    """A badge in full. Only its institution and its learner see the private members and their salts."""
 
     id: str
     status: Status
@@ -221,6 +252,7 @@ class BadgeAnswer(Answer):
     reference: str | None = LEFT_OUT
     grade: str | None = LEFT_OUT
     evidence: list[EvidenceAnswer] | None = LEFT_OUT
+    salts: SaltsAnswer | None = LEFT_OUT
     position: int
 
 
@@ -261,6 +293,8 @@ class Readiness(Answer):
 
 
 class ProblemError(Answer):
+    """An error: where it is, and how to fix it."""
+
     pointer: str
     detail: str
 
@@ -315,6 +349,8 @@ class Statistics(Answer):
 
 
 class CodebookEntry(Answer):
+    """A name that the statistics use, and its meaning."""
+
     name: str
     description: str
 

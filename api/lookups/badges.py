@@ -23,6 +23,7 @@ from api.http.responses import (
     EvidenceAnswer,
     History,
     LearnerAnswer,
+    SaltsAnswer,
     StatusAnswer,
     StatusReason,
     answered,
@@ -168,5 +169,14 @@ def _badge(
         reference=private.reference,
         grade=private.grade,
         evidence=None if evidence is None else [EvidenceAnswer(**asdict(item)) for item in evidence],
+        salts=_salts(private.salts),
         position=row.last_position,
+    )
+
+
+def _salts(salts: Salts) -> SaltsAnswer | None:
+    if salts.recipient is None:
+        return None
+    return SaltsAnswer(
+        recipient=salts.recipient, reference=salts.reference, grade=salts.grade, evidence=salts.evidence
     )

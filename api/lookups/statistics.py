@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -58,6 +58,12 @@ RESPONSES = answers(400, 401, 403, ok=Statistics)
 RESPONSES[200]["content"] = {"text/csv": {"schema": {"type": "string"}}}
 
 
+def _names_pattern(names: Iterable[str], maximum: int) -> str:
+    """The form of a comma-separated list of these names; an empty one counts as absent."""
+    name = f"({'|'.join(names)})"
+    return f"^({name}(,{name}){{0,{maximum - 1}}})?$"
+
+
 @dataclass(frozen=True)
 class Selection:
     """The groups, measures and days of a request, checked."""
@@ -85,14 +91,23 @@ async def get_awards(
     request: Request,
     group_by: Annotated[
         str,
-        Query(alias="groupBy", max_length=100, description="Up to three dimensions, separated by commas."),
+        Query(
+            alias="groupBy",
+            max_length=100,
+            description="Up to three dimensions, separated by commas.",
+            json_schema_extra={"pattern": _names_pattern(DIMENSIONS, MAX_DIMENSIONS)},
+        ),
     ] = "",
     first: Annotated[Day | None, Query(alias="from", description=FILTERS["from"])] = None,
     end: Annotated[Day | None, Query(alias="until", description=FILTERS["until"])] = None,
     position: Annotated[int | None, Query(ge=0, le=2**53, description=FILTERS["position"])] = None,
     measures: Annotated[
         str,
-        Query(max_length=100, description="Measures, separated by commas; all except learners by default."),
+        Query(
+            max_length=100,
+            description="Measures, separated by commas; all except learners by default.",
+            json_schema_extra={"pattern": _names_pattern(MEASURES, len(MEASURES))},
+        ),
     ] = "",
     form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
 ) -> Response:

@@ -74,10 +74,15 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
             behind_events=max(0, last - position),
             behind_seconds=age(waiting),
             stopped_at=stopped_at,
-            stopped_because=because,
+            stopped_because=because and _public(because),
         )
         for name, position, stopped_at, because, waiting in rows
     ]
+
+
+def _public(because: str) -> str:
+    """The type of the event and the class of the error, without the error's text: anyone may read it."""
+    return ": ".join(because.split(": ")[:2])
 
 
 def age(time: dt.datetime | None) -> float:

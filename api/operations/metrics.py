@@ -39,11 +39,11 @@ FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """For a scraper on this host, or with an operator's token."""
-    if not _from_here(request):
+    measured: Metrics = request.app.state.metrics
+    if measured.need_token or not _from_here(request):
         principal = await authenticate(request)
         if principal.role != "operator":
             raise Forbidden
-    measured: Metrics = request.app.state.metrics
     return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -71,8 +71,7 @@ def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
 
 def _from_here(request: Request) -> bool:
     """Whether the request comes from the loopback, and not through a proxy on this host."""
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-    if request.client is None or forwarded:
+    if request.client is None or not _SCRAPERS_HEADERS.issuperset(request.headers):
         return False
     try:
         address = ipaddress.ip_address(request.client.host)
@@ -80,6 +79,20 @@ def _from_here(request: Request) -> bool:
         return False
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+# A proxy adds headers of its own choice, so only a request without any other header is the scraper's own.
+_SCRAPERS_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "host",
+        "user-agent",
+        "x-prometheus-scrape-timeout-seconds",
+    }
+)
 
 
 class _DatabaseCollector(Collector):
@@ -124,7 +137,8 @@ class _DatabaseCollector(Collector):
 class Metrics:
     """This process's Prometheus metrics."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, has_room: Callable[[], bool], *, need_token: bool = False) -> None:
+        self.need_token = need_token
         self._registry = CollectorRegistry()
         self._registry.register(_DatabaseCollector(pool, has_room))
         self.requests = Counter(

@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from api.app import create_app
+from api.http.strict_protocol import StrictProtocol
 from registry import tokens
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
@@ -34,7 +35,10 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         def lines(address: str) -> list[str]:
             return _curl_lines(url, keys, address) if arguments.demo else []
 
-        return _serve(settings, create_app(url, keys, projecting=settings.kafka is None), lines)
+        app = create_app(
+            url, keys, projecting=settings.kafka is None, metrics_need_token=settings.metrics_need_token
+        )
+        return _serve(settings, app, lines)
 
 
 def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
@@ -46,7 +50,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
-        http="httptools",
+        http=StrictProtocol,
         loop="uvloop",
         lifespan="on",
     )

@@ -143,7 +143,9 @@ def _made(service: Service, address: str, session: requests.Session) -> World:
     badge = awarded(institution)
     service.settle()
     document = session.get(f"{address}/v1/openapi.json").json()
-    names = {"brin": brin, "version": 1} | {name: badge[name] for name in ("id", "moduleId", "learnerId")}
+    names = {"brin": brin, "version": 1, "type": "badge.awarded"} | {
+        name: badge[name] for name in ("id", "moduleId", "learnerId")
+    }
     return World(
         service,
         address,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from api.app import API_VERSION
 from api.http.ndjson import MAX_BATCH
+from api.http.openapi import API_VERSION
 from api.http.requests import MAX_BODY
 from api.web.problem_pages import kinds
 from registry.settings import NAMES, PREFIX

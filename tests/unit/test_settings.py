@@ -28,6 +28,7 @@ def test_every_setting_is_read() -> None:
             "REGISTRY_BASE_URL": "https://registry.example.org/",
             "REGISTRY_KEY_FILE": "/run/keys.json",
             "REGISTRY_LOG_LEVEL": "debug",
+            "REGISTRY_METRICS_NEED_TOKEN": "true",
             "PORT": "1",
         }
     )
@@ -39,6 +40,7 @@ def test_every_setting_is_read() -> None:
         "REGISTRY_BASE_URL=https://registry.example.org",
         "REGISTRY_KEY_FILE=/run/keys.json",
         "REGISTRY_LOG_LEVEL=DEBUG",
+        "REGISTRY_METRICS_NEED_TOKEN=true",
     ]
 
 
@@ -54,10 +56,11 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
                 "REGISTRY_PORT": "http",
                 "REGISTRY_BASE_URL": "registry.example.org",
                 "REGISTRY_LOG_LEVEL": "loud",
+                "REGISTRY_METRICS_NEED_TOKEN": "yes",
             }
         )
     said = str(refused.value)
-    for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL"):
+    for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL", "METRICS_NEED_TOKEN"):
         assert f"REGISTRY_{name} must be" in said
     assert "geheim" not in said
 
