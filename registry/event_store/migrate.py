@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from importlib import resources
 
+import psycopg2.errors
+
 from registry.postgres.connections import Connection, Cursor
 from registry.postgres.locks import Lock
 
 
 class SchemaTooNewError(Exception):
     """The database was migrated by a later release than this one."""
+
+
+class SchemaTooOldError(Exception):
+    """The database holds data in a form that no release reads."""
 
 
 class WrongEncodingError(Exception):
@@ -63,7 +69,12 @@ def migrate(connection: Connection) -> list[str]:
             )
             for number, name, sql in pending(connection):
                 cursor.execute("BEGIN")
-                cursor.execute(sql)
+                try:
+                    cursor.execute(sql)
+                except psycopg2.errors.ObjectNotInPrerequisiteState as error:
+                    raise SchemaTooOldError(
+                        "the database was made before the first release: load the data anew into an empty one"
+                    ) from error
                 # In each transaction, so that no database with a migration lacks the function.
                 cursor.execute(_append_function())
                 cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))

@@ -13,7 +13,14 @@ import pytest
 from projections.all import read_models
 from projections.read_model import install
 from registry.cli import database
-from registry.event_store.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
+from registry.event_store.migrate import (
+    SchemaTooNewError,
+    SchemaTooOldError,
+    WrongEncodingError,
+    migrate,
+    migrations,
+    pending,
+)
 from registry.postgres.connections import connect
 from tests.postgres.log import connection, execute, later, query
 from tests.support import Databases
@@ -119,7 +126,21 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
     databases.drop(url)
 
 
-LAST = (6, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
+def test_private_parts_sealed_before_the_first_release_are_refused_and_say_what_to_do(bare: str) -> None:
+    with connection(bare) as opened, opened.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE migration (number integer PRIMARY KEY, name text, applied_at timestamptz)"
+        )
+        for number, name, sql in migrations()[:6]:
+            cursor.execute(sql)
+            cursor.execute("INSERT INTO migration VALUES (%s, %s)", (number, name))
+        cursor.execute("INSERT INTO vault (position, institution, sealed) VALUES (1, '27UM', 'x')")
+        with pytest.raises(SchemaTooOldError, match="load the data anew"):
+            migrate(opened)
+        assert [name for _, name, _ in pending(opened)] == [name for _, name, _ in migrations()[6:]]
+
+
+LAST = (7, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
 """The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
 
 
