@@ -19,6 +19,7 @@ from projections.read_model import ReadModel
 from registry.cli import database
 from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
 from registry.kafka.relay import Relay
+from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import counted, make_first_topics, make_topics
 from registry.postgres.connections import Pool, connect
@@ -54,6 +55,7 @@ def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
                 level(url, model)
         with closing(connect(url, "registry_project")) as connection:
             count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
+    give_rights(kafka, arguments.relay_user, arguments.consumer_user)
     say(f"the log is divided into {counted(count)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Forward-only, numbered migrations, each in one transaction; and the function that appends."""
+"""Forward-only, numbered migrations, each in one transaction; the function that appends; and the logins."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def migrations() -> list[tuple[int, str, str]]:
     return sorted((int(file.name[:4]), file.name[5:-4], file.read_text()) for file in files)
 
 
-def _append_function() -> str:
-    return (resources.files("registry.event_store") / "append.sql").read_text()
+def _sql(name: str) -> str:
+    return (resources.files("registry.event_store") / name).read_text()
 
 
 def pending(connection: Connection) -> list[tuple[int, str, str]]:
@@ -76,11 +76,12 @@ def migrate(connection: Connection) -> list[str]:
                         "the database was made before the first release: load the data anew into an empty one"
                     ) from error
                 # In each transaction, so that no database with a migration lacks the function.
-                cursor.execute(_append_function())
+                cursor.execute(_sql("append.sql"))
                 cursor.execute("INSERT INTO migration (number, name) VALUES (%s, %s)", (number, name))
                 cursor.execute("COMMIT")
                 applied.append(f"{number:04} {name}")
-            cursor.execute(_append_function())
+            cursor.execute(_sql("append.sql"))
+            cursor.execute(_sql("logins.sql"))
         finally:
             if connection.info.transaction_status:
                 cursor.execute("ROLLBACK")

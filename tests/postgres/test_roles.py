@@ -9,6 +9,7 @@ import psycopg2.errors
 import pytest
 
 from registry.event_store.append import STAGING
+from registry.event_store.migrate import migrate
 from registry.postgres.connections import ROLES as ROLES_OF
 from registry.postgres.connections import Cursor, Login, LoginError, Pool, Role, check_login
 from tests.postgres.log import connection, execute, fresh, query, whole_log
@@ -259,6 +260,18 @@ def test_a_login_that_can_become_any_other_role_is_refused(recorded: str, other:
             check_login(as_login(recorded, "registry_serve"), "registry_serve")
     finally:
         execute(recorded, f"REVOKE {other} FROM registry_read")
+
+
+@pytest.mark.parametrize("login", SERVING)
+def test_migrating_gives_a_login_its_roles_again_as_on_a_server_that_a_backup_was_restored_to(
+    url: str, login: Login
+) -> None:
+    execute(url, f"REVOKE registry_project FROM {login}")
+    with pytest.raises(LoginError, match="cannot become registry_project"):
+        check_login(as_login(url, login), login)
+    with connection(url) as owner:
+        assert migrate(owner) == []
+    check_login(as_login(url, login), login)
 
 
 def test_a_role_that_owns_a_table_is_refused(url: str) -> None:

@@ -1,0 +1,13 @@
+-- `registry topics` and the first relay divide the log and record into how many partitions.
+GRANT SELECT, INSERT, UPDATE, DELETE ON stream TO registry_project;
+
+-- Sealed parts begin with the epoch of their key. The column follows from them: a rotation finds by it what is
+-- left to seal anew. Nothing was sealed in this form before the first release, and nothing is read in another.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM vault) THEN
+        RAISE EXCEPTION 'private parts were sealed before the first release'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+END $$;
+ALTER TABLE vault ADD COLUMN epoch smallint NOT NULL GENERATED ALWAYS AS (get_byte(sealed, 0)) STORED;
