@@ -11,7 +11,7 @@ import pytest
 
 from registry.cli.main import _parser
 from registry.postgres.connections import Login
-from tests.end_to_end.processes import PROJECT, REGISTRY, Serving, Workshop, environment, registry
+from tests.end_to_end.processes import PROJECT, REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token
 from tests.postgres.log import query
 
@@ -74,7 +74,9 @@ def test_a_command_without_the_address_of_its_login_names_the_setting(command: s
     assert not (tmp_path / "data").exists()
 
 
-def test_a_serving_process_is_logged_in_as_nobody_but_its_login(serving: Serving) -> None:
+def test_a_serving_process_is_logged_in_as_nobody_but_its_login(workshop: Workshop) -> None:
+    serving = workshop.serve(workshop.data())
+    assert serving.ready(), "the server is there once the service has said its address"
     with serving.client(make_token(embedded_url(serving.data), "auditor")) as client:
         assert client.ask("GET", "/v1/events?limit=1").status == 200
     serving.settled()

@@ -279,3 +279,12 @@ def test_a_role_that_owns_a_table_is_refused(url: str) -> None:
     execute(url, "ALTER TABLE mine OWNER TO registry_read")
     with pytest.raises(LoginError, match="registry_read"):
         check_login(as_login(url, "registry_serve"), "registry_serve")
+
+
+def test_the_owner_can_switch_off_what_guards_the_log(url: str) -> None:
+    """So no process that keeps running logs in as the owner; nothing here shows afterwards that it did."""
+    writer = Writer(url)
+    writer.append([private(stored("a"))])
+    writer.close()
+    execute(url, "ALTER TABLE event DISABLE TRIGGER event_is_append_only; UPDATE event SET data = 'x'")
+    assert [bytes(data) for (data,) in query(url, "SELECT data FROM event")] == [b"x"]

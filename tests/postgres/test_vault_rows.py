@@ -164,3 +164,10 @@ def test_an_award_to_a_known_learner_is_sealed_for_that_learner(registry: Regist
     first, second = award(registry, "27UM", "1", "a"), award(registry, "22OJ", "2", "a")
     assert first.learner_id == second.learner_id
     assert seen(reading, learner(first.learner_id), first.id, second.id) == {first.id, second.id}
+
+
+def test_the_database_and_the_keys_together_open_the_vault(registry: Registry, url: str) -> None:
+    """The owner of the tables sees every row, and the key file opens them."""
+    badge = award(registry, "27UM", "1", "a")
+    with connection(url) as opened, opened.cursor() as cursor:
+        assert Vault(KEYS).read_awards(cursor, [badge.id])[badge.id].reference == "1"
