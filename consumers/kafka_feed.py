@@ -25,13 +25,12 @@ from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent, time_of
 from registry.event_store.read_model_positions import positions_of, recorded_partitions
 from registry.kafka.clients import connected
-from registry.kafka.records import EVENTS, PROGRESS, milliseconds, read_event
+from registry.kafka.records import EVENTS, GROUP, PROGRESS, milliseconds, read_event
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import HistoryError, check_history, event_tails
 from registry.kafka.topics import TopicError, check_topics, counted, error_name
 from registry.postgres.connections import Cursor
 
-GROUP = "registry.read-models"
 POLL_MS = 250
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000

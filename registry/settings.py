@@ -16,6 +16,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
 NAMES = (
     "DATABASE_URL",
+    "OWNER_DATABASE_URL",
     "DATA_DIR",
     "HOST",
     "PORT",
@@ -35,8 +36,9 @@ class SettingsError(Exception):
 class Settings:
     """The settings of a process.
 
-    `database_url` is None for the embedded PostgreSQL under `data_dir`; `kafka` is None where the read
-    models follow the event store.
+    `database_url` is the login of this process, and `owner_database_url` that of the owner of the tables, for
+    operators' commands; both are None for the embedded PostgreSQL under `data_dir`. `kafka` is None where the
+    read models follow the event store.
     """
 
     data_dir: Path
@@ -47,12 +49,18 @@ class Settings:
     base_url: str = "http://127.0.0.1:8000"
     log_level: str = "INFO"
     kafka: KafkaSettings | None = None
+    owner_database_url: str | None = None
     metrics_need_token: bool = False
 
     def shown(self) -> list[str]:
         """`NAME=value` lines for the log, without passwords."""
         values = {
             "DATABASE_URL": _without_password(self.database_url) if self.database_url else "(embedded)",
+            **(
+                {"OWNER_DATABASE_URL": _without_password(self.owner_database_url)}
+                if self.owner_database_url
+                else {}
+            ),
             "DATA_DIR": str(self.data_dir),
             "HOST": self.host,
             "PORT": str(self.port),
@@ -74,9 +82,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     wrong: list[str] = []
     host = given.get("HOST", "127.0.0.1")
     port = _port(given.get("PORT", "8000"), wrong)
-    url = given.get("DATABASE_URL")
-    if url and _scheme(url) not in ("postgresql", "postgres"):
-        wrong.append("DATABASE_URL must be a postgresql:// address")
+    url, owner_url = given.get("DATABASE_URL"), given.get("OWNER_DATABASE_URL")
+    for name, address in (("DATABASE_URL", url), ("OWNER_DATABASE_URL", owner_url)):
+        if address and _scheme(address) not in ("postgresql", "postgres"):
+            wrong.append(f"{name} must be a postgresql:// address")
     base_url = given.get("BASE_URL", f"http://{f'[{host}]' if ':' in host else host}:{port}").rstrip("/")
     if _scheme(base_url) not in ("http", "https") or not urlsplit(base_url).netloc:
         wrong.append("BASE_URL must be an http:// or https:// address")
@@ -91,7 +100,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
     )
-    return Settings(data_dir, key_file, url, host, port, base_url, level, kafka, metrics_need_token)
+    return Settings(
+        data_dir, key_file, url, host, port, base_url, level, kafka, owner_url, metrics_need_token
+    )
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -18,7 +18,7 @@ from registry.settings import Settings
 
 
 def run_migrate(settings: Settings, _: argparse.Namespace) -> int:
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         applied = migrate.migrate(connection)
         installed = install(connection, read_models())
         database.open_keys(connection, settings)
@@ -43,7 +43,7 @@ def run_token_create(settings: Settings, arguments: argparse.Namespace) -> int:
         raise UsageError("--institution must be a BRIN: two digits, then two capital letters or digits")
     if arguments.learner is not None and not UUID.fullmatch(arguments.learner):
         raise UsageError("--learner must be a learner's id, which is a UUID")
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
         print(
             tokens.create_token(
@@ -59,7 +59,7 @@ def run_token_create(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def run_token_revoke(settings: Settings, arguments: argparse.Namespace) -> int:
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
         if not tokens.revoke_token(connection, arguments.token):
             print("registry: the token is unknown or already revoked", file=sys.stderr)

@@ -21,7 +21,7 @@ from registry.cli.common import BackupError, say
 from registry.event_store import migrate
 from registry.keys import KeyFileError, read_key_file
 from registry.postgres import embedded
-from registry.postgres.connections import Connection
+from registry.postgres.connections import LOGINS, Connection
 from registry.settings import Settings
 
 DUMP, MANIFEST = "database.dump", "manifest.json"
@@ -45,7 +45,7 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise BackupError(f"{folder} is not empty; name a new folder.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
         with connection.cursor() as cursor:
             # What the manifest says and what the dump holds are of one moment, while awards go on.
@@ -82,13 +82,14 @@ def run_restore(settings: Settings, arguments: argparse.Namespace) -> int:
         raise KeyFileError(
             f"{settings.key_file} holds another registry's secrets; put this backup's key file there."
         )
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         _check_empty(connection)
         with connection.cursor() as cursor:
             cursor.execute("SELECT rolname FROM pg_roles")
             missing = set(manifest.roles) - {role for (role,) in cursor.fetchall()}
             for role in sorted(missing):
-                cursor.execute(f'CREATE ROLE "{role}" NOLOGIN')
+                login = "LOGIN NOINHERIT" if role in LOGINS else "NOLOGIN"
+                cursor.execute(f'CREATE ROLE "{role}" {login}')
                 cursor.execute(f'GRANT "{role}" TO CURRENT_USER')
         # In one transaction: a restore that was killed leaves an empty database.
         whole = ("--single-transaction", "--exit-on-error", "--no-owner")
@@ -133,7 +134,7 @@ def _check_empty(connection: Connection) -> None:
 
 def _run(settings: Settings, url: str, program: str, *arguments: str) -> None:
     """Runs a program of PostgreSQL: the embedded one's, or the one on the path."""
-    path = str(embedded.binaries() / program) if settings.database_url is None else program
+    path = str(embedded.binaries() / program) if settings.owner_database_url is None else program
     # In the environment, since every user of the host can read the arguments of a process.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
     names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from contextlib import closing
 
 from consumers.interventions import NotStoppedError
 from consumers.rebuild import RebuildError
@@ -16,7 +17,7 @@ from registry.event_store import migrate
 from registry.kafka.topic_ends import HistoryError
 from registry.kafka.topics import TopicError
 from registry.keys import KeyFileError, Keys
-from registry.postgres.connections import PrivilegedRoleError, UnavailableError, check_roles
+from registry.postgres.connections import ROLES, Login, LoginError, UnavailableError, check_login, connect
 from registry.postgres.embedded import EmbeddedPostgresError
 from registry.settings import Settings, SettingsError
 
@@ -41,7 +42,7 @@ FAILURES = (
     RebuildError,
     HistoryError,
     TopicError,
-    PrivilegedRoleError,
+    LoginError,
     UnavailableError,
     Refusal,
     NotYetRecordedError,
@@ -62,14 +63,25 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def checked_keys(url: str, settings: Settings) -> Keys:
-    """Checks that the database is ready for this release, and returns its secrets."""
-    with database.owner(url) as connection:
+def check_database(url: str, login: Login) -> None:
+    """Checks that the database is migrated, and that this process can do what `login` may and no more."""
+    with closing(connect(url)) as connection:
         database.check_migrated(connection)
+    check_login(url, login)
+
+
+def check_read_models(url: str, login: Login) -> None:
+    """Checks the database, and that its read models have the versions of this release."""
+    check_database(url, login)
+    with closing(connect(url, ROLES[login][0])) as connection:
         check_versions(connection, read_models())
-        keys = database.open_keys(connection, settings)
-    check_roles(url)
-    return keys
+
+
+def checked_keys(url: str, settings: Settings) -> Keys:
+    """Checks the database for a process that serves or records, and returns the secrets."""
+    check_read_models(url, "registry_serve")
+    with closing(connect(url, "registry_read")) as connection, connection.cursor() as cursor:
+        return database.read_keys(cursor, settings)
 
 
 def end_in_time() -> None:

@@ -45,7 +45,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         _check(arguments, day_in_amsterdam(utc_now()))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    with database.started(settings) as url:
+    with database.started(settings, "registry_serve") as url:
         registry = Registry(url, checked_keys(url, settings), utc_now)
         try:
             return _record(registry, arguments)

@@ -134,6 +134,12 @@ def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None
     topics.add_argument(
         "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
     )
+    topics.add_argument(
+        "--relay-user", metavar="NAME", help="give this user of Kafka the rights that a relay needs"
+    )
+    topics.add_argument(
+        "--consumer-user", metavar="NAME", help="give this user of Kafka the rights that a consumer needs"
+    )
     topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
     add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
     rebuild = add(

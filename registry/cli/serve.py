@@ -29,11 +29,11 @@ STOP_SECONDS = 5
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in settings.shown():
         print(line, file=sys.stderr)
-    with database.started(settings) as url:
+    with database.started(settings, "registry_serve") as url:
         keys = checked_keys(url, settings)
 
         def lines(address: str) -> list[str]:
-            return _curl_lines(url, keys, address) if arguments.demo else []
+            return _curl_lines(settings, keys, address) if arguments.demo else []
 
         app = create_app(
             url, keys, projecting=settings.kafka is None, metrics_need_token=settings.metrics_need_token
@@ -107,10 +107,10 @@ def _address(settings: Settings, listening: socket.socket) -> str:
     return settings.base_url.removesuffix(":0") + f":{listening.getsockname()[1]}"
 
 
-def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
+def _curl_lines(settings: Settings, keys: Keys, address: str) -> list[str]:
     """Commands for an award, its revocation and its status, which work as printed, any number of times."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
-    with database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         with connection.cursor() as cursor:
             last = last_position(cursor)
         token = tokens.create_token(

@@ -17,11 +17,12 @@ from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.read_model import ReadModel
 from registry.cli import database
-from registry.cli.common import UsageError, checked_keys, end_in_time, say, tune_gc
+from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
 from registry.kafka.relay import Relay
+from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import counted, make_first_topics, make_topics
-from registry.postgres.connections import Pool
+from registry.postgres.connections import Pool, connect
 from registry.settings import Settings
 
 PAGE_SECONDS = 1.0
@@ -47,22 +48,23 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
 
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with database.started(settings) as url:
-        checked_keys(url, settings)
+    with database.started(settings, "registry_stream") as url:
+        check_read_models(url, "registry_stream")
         if arguments.repartition:
             for model in read_models():
                 level(url, model)
-        with database.owner(url) as connection:
+        with closing(connect(url, "registry_project")) as connection:
             count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
+    give_rights(kafka, arguments.relay_user, arguments.consumer_user)
     say(f"the log is divided into {counted(count)}")
     return 0
 
 
 def run_relay(settings: Settings, _: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with database.started(settings) as url:
-        checked_keys(url, settings)
-        with database.owner(url) as connection:
+    with database.started(settings, "registry_stream") as url:
+        check_read_models(url, "registry_stream")
+        with closing(connect(url, "registry_project")) as connection:
             make_first_topics(connection, kafka)
         relay = Relay(url, kafka, say)
         _on_stop_signal(relay.leave)
@@ -75,8 +77,8 @@ def run_relay(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def run_consume(settings: Settings, _: argparse.Namespace) -> int:
-    with database.started(settings) as url:
-        checked_keys(url, settings)
+    with database.started(settings, "registry_stream") as url:
+        check_read_models(url, "registry_stream")
         pool = Pool(url, "registry_project", 4)
         stopping = threading.Event()
         _on_stop_signal(stopping.set)
@@ -103,7 +105,7 @@ def _model(name: str) -> ReadModel:
 
 
 def run_rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
-    with database.started(settings) as url:
+    with database.started(settings, "registry_owner") as url:
         with database.owner(url) as connection:
             database.check_migrated(connection)
         rebuild(url, _model(arguments.name), say, force=arguments.force)
@@ -121,7 +123,7 @@ def run_skip(settings: Settings, arguments: argparse.Namespace) -> int:
 def _intervene(settings: Settings, action: Action, name: str, position: int | None, because: str) -> int:
     if not 1 <= len(because) <= 500 or not because.isprintable():
         raise UsageError("--because must be a line of 1 to 500 characters that names no person")
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
         at = intervene(connection, name, action, position, because)
     say(f"recorded: {name} will {action} the event at position {at}")

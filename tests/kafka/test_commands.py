@@ -16,6 +16,7 @@ from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment,
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
 from tests.kafka.streaming import Streaming
+from tests.postgres.log import query
 
 __all__ = ["model", "workshop"]
 
@@ -132,3 +133,18 @@ def test_the_topic_is_readable_by_anyone_who_knows_cloudevents(
     assert [position for position, _, _ in events] == list(range(1, 34))
     assert sum(kind == "badge.awarded" for _, kind, _ in events) == 25
     assert sum(data["studyLoad"]["ects"] for _, kind, data in events if kind == "badge.awarded") == 125
+
+
+def test_a_relay_needs_no_key_file_and_is_logged_in_as_nobody_but_its_login(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    (data / "keys.json").rename(workshop.folder / "keys.json")
+    relay = started(workshop, "relay", data, broker)
+    relay.line("^(relaying from position 0)")
+    rows = query(
+        embedded_url(data),
+        "SELECT DISTINCT usename::text FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    assert rows == [("registry_stream",)]
+    assert relay.stop() == 0, relay.said()

@@ -21,7 +21,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from registry.postgres import embedded as embedded_postgres
-from registry.postgres.connections import UnavailableError
+from registry.postgres.connections import LOGINS, UnavailableError
 from registry.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.postgres.log import execute, query, until
 
@@ -317,3 +317,37 @@ def test_a_cluster_that_was_made_by_half_is_made_anew(home: Path, tmp_path: Path
     with EmbeddedPostgres(tmp_path) as embedded:
         assert query(embedded.url, "SELECT 1") == [(1,)]
         assert not draft.exists()
+
+
+def test_the_embedded_server_lets_in_its_own_user_as_the_registrys_logins_alone(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        for login in LOGINS:
+            assert query(embedded.url_as(login), "SELECT session_user::text") == [(login,)]
+        execute(embedded.url_as("postgres"), "CREATE ROLE someone LOGIN SUPERUSER")
+        try:
+            with pytest.raises(UnavailableError):
+                query(embedded.url.replace("registry_owner", "someone"), "SELECT 1")
+        finally:
+            execute(embedded.url_as("postgres"), "DROP ROLE someone")
+        assert query(
+            embedded.url_as("postgres"),
+            "SELECT type, database, user_name, auth_method FROM pg_hba_file_rules",
+        ) == [("local", ["all"], ["all"], "peer")]
+
+
+def test_no_login_of_the_embedded_server_is_a_superuser(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        for login in LOGINS:
+            assert query(
+                embedded.url_as(login),
+                "SELECT rolsuper, rolbypassrls, rolreplication FROM pg_roles WHERE rolname = session_user",
+            ) == [(False, False, False)]
+
+
+def test_a_server_that_was_made_before_the_first_release_is_refused_and_says_what_to_do(
+    home: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "-a", str(home / "postgres"), str(tmp_path)], check=True)
+    (tmp_path / "postgres" / "data" / "pg_hba.conf").write_text("local all all trust\n")
+    with pytest.raises(EmbeddedPostgresError, match="remove it, and the data is loaded anew"):
+        EmbeddedPostgres(tmp_path).__enter__()
