@@ -7,15 +7,17 @@ from typing import Annotated
 
 from fastapi import Path, Request
 from fastapi.dependencies.models import Dependant
+from pydantic import AfterValidator
 
 from registry.domain.errors import InvalidInput
-from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
+from registry.domain.values import FORBIDDEN_CHARACTERS, is_line, lower_uuid
 
 # The form is documented but not checked here: a text that cannot be an id is answered as unknown.
 _UUID = {"format": "uuid"}
-ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
-BadgeId = Annotated[str, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
-LearnerId = Annotated[str, Path(alias="learnerId", description="A learner's pseudonymous id.")]
+_Id = Annotated[str, AfterValidator(lower_uuid)]
+ModuleId = Annotated[_Id, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
+BadgeId = Annotated[_Id, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
+LearnerId = Annotated[_Id, Path(alias="learnerId", description="A learner's pseudonymous id.")]
 
 
 async def only_known_parameters(request: Request) -> None:

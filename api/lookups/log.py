@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from api.http.auth import Allow
 from api.http.openapi import answers, answers_lines
@@ -15,6 +16,7 @@ from api.http.responses import RecordedEvent
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
+from registry.domain.values import lower_uuid
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
@@ -42,7 +44,10 @@ def list_events(
     after: Annotated[int, Query(ge=0, le=MAX_POSITION, description="The position to continue after.")] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
     kind: Annotated[str | None, Query(alias="type", description="An event type.")] = None,
-    subject: Annotated[str | None, Query(max_length=36, description="A BRIN or an id.")] = None,
+    subject: Annotated[
+        Annotated[str, AfterValidator(lower_uuid)] | None,
+        Query(max_length=36, description="A BRIN or an id."),
+    ] = None,
 ) -> StreamingResponse:
     if kind is not None and kind not in TYPES:
         raise InvalidInput(("/type", f"must be one of {', '.join(TYPES)}"))
