@@ -80,11 +80,8 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
 
 
 def _columns(cells: list[str]) -> list[str] | None:
-    """The columns by their titles; None where the first row does not hold titles.
-
-    A title ends at its first bracket, as in `Narrative (optional)`.
-    """
-    titles = [" ".join(cell.partition("(")[0].lower().split()) for cell in cells]
+    """The columns by their titles; None where the first row does not hold titles."""
+    titles = [_title(cell) for cell in cells]
     if not titles or _TITLES.get(titles[0]) is None:
         return None
     unknown = [str(place) for place, title in enumerate(titles, 1) if title and title not in _TITLES]
@@ -94,6 +91,13 @@ def _columns(cells: list[str]) -> list[str] | None:
     if not {"email", "eppn"} & set(columns):
         raise Unreadable("needs a column of eppns or e-mail addresses")
     return columns
+
+
+def _title(cell: str) -> str:
+    """A title in lower case, without what is in brackets, as in `Narrative (optional)`."""
+    before, _, rest = cell.partition("(")
+    _, closed, after = rest.partition(")")
+    return " ".join((f"{before} {after}" if closed else cell).lower().split())
 
 
 def _untitled(cells: list[str]) -> list[str]:
