@@ -9,22 +9,24 @@ from typing import Annotated, get_args
 from fastapi import Path, Request
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
+from pydantic import AfterValidator
 
 from api.http.fields import Form
 from registry.domain.errors import InvalidInput
-from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
+from registry.domain.values import FORBIDDEN_CHARACTERS, is_line, lower_uuid
 
 _HEX = "[0-9A-Fa-f]"
 _PATTERN = f"^{_HEX}{{8}}(-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$"
 # The form is documented but not checked here: a text that cannot be an id is answered as unknown.
 _UUID = {"format": "uuid", "pattern": _PATTERN}
-ModuleId = Annotated[str, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
-BadgeId = Annotated[str, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
+_Id = Annotated[str, AfterValidator(lower_uuid)]
+ModuleId = Annotated[_Id, Path(alias="moduleId", description="A module's id.", json_schema_extra=_UUID)]
+BadgeId = Annotated[_Id, Path(alias="id", description="A badge's id.", json_schema_extra=_UUID)]
 # An unknown learner has an empty list, so another form must not pass for one.
 LearnerId = Annotated[
-    str,
+    _Id,
     Path(alias="learnerId", description="A learner's pseudonymous id."),
-    Form(_PATTERN, "must be the id of a learner: a UUID"),
+    Form(_PATTERN, "must be the id of a learner: a UUID", 36),
 ]
 
 

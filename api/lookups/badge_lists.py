@@ -11,7 +11,7 @@ from api.http import cursors
 from api.http.as_of import AsOf, AsOfParameter
 from api.http.auth import Allow, authenticate
 from api.http.cursors import CursorParameter, Limit
-from api.http.fields import Day
+from api.http.fields import AskedReference, Day
 from api.http.openapi import answers
 from api.http.parameters import LearnerId, ModuleId
 from api.http.problems import Forbidden, NotFound
@@ -36,7 +36,6 @@ from projections.catalogue.queries import read_institution, read_module
 from projections.read_model import AUDITOR, asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
-from registry.domain.values import clean_line
 from registry.postgres.connections import Cursor
 from registry.tokens import Principal
 
@@ -45,7 +44,7 @@ router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
 InstitutionOrAuditor = Annotated[Principal, Depends(Allow("institution", "auditor"))]
-ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
+ReferenceFilter = Annotated[AskedReference | None, Query(alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
 AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
 AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="The last day, inclusive.")]
@@ -163,7 +162,7 @@ def _filter(
         )
     badge_id = None
     if reference is not None:
-        badge_id = reading_of(request).keys.made_id("badge", brin, clean_line(reference))
+        badge_id = reading_of(request).keys.made_id("badge", brin, reference)
     return Filter(badge_id, status, awarded_from, awarded_until)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from api.http.auth import Allow
 from api.http.openapi import EVENT_TYPES, answers, answers_lines
@@ -16,6 +17,7 @@ from api.http.reading import held_by, reading_of
 from api.http.responses import RecordedEvent
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
+from registry.domain.values import lower_uuid
 from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
@@ -48,7 +50,10 @@ def list_events(
     kind: Annotated[
         str | None, Query(alias="type", description="An event type.", json_schema_extra={"enum": EVENT_TYPES})
     ] = None,
-    subject: Annotated[str | None, Query(max_length=36, description="A BRIN or an id.")] = None,
+    subject: Annotated[
+        Annotated[str, AfterValidator(lower_uuid)] | None,
+        Query(max_length=36, description="A BRIN or an id."),
+    ] = None,
 ) -> StreamingResponse:
     if kind is not None and kind not in EVENT_TYPES:
         raise InvalidInput(("/type", f"must be one of {', '.join(EVENT_TYPES)}"))

@@ -18,6 +18,7 @@ from projections.all import read_models
 from registry import tokens
 from registry.cli import admin, backup, demo, import_edubadges, replay, serve, stream
 from registry.cli.common import FAILURES, UsageError
+from registry.domain.values import lower_uuid
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     replaying.add_argument("--until", type=_time, metavar="TIME", help="stop at the last event by this time")
     replaying.add_argument("--format", choices=("ndjson", "summary"), help="default: ndjson")
-    replaying.add_argument("--badge", metavar="ID", help="with --as-of: show this badge")
+    replaying.add_argument("--badge", type=lower_uuid, metavar="ID", help="with --as-of: show this badge")
     replaying.add_argument(
         "--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge: as it was then"
     )
@@ -179,7 +180,7 @@ def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     create = actions.add_parser("create", help="Create a token; it is printed alone on the last line.")
     create.add_argument("--role", required=True, choices=tokens.ROLES)
     create.add_argument("--institution", metavar="BRIN", help="for the role institution")
-    create.add_argument("--learner", metavar="ID", help="for the role learner")
+    create.add_argument("--learner", type=lower_uuid, metavar="ID", help="for the role learner")
     create.add_argument(
         "--expires-in",
         type=_lifetime,

@@ -284,7 +284,7 @@ def test_a_revocation_names_a_badge_in_one_way_and_only_ones_own(shared_service:
     lines = [
         {"id": badge["id"], "reference": reference, "reason": "other"},
         {"reason": "other"},
-        {"id": badge["id"].upper(), "reason": "other"},
+        {"id": f"{badge['id']} ", "reason": "other"},
         {"id": badge["id"], "reason": "other", "effectiveOn": "2018-01-01"},
         {"id": badge["id"]},
     ]

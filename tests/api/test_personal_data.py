@@ -95,7 +95,7 @@ def _tell(service: Service, records: list[logging.LogRecord]) -> Told:
         grade=marks["grade"],
         evidence=[{"url": f"https://example.org/{marks['evidence']}", "narrative": marks["evidence"]}],
     )
-    other = {**body, "reference": marks["reference"] + "2", "learner": {"eppn": marks["eppn"]}}
+    other = {**body, "reference": marks["reference"] + "2", "learner": {"eppn": f"{marks['eppn']}@hhs.nl"}}
     badge = ok(send(institution, "POST", "/v1/badges", body), 201)
     send(institution, "POST", "/v1/badges", other)
     path, reason = f"/v1/badges/{badge['id']}", {"reason": "other", "note": marks["note"]}
