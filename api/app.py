@@ -30,6 +30,7 @@ from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
 from api.lookups import statistics as statistics_lookups
+from api.lookups import tokens as token_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
 from api.operations.health import Operations
@@ -43,7 +44,7 @@ from projections.all import read_models
 from registry.keys import Keys
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
-from registry.tokens import TokenReader
+from registry.tokens import LastUses, TokenReader
 
 API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
@@ -70,6 +71,7 @@ ROUTERS = (
     badge_lists.router,
     event_lookups.router,
     statistics_lookups.router,
+    token_lookups.router,
 )
 
 
@@ -81,14 +83,17 @@ class Parts:
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
+    last_uses: LastUses
 
     def start(self) -> None:
+        self.last_uses.start()
         for projector in self.projectors:
             projector.start()
 
     def stop(self) -> None:
         """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
         self.registry.close()
+        self.last_uses.stop()
         for projector in self.projectors:
             projector.stop()
         self.reading.close()
@@ -108,7 +113,7 @@ def create_app(
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    parts = Parts(registry, pool, feeding, projectors)
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -128,7 +133,7 @@ def create_app(
     version_1 = _version_1()
     metrics = Metrics(pool, registry.has_room)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
-    service = Service(TokenReader(pool), clock)
+    service = Service(TokenReader(pool, parts.last_uses.note), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
     writing = Writing(registry, registry.preparation())
     operations = Operations(registry.has_room, lambda: registry.works)

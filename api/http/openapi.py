@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.http.auth import Allow
+from api.http.auth import EXPIRY_HEADER, Allow
 from api.http.problems import MEDIA_TYPE
 from api.http.requests import Body
 from api.http.responses import Answer, Problem
@@ -137,6 +137,11 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
             "description": "The version of this API.",
             "schema": {"type": "string"},
         }
+        if roles:
+            answer["headers"][EXPIRY_HEADER] = {
+                "description": "When the token expires, if it has less than 14 days left.",
+                "schema": {"type": "string", "format": "date-time"},
+            }
 
 
 def roles_of(route: APIRoute) -> frozenset[str]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from pydantic.alias_generators import to_camel
 
 from registry.domain.badge import Status
-from registry.domain.events import Sector
+from registry.domain.events import Sector, TokenRole
 from registry.domain.values import iso_time
 
 Time = Annotated[
@@ -241,6 +241,25 @@ class History(Answer):
     """A badge's events in order."""
 
     items: list[RecordedEvent]
+
+
+class TokenAnswer(Answer):
+    """A token, without its secret: the bearer's role and, where it has one, institution or learner."""
+
+    id: str
+    role: TokenRole
+    institution: str | None = LEFT_OUT
+    learner_id: str | None = LEFT_OUT
+    name: str | None = LEFT_OUT
+    created_at: Time
+    expires_at: Time
+    revoked_at: Time | None = LEFT_OUT
+    last_used_on: dt.date | None = LEFT_OUT
+
+
+class TokenList(Answer):
+    items: list[TokenAnswer]
+    next: str | None
 
 
 class ReadModelHealth(Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -13,11 +14,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
-from api.http.auth import authenticate
+from api.http.auth import EXPIRY_HEADER, authenticate
 from api.http.problems import Forbidden
 from api.operations.health import age, read_health
+from registry.domain.values import iso_time
 from registry.postgres.connections import Cursor, Pool, UnavailableError
 from registry.postgres.locks import Lock
+from registry.tokens import EXPIRY_WARNING, count_expiring
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]
@@ -94,6 +97,7 @@ class _DatabaseCollector(Collector):
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
                 relay = _relay_gauges(cursor, last)
+                expiring = count_expiring(cursor)
         except UnavailableError:
             up.add_metric([], 0)
             yield up
@@ -107,6 +111,11 @@ class _DatabaseCollector(Collector):
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
         yield from relay
+        yield GaugeMetricFamily(
+            "registry_tokens_expiring",
+            "Tokens in use that expire within 14 days, of those made for longer",
+            expiring,
+        )
         gauges = {
             "position": "Position of the last event in the read model",
             "behind_events": "Events that the read model does not have yet",
@@ -157,7 +166,11 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"api-version", self._version)]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"api-version", self._version),
+                    *_expiry(scope.get("state", {}).get("token_expires")),
+                ]
             await send(message)
 
         try:
@@ -167,6 +180,13 @@ class Observed:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(method, route, str(status)).inc()
             self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+
+
+def _expiry(expires_at: dt.datetime | None) -> list[tuple[bytes, bytes]]:
+    """The header that tells a bearer of the token's end, if that is near."""
+    if expires_at is None or expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
+        return []
+    return [(EXPIRY_HEADER.lower().encode(), iso_time(expires_at).encode())]
 
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

@@ -47,13 +47,14 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
 
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
+    because = _because(arguments, "repartition")
     with database.started(settings) as url:
         checked_keys(url, settings)
         if arguments.repartition:
             for model in read_models():
                 level(url, model)
         with database.owner(url) as connection:
-            count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
+            count = make_topics(connection, kafka, arguments.partitions, repartition_because=because)
     say(f"the log is divided into {counted(count)}")
     return 0
 
@@ -102,11 +103,20 @@ def _model(name: str) -> ReadModel:
     return model
 
 
+def _because(arguments: argparse.Namespace, option: str) -> str | None:
+    """The reason of an option that is recorded; None where it is not given."""
+    if getattr(arguments, option) != (arguments.because is not None):
+        raise UsageError(f"--{option} and --because must be given together")
+    because: str | None = arguments.because
+    return because
+
+
 def run_rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
+    because = _because(arguments, "force")
     with database.started(settings) as url:
         with database.owner(url) as connection:
             database.check_migrated(connection)
-        rebuild(url, _model(arguments.name), say, force=arguments.force)
+        rebuild(url, _model(arguments.name), say, force_because=because)
     return 0
 
 
@@ -119,8 +129,6 @@ def run_skip(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _intervene(settings: Settings, action: Action, name: str, position: int | None, because: str) -> int:
-    if not 1 <= len(because) <= 500 or not because.isprintable():
-        raise UsageError("--because must be a line of 1 to 500 characters that names no person")
     with database.started(settings) as url, database.owner(url) as connection:
         database.check_migrated(connection)
         at = intervene(connection, name, action, position, because)

@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from registry.domain.events import LogRepartitioned
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.kafka.clients import connected
 from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
@@ -22,6 +23,7 @@ from registry.kafka.settings import KafkaSettings
 from registry.kafka.transactions import producing
 from registry.postgres.connections import Connection, Cursor
 from registry.postgres.locks import Lock
+from registry.recording import operators
 
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
@@ -72,15 +74,20 @@ def error_name(error: BaseException) -> str:
 
 
 def make_topics(
-    connection: Connection, kafka: KafkaSettings, partitions: int | None = None, *, repartition: bool = False
+    connection: Connection,
+    kafka: KafkaSettings,
+    partitions: int | None = None,
+    *,
+    repartition_because: str | None = None,
 ) -> int:
     """Creates the missing topics, and records their number of partitions, which it returns.
 
     The number is by default the recorded one, or else 1. A number other than the recorded one is refused with
-    `TopicError` unless `repartition` is set: then both topics are deleted and recreated, the relay fills them
-    from the start, and every read model continues from where it is. For that, each read model must be at one
-    position on all partitions.
+    `TopicError` unless `repartition_because` gives a reason: then both topics are deleted and recreated, the
+    relay fills them from the start, and every read model continues from where it is. For that, each read
+    model must be at one position on all partitions.
     """
+    repartition = repartition_because is not None
     with connection.cursor() as cursor, administering(kafka) as client:
         cursor.execute("BEGIN")
         try:
@@ -99,6 +106,9 @@ def make_topics(
                 cursor.execute("UPDATE stream SET relayed = 0")
                 _fence(kafka)
             _check(client, count)
+            if repartition_because is not None:
+                fact = LogRepartitioned(**operators.ORIGIN, partitions=count, reason=repartition_because)
+                operators.record_act(cursor, fact)
             cursor.execute("COMMIT")
         except BaseException:
             if not connection.closed:

@@ -60,12 +60,12 @@ class Done:
         return self.out.splitlines()[-1]
 
 
-def registry(*words: str, seconds: float = 60, **settings: object) -> Done:
-    """Runs `registry` to its end."""
+def registry(*words: str, seconds: float = 60, typed: str = "", **settings: object) -> Done:
+    """Runs `registry` to its end; `typed` is its standard input."""
     done = subprocess.run(
         [REGISTRY, *words],
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         env=environment(**settings),

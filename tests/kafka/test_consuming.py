@@ -200,7 +200,7 @@ def restored(url: str, last: int) -> None:
         "UPDATE read_model_position SET position = 0",
     )
     for model in read_models():
-        rebuild(url, model, lambda _: None, force=True)
+        rebuild(url, model, lambda _: None, force_because="a test")
     with connection(url, "registry_project") as opened, opened.cursor() as cursor:
         for model in read_models():
             pool = Pool(url, "registry_project", 1)
