@@ -42,6 +42,7 @@ from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
 from registry.keys import Keys
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
 from registry.tokens import LastUses, TokenReader
@@ -101,14 +102,20 @@ class Parts:
 
 
 def create_app(
-    url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
+    url: str,
+    keys: Keys,
+    clock: Callable[[], dt.datetime] = utc_now,
+    *,
+    projecting: bool = True,
+    time: SystemTime = system_time,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store.
+    `clock` decides which day it is; `time` is compared with the clock of PostgreSQL. With `projecting` the
+    service keeps the read models up to date itself, from the event store.
     """
     bell = Bell()
-    registry = Registry(url, keys, clock, bell.ring)
+    registry = Registry(url, keys, clock, bell.ring, time)
     pool = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
@@ -131,7 +138,7 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room)
+    metrics = Metrics(pool, registry.has_room, time)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool, parts.last_uses.note), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))

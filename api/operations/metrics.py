@@ -18,6 +18,7 @@ from api.http.auth import EXPIRY_HEADER, authenticate
 from api.http.problems import Forbidden
 from api.operations.health import age, read_health
 from registry.domain.values import iso_time
+from registry.postgres.clock import SystemTime, compare_clocks
 from registry.postgres.connections import Cursor, Pool, UnavailableError
 from registry.postgres.locks import Lock
 from registry.tokens import EXPIRY_WARNING, count_expiring
@@ -88,8 +89,8 @@ def _from_here(request: Request) -> bool:
 class _DatabaseCollector(Collector):
     """Gauges that are read from the database at each scrape."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
-        self._pool, self._has_room = pool, has_room
+    def __init__(self, pool: Pool, has_room: Callable[[], bool], time: SystemTime) -> None:
+        self._pool, self._has_room, self._time = pool, has_room, time
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("registry_database_up", "1 while PostgreSQL answers")
@@ -98,6 +99,7 @@ class _DatabaseCollector(Collector):
                 last, models = read_health(cursor)
                 relay = _relay_gauges(cursor, last)
                 expiring = count_expiring(cursor)
+                clocks = compare_clocks(cursor, self._time)
         except UnavailableError:
             up.add_metric([], 0)
             yield up
@@ -110,6 +112,16 @@ class _DatabaseCollector(Collector):
             float(self._has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
+        yield GaugeMetricFamily(
+            "registry_clock_difference_seconds",
+            "Clock of PostgreSQL less that of this process; nothing is recorded beyond 5 seconds",
+            clocks.difference,
+        )
+        yield GaugeMetricFamily(
+            "registry_log_ahead_seconds",
+            "Seconds by which the last event lies in the future; nothing is recorded beyond 5",
+            clocks.log_ahead,
+        )
         yield from relay
         yield GaugeMetricFamily(
             "registry_tokens_expiring",
@@ -133,9 +145,9 @@ class _DatabaseCollector(Collector):
 class Metrics:
     """This process's Prometheus metrics."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, has_room: Callable[[], bool], time: SystemTime) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_DatabaseCollector(pool, has_room))
+        self._registry.register(_DatabaseCollector(pool, has_room, time))
         self.requests = Counter(
             "registry_http_requests_total",
             "Answers by route and status",
