@@ -45,9 +45,9 @@ from registry.keys import Keys
 from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
+from registry.release import RELEASE
 from registry.tokens import LastUses, TokenReader
 
-API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
@@ -108,6 +108,7 @@ def create_app(
     *,
     projecting: bool = True,
     time: SystemTime = system_time,
+    log_access: bool = False,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
@@ -157,14 +158,14 @@ def create_app(
             outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
     outer.add_middleware(problems.Bare500)
-    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(Observed, metrics=metrics, log_access=log_access)
     return outer
 
 
 def _version_1() -> FastAPI:
     app = FastAPIOffline(
         title="Microcredential registry",
-        version=API_VERSION,
+        version=RELEASE,
         description="A national register of microcredentials: their history, and a reliable status.",
         contact={
             "name": "Microcredential registry",

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.kafka.settings import KAFKA_NAMES, KafkaSettings, read_kafka_settings
+from registry.logs import LogFormat
 
 PREFIX = "REGISTRY_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -22,6 +23,8 @@ NAMES = (
     "BASE_URL",
     "KEY_FILE",
     "LOG_LEVEL",
+    "LOG_FORMAT",
+    "ACCESS_LOG",
     *KAFKA_NAMES,
 )
 
@@ -45,6 +48,8 @@ class Settings:
     port: int = 8000
     base_url: str = "http://127.0.0.1:8000"
     log_level: str = "INFO"
+    log_format: LogFormat = "text"
+    access_log: bool = False
     kafka: KafkaSettings | None = None
 
     def shown(self) -> list[str]:
@@ -57,6 +62,8 @@ class Settings:
             "BASE_URL": self.base_url,
             "KEY_FILE": str(self.key_file),
             "LOG_LEVEL": self.log_level,
+            "LOG_FORMAT": self.log_format,
+            "ACCESS_LOG": "on" if self.access_log else "off",
             **(self.kafka.shown() if self.kafka else {}),
         }
         return [f"{PREFIX}{name}={value}" for name, value in values.items()]
@@ -80,6 +87,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     level = given.get("LOG_LEVEL", "INFO").upper()
     if level not in LOG_LEVELS:
         wrong.append(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}")
+    log_format = given.get("LOG_FORMAT", "text")
+    if log_format not in ("text", "json"):
+        wrong.append("LOG_FORMAT must be text or json")
+    access_log = given.get("ACCESS_LOG", "off")
+    if access_log not in ("on", "off"):
+        wrong.append("ACCESS_LOG must be on or off")
     kafka = read_kafka_settings(given, wrong)
     if wrong:
         raise SettingsError("; ".join(f"{PREFIX}{error}" for error in wrong))
@@ -87,7 +100,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     key_file = (
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
     )
-    return Settings(data_dir, key_file, url, host, port, base_url, level, kafka)
+    form: LogFormat = "json" if log_format == "json" else "text"
+    return Settings(data_dir, key_file, url, host, port, base_url, level, form, access_log == "on", kafka)
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -137,6 +137,10 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
             "description": "The version of this API.",
             "schema": {"type": "string"},
         }
+        answer["headers"]["Registry-Request-Id"] = {
+            "description": "The id of this request in the registry's log; name it when you report a problem.",
+            "schema": {"type": "string"},
+        }
         if roles:
             answer["headers"][EXPIRY_HEADER] = {
                 "description": "When the token expires, if it has less than 14 days left.",

@@ -275,6 +275,7 @@ class Readiness(Answer):
     """`ready`, or `degraded` if a read model has stopped at an event; awards are recorded all the same."""
 
     status: str
+    release: str
     position: int
     read_models: list[ReadModelHealth]
 

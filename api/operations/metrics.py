@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
@@ -18,12 +27,16 @@ from api.http.auth import EXPIRY_HEADER, authenticate
 from api.http.problems import Forbidden
 from api.operations.health import age, read_health
 from registry.domain.values import iso_time
+from registry.logs import request_id
 from registry.postgres.clock import SystemTime, compare_clocks
 from registry.postgres.connections import Cursor, Pool, UnavailableError
 from registry.postgres.locks import Lock
-from registry.tokens import EXPIRY_WARNING, count_expiring
+from registry.release import RELEASE
+from registry.tokens import EXPIRY_WARNING, Principal, count_expiring
 
 router = APIRouter(include_in_schema=False)
+access = logging.getLogger("registry.access")
+_VERSION = RELEASE.encode()
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -146,7 +159,11 @@ class Metrics:
     """This process's Prometheus metrics."""
 
     def __init__(self, pool: Pool, has_room: Callable[[], bool], time: SystemTime) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        Gauge(
+            "registry_build_info", "The release of this process", ["release"], registry=self._registry
+        ).labels(RELEASE).set(1)
         self._registry.register(_DatabaseCollector(pool, has_room, time))
         self.requests = Counter(
             "registry_http_requests_total",
@@ -163,42 +180,69 @@ class Metrics:
 
 
 class Observed:
-    """ASGI middleware: counts and times every answer, and adds its `API-Version`."""
+    """ASGI middleware: counts and times every answer, and adds the headers that each one has.
 
-    def __init__(self, app: App, metrics: Metrics, version: str) -> None:
-        self._app, self._metrics, self._version = app, metrics, version.encode()
+    With `log_access` it also logs each answer, by its route: a path or a query may hold anything.
+    """
+
+    def __init__(self, app: App, metrics: Metrics, *, log_access: bool) -> None:
+        self._app, self._metrics, self._log_access = app, metrics, log_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
+        request = secrets.token_hex(8)
+        request_id.set(request)
 
-        async def send_with_version(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
-                    (b"api-version", self._version),
-                    *_expiry(scope.get("state", {}).get("token_expires")),
+                    (b"api-version", _VERSION),
+                    (b"registry-request-id", request.encode()),
+                    *_expiry(_principal(scope)),
                 ]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_version)
+            await self._app(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.seconds.labels(method, route).observe(seconds)
+            if self._log_access:
+                _log_answer(method, route, status, seconds, _principal(scope))
 
 
-def _expiry(expires_at: dt.datetime | None) -> list[tuple[bytes, bytes]]:
+def _principal(scope: Scope) -> Principal | None:
+    principal: Principal | None = scope.get("state", {}).get("principal")
+    return principal
+
+
+def _log_answer(method: str, route: str, status: int, seconds: float, principal: Principal | None) -> None:
+    """`client` is the id of the token, as in the events."""
+    milliseconds = round(seconds * 1000, 1)
+    client = principal.token_id if principal else "-"
+    members = {"method": method, "route": route, "status": status, "milliseconds": milliseconds}
+    access.info(
+        "%s %s %s %s ms %s",
+        *members.values(),
+        client,
+        extra={"members": members | {"client": client}},
+    )
+
+
+def _expiry(principal: Principal | None) -> list[tuple[bytes, bytes]]:
     """The header that tells a bearer of the token's end, if that is near."""
-    if expires_at is None or expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
+    if principal is None or principal.expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
         return []
-    return [(EXPIRY_HEADER.lower().encode(), iso_time(expires_at).encode())]
+    return [(EXPIRY_HEADER.lower().encode(), iso_time(principal.expires_at).encode())]
 
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import psycopg2
 
 from projections.all import read_models
-from registry import tokens
-from registry.cli import admin, demo, import_edubadges, replay, serve, stream
+from registry import logs, tokens
+from registry.cli import admin, demo, import_edubadges, replay, stream
 from registry.cli.common import FAILURES, UsageError
+from registry.release import RELEASE
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
@@ -57,13 +58,7 @@ def _run(argv: Sequence[str] | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = read_settings()
-        logging.basicConfig(
-            level=settings.log_level,
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        )
-        logging.getLogger("fastapi").setLevel(logging.ERROR)
-        logging.getLogger("kafka").setLevel(logging.WARNING)  # at lower levels it logs records
+        logs.configure(settings.log_level, settings.log_format)
         for name in unknown_settings():
             log.warning("unknown setting %s", name)
         run: Run = arguments.run
@@ -88,11 +83,19 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
 
 
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    # The web framework takes longer to import than everything else, and no other command needs it.
+    from registry.cli import serve  # noqa: PLC0415
+
+    return serve.run(settings, arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="registry",
         description="The microcredential registry. Its settings are environment variables named REGISTRY_*.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {RELEASE}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Run, summary: str) -> argparse.ArgumentParser:
@@ -100,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    serving = add("serve", serve.run, "Serve the API, and keep the read models up to date.")
+    serving = add("serve", _serve, "Serve the API, and keep the read models up to date.")
     serving.add_argument(
         "--demo", action="store_true", help="print three curl commands to try, with tokens filled in"
     )

@@ -34,7 +34,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         def lines(address: str) -> list[str]:
             return _curl_lines(url, keys, address) if arguments.demo else []
 
-        return _serve(settings, create_app(url, keys, projecting=settings.kafka is None), lines)
+        return _serve(
+            settings,
+            create_app(url, keys, projecting=settings.kafka is None, log_access=settings.access_log),
+            lines,
+        )
 
 
 def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from api.app import API_VERSION
 from api.http.ndjson import MAX_BATCH
 from api.http.requests import MAX_BODY
 from api.web.problem_pages import kinds
+from registry.release import RELEASE
 from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
 
@@ -91,7 +91,7 @@ def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
     for status, slug, title, said in refusals:
         assert (int(status), title) == kinds()[slug]
         assert said == status
-    assert NGINX.count(f"add_header API-Version {API_VERSION} always;") == len(refusals)
+    assert NGINX.count(f"add_header API-Version {RELEASE} always;") == len(refusals)
     assert NGINX.count("default_type application/problem+json;") == len(refusals)
 
 

@@ -28,6 +28,8 @@ def test_every_setting_is_read() -> None:
             "REGISTRY_BASE_URL": "https://registry.example.org/",
             "REGISTRY_KEY_FILE": "/run/keys.json",
             "REGISTRY_LOG_LEVEL": "debug",
+            "REGISTRY_LOG_FORMAT": "json",
+            "REGISTRY_ACCESS_LOG": "on",
             "PORT": "1",
         }
     )
@@ -39,6 +41,8 @@ def test_every_setting_is_read() -> None:
         "REGISTRY_BASE_URL=https://registry.example.org",
         "REGISTRY_KEY_FILE=/run/keys.json",
         "REGISTRY_LOG_LEVEL=DEBUG",
+        "REGISTRY_LOG_FORMAT=json",
+        "REGISTRY_ACCESS_LOG=on",
     ]
 
 
@@ -54,10 +58,12 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
                 "REGISTRY_PORT": "http",
                 "REGISTRY_BASE_URL": "registry.example.org",
                 "REGISTRY_LOG_LEVEL": "loud",
+                "REGISTRY_LOG_FORMAT": "xml",
+                "REGISTRY_ACCESS_LOG": "yes",
             }
         )
     said = str(refused.value)
-    for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL"):
+    for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG"):
         assert f"REGISTRY_{name} must be" in said
     assert "geheim" not in said
 
