@@ -22,6 +22,7 @@ from consumers.interventions import last_intervention
 from consumers.store_feed import Page
 from projections.read_model import ReadModel
 from registry.event_store.read_model_positions import OvertakenError, source_of
+from registry.logs import Troubles
 from registry.postgres.connections import Cursor, connect
 from registry.postgres.locks import Lock
 
@@ -45,6 +46,7 @@ class Projector:
         self._name = " and ".join(model.name for model in models)
         self._stopped: dict[str, _Stopped] = {}
         self._leaving = threading.Event()
+        self._troubles = Troubles(log)
         self._thread = threading.Thread(target=self._run, name=f"projector-{self._name}", daemon=True)
 
     def start(self) -> None:
@@ -76,10 +78,10 @@ class Projector:
                 with closing(connection), connection.cursor() as cursor:
                     self._work(cursor)
             except (OvertakenError, WaitError) as error:
-                log.warning("%s", error)
+                self._troubles.met(str(error))
             except Exception as error:
                 # Begin again after every error: a read model must not stay behind unnoticed.
-                log.warning("%s begins again after %s", self._name, type(error).__name__)
+                self._troubles.met(f"{self._name} begins again after {type(error).__name__}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:
@@ -90,6 +92,7 @@ class Projector:
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         with closing(self._source.feed(going, cursor)) as feed:
+            self._troubles.over()
             active = checked = time.monotonic()
             while going and not self._leaving.is_set():
                 began = time.monotonic()

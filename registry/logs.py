@@ -55,3 +55,19 @@ def configure(level: str, form: LogFormat) -> None:
 def is_json() -> bool:
     """Whether this process's log is JSON."""
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
+class Troubles:
+    """Logs a trouble when it begins or changes, and not each time that it is met again."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._last = log, ""
+
+    def met(self, trouble: str) -> None:
+        if trouble != self._last:
+            self._log.warning("%s", trouble)
+            self._last = trouble
+
+    def over(self) -> None:
+        """From now on the same trouble is a new one."""
+        self._last = ""

@@ -15,6 +15,9 @@ from registry.logs import LogFormat
 PREFIX = "REGISTRY_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
+SECRETS = ("DATABASE_URL", "KAFKA_SECURITY_PASSWORD")
+"""Settings that can be in a file instead, which the setting with `_FILE` after its name gives."""
+MAX_SECRET = 8_192
 NAMES = (
     "DATABASE_URL",
     "DATA_DIR",
@@ -26,6 +29,7 @@ NAMES = (
     "LOG_FORMAT",
     "ACCESS_LOG",
     *KAFKA_NAMES,
+    *(f"{name}_FILE" for name in SECRETS),
 )
 
 
@@ -76,6 +80,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         key[len(PREFIX) :]: value for key, value in variables.items() if key.startswith(PREFIX) and value
     }
     wrong: list[str] = []
+    for name in SECRETS:
+        _read_secret(given, name, wrong)
     host = given.get("HOST", "127.0.0.1")
     port = _port(given.get("PORT", "8000"), wrong)
     url = given.get("DATABASE_URL")
@@ -108,6 +114,24 @@ def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
     """Variables with the prefix that are not settings: mistyped, or of another release."""
     variables = os.environ if environment is None else environment
     return sorted(key for key in variables if key.startswith(PREFIX) and key[len(PREFIX) :] not in NAMES)
+
+
+def _read_secret(given: dict[str, str], name: str, wrong: list[str]) -> None:
+    """Replaces `{name}_FILE` by the secret that this file holds."""
+    if (file := given.pop(f"{name}_FILE", None)) is None:
+        return
+    if name in given:
+        wrong.append(f"{name} and {PREFIX}{name}_FILE must not both be set")
+        return
+    try:
+        with Path(file).expanduser().open(encoding="utf-8") as opened:
+            secret = opened.read(MAX_SECRET + 1).strip()
+    except (OSError, UnicodeDecodeError):
+        secret = ""
+    if 0 < len(secret) <= MAX_SECRET and secret.isprintable():
+        given[name] = secret
+    else:
+        wrong.append(f"{name}_FILE must be a readable file that holds the secret alone, on one line")
 
 
 def _port(text: str, wrong: list[str]) -> int:
