@@ -47,6 +47,8 @@ class Projector:
         self._stopped: dict[str, _Stopped] = {}
         self._leaving = threading.Event()
         self._troubles = Troubles(log)
+        self.turned = time.monotonic()
+        """When the loop last turned: one that stands still is seen from outside."""
         self._thread = threading.Thread(target=self._run, name=f"projector-{self._name}", daemon=True)
 
     def start(self) -> None:
@@ -64,6 +66,7 @@ class Projector:
     def _run(self) -> None:
         """Works while it may, and begins again after every failure."""
         while not self._leaving.is_set():
+            self.turned = time.monotonic()
             try:
                 # Rows and positions change together, so a transaction that a crash loses is applied again.
                 connection = connect(
@@ -89,13 +92,14 @@ class Projector:
         if self._source.alone and not _try_lock(cursor, self._models[0].name):
             return
         while not (going := self._going(cursor)):
+            self.turned = time.monotonic()
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         with closing(self._source.feed(going, cursor)) as feed:
             self._troubles.over()
             active = checked = time.monotonic()
             while going and not self._leaving.is_set():
-                began = time.monotonic()
+                began = self.turned = time.monotonic()
                 pages = self._read(cursor, feed, going)
                 for model, page in pages:
                     if not self._apply(cursor, model, page):

@@ -28,6 +28,7 @@ NAMES = (
     "LOG_LEVEL",
     "LOG_FORMAT",
     "ACCESS_LOG",
+    "MONITORING_PORT",
     *KAFKA_NAMES,
     *(f"{name}_FILE" for name in SECRETS),
 )
@@ -54,6 +55,7 @@ class Settings:
     log_level: str = "INFO"
     log_format: LogFormat = "text"
     access_log: bool = False
+    monitoring_port: int | None = None
     kafka: KafkaSettings | None = None
 
     def shown(self) -> list[str]:
@@ -68,6 +70,7 @@ class Settings:
             "LOG_LEVEL": self.log_level,
             "LOG_FORMAT": self.log_format,
             "ACCESS_LOG": "on" if self.access_log else "off",
+            **({"MONITORING_PORT": str(self.monitoring_port)} if self.monitoring_port else {}),
             **(self.kafka.shown() if self.kafka else {}),
         }
         return [f"{PREFIX}{name}={value}" for name, value in values.items()]
@@ -83,7 +86,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     for name in SECRETS:
         _read_secret(given, name, wrong)
     host = given.get("HOST", "127.0.0.1")
-    port = _port(given.get("PORT", "8000"), wrong)
+    port = _port("PORT", given.get("PORT", "8000"), wrong)
+    monitoring = given.get("MONITORING_PORT")
+    monitoring_port = _port("MONITORING_PORT", monitoring, wrong) if monitoring else None
     url = given.get("DATABASE_URL")
     if url and _scheme(url) not in ("postgresql", "postgres"):
         wrong.append("DATABASE_URL must be a postgresql:// address")
@@ -107,7 +112,19 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         Path(given["KEY_FILE"]).expanduser().absolute() if "KEY_FILE" in given else data_dir / "keys.json"
     )
     form: LogFormat = "json" if log_format == "json" else "text"
-    return Settings(data_dir, key_file, url, host, port, base_url, level, form, access_log == "on", kafka)
+    return Settings(
+        data_dir=data_dir,
+        key_file=key_file,
+        database_url=url,
+        host=host,
+        port=port,
+        base_url=base_url,
+        log_level=level,
+        log_format=form,
+        access_log=access_log == "on",
+        monitoring_port=monitoring_port,
+        kafka=kafka,
+    )
 
 
 def unknown_settings(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -134,10 +151,10 @@ def _read_secret(given: dict[str, str], name: str, wrong: list[str]) -> None:
         wrong.append(f"{name}_FILE must be a readable file that holds the secret alone, on one line")
 
 
-def _port(text: str, wrong: list[str]) -> int:
+def _port(name: str, text: str, wrong: list[str]) -> int:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
-    wrong.append("PORT must be a number from 0 to 65535")
+    wrong.append(f"{name} must be a number from 0 to 65535")
     return 0
 
 

@@ -18,6 +18,7 @@ from projections.all import read_models
 from projections.read_model import ReadModel
 from registry.cli import database
 from registry.cli.common import UsageError, checked_keys, end_in_time, say, tune_gc
+from registry.cli.monitoring import monitored
 from registry.kafka.relay import Relay
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import counted, make_first_topics, make_topics
@@ -70,7 +71,7 @@ def run_relay(settings: Settings, _: argparse.Namespace) -> int:
         say("standing by")
         tune_gc()
         # The relay has its own thread, so that this one can react to a signal while PostgreSQL hangs.
-        with ThreadPoolExecutor(1, "relay") as pool:
+        with monitored(settings, "relay", lambda: relay.turned), ThreadPoolExecutor(1, "relay") as pool:
             pool.submit(relay.run).result()
     return 0
 
@@ -81,7 +82,16 @@ def run_consume(settings: Settings, _: argparse.Namespace) -> int:
         pool = Pool(url, "registry_project", 4)
         stopping = threading.Event()
         _on_stop_signal(stopping.set)
-        with closing(pool), at_work(projectors(url, pool, settings.kafka), PAGE_SECONDS):
+        working = projectors(url, pool, settings.kafka)
+
+        def turned() -> float:
+            return min(projector.turned for projector in working)
+
+        with (
+            closing(pool),
+            at_work(working, PAGE_SECONDS),
+            monitored(settings, "consume", turned),
+        ):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
             tune_gc()

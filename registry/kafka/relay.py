@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -45,6 +46,8 @@ class Relay:
     def __init__(self, url: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._url, self._kafka, self._say = url, kafka, say
         self._leaving, self._troubles = threading.Event(), Troubles(log)
+        self.turned = time.monotonic()
+        """When the loop last turned: one that stands still is seen from outside."""
 
     def leave(self) -> None:
         """Makes the relay end after its page."""
@@ -53,6 +56,7 @@ class Relay:
     def run(self) -> None:
         """Works until `leave`. Raises `HistoryError` and `TopicError`, which an operator must resolve."""
         while not self._leaving.is_set():
+            self.turned = time.monotonic()
             try:
                 self._work()
             except KafkaAwayError as error:
@@ -76,6 +80,7 @@ class Relay:
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
                 self._troubles.over()
                 while not self._leaving.is_set():
+                    self.turned = time.monotonic()
                     if not carrier.carry():
                         self._leaving.wait(POLL_SECONDS)
 

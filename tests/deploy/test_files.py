@@ -41,6 +41,15 @@ def test_compose_gives_settings_that_are_read() -> None:
         assert ours <= {f"{PREFIX}{name}" for name in NAMES}
 
 
+def test_every_role_that_compose_keeps_running_has_a_health_check() -> None:
+    for name, each in OURS.items():
+        if each["restart"] == "unless-stopped":
+            assert "/health/" in each["healthcheck"]["test"][-1], name
+    port = COMPOSE["x-registry"]["environment"]["REGISTRY_MONITORING_PORT"]
+    for name in ("relay", "consume"):
+        assert f":{port}/health/live" in OURS[name]["healthcheck"]["test"][-1]
+
+
 def test_no_password_is_built_in() -> None:
     for each in COMPOSE["services"].values():
         for name, value in each.get("environment", {}).items():
