@@ -32,10 +32,10 @@ lint: $(VENV)/development ## check format, lint, types and import contracts
 
 check: lint ## the same as make lint
 
-bench: $(VENV)/development ## measure beside peers in one run: ratios, median, spread
+bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
 
-bench-against: $(VENV)/development ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
+bench-against: $(VENV)/development $(VENV)/kafka ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
 	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-large: $(VENV)/development ## measure with a million badges, which takes some ten minutes

@@ -22,7 +22,7 @@ from api.http import problems
 from api.http.answer_headers import AnswerHeaders, Head, is_public
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
-from api.http.openapi import API_VERSION, describe, routes
+from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
@@ -33,6 +33,7 @@ from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
 from api.lookups import schemas as schema_lookups
 from api.lookups import statistics as statistics_lookups
+from api.lookups import tokens as token_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
 from api.operations.health import Operations
@@ -45,9 +46,11 @@ from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
 from registry.keys import Keys
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
-from registry.tokens import TokenReader
+from registry.release import RELEASE
+from registry.tokens import LastUses, TokenReader
 
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
@@ -74,6 +77,7 @@ ROUTERS = (
     event_lookups.router,
     schema_lookups.router,
     statistics_lookups.router,
+    token_lookups.router,
 )
 
 
@@ -85,14 +89,17 @@ class Parts:
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
+    last_uses: LastUses
 
     def start(self) -> None:
+        self.last_uses.start()
         for projector in self.projectors:
             projector.start()
 
     def stop(self) -> None:
         """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
         self.registry.close()
+        self.last_uses.stop()
         for projector in self.projectors:
             projector.stop()
         self.reading.close()
@@ -106,19 +113,22 @@ def create_app(
     *,
     projecting: bool = True,
     metrics_need_token: bool = False,
+    time: SystemTime = system_time,
+    log_access: bool = False,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store. With
-    `metrics_need_token` the metrics are not open to the loopback.
+    `clock` decides which day it is; `time` is compared with the clock of PostgreSQL. With `projecting` the
+    service keeps the read models up to date itself, from the event store. With `metrics_need_token` the
+    metrics are not open to the loopback.
     """
     bell = Bell()
-    registry = Registry(url, keys, clock, bell.ring)
+    registry = Registry(url, keys, clock, bell.ring, time)
     pool = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    parts = Parts(registry, pool, feeding, projectors)
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -136,9 +146,9 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room, need_token=metrics_need_token)
+    metrics = Metrics(pool, registry.has_room, time, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
-    service = Service(TokenReader(pool), clock)
+    service = Service(TokenReader(pool, parts.last_uses.note), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
     writing = Writing(registry, registry.preparation())
     operations = Operations(registry.has_room, lambda: registry.works)
@@ -157,7 +167,7 @@ def create_app(
     outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
-    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(Observed, metrics=metrics, log_access=log_access)
     outer.add_middleware(Head)
     return outer
 
@@ -175,7 +185,7 @@ def _public_paths(outer: FastAPI, version_1: FastAPI) -> list[str]:
 def _version_1() -> FastAPI:
     app = FastAPI(
         title="Microcredential registry",
-        version=API_VERSION,
+        version=RELEASE,
         description="A national register of microcredentials: their history, and a reliable status.",
         contact={
             "name": "Microcredential registry",

@@ -23,7 +23,10 @@ _KEPT_FOR_A_DAY = frozenset({"getModuleVersion", "getEventSchema"})
 _NOT_PUBLIC = frozenset({"/metrics"})
 _ANY_ORIGIN: list[Header] = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"API-Version, Registry-Position, Registry-As-Of, Retry-After"),
+    (
+        b"access-control-expose-headers",
+        b"API-Version, Registry-Position, Registry-As-Of, Registry-Request-Id, Retry-After",
+    ),
 ]
 _PREFLIGHT = {
     "Access-Control-Allow-Origin": "*",

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.http.auth import Allow
+from api.http.auth import EXPIRY_HEADER, Allow
 from api.http.glossary import describe as describe_member
 from api.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from api.http.requests import Body
@@ -18,7 +18,6 @@ from api.http.responses import Answer, Problem
 from registry.domain.events import FACTS
 from registry.domain.values import BRIN
 
-API_VERSION = "1.0.0"
 NDJSON = "application/x-ndjson"
 EVENT_TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 _DESCRIPTIONS = {
@@ -209,6 +208,15 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
             "description": "The version of this API.",
             "schema": {"type": "string"},
         }
+        answer["headers"]["Registry-Request-Id"] = {
+            "description": "The id of this request in the registry's log; name it when you report a problem.",
+            "schema": {"type": "string"},
+        }
+        if roles:
+            answer["headers"][EXPIRY_HEADER] = {
+                "description": "When the token expires, if it has less than 14 days left.",
+                "schema": {"type": "string", "format": "date-time"},
+            }
 
 
 def roles_of(route: APIRoute) -> frozenset[str]:

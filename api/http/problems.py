@@ -22,6 +22,7 @@ from starlette.routing import Match
 from api.http.error_texts import sentence
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
+from registry.postgres.clock import ClockError
 from registry.postgres.connections import BusyError, UnavailableError
 from registry.postgres.disk_space import NoRoomError
 
@@ -194,6 +195,11 @@ def unavailable(request: Request, error: Exception) -> Response:
     if isinstance(error, NoRoomError):
         detail = (
             "The registry has no room to record anything now; what is recorded can be read. Try again later."
+        )
+    elif isinstance(error, ClockError):
+        detail = (
+            "The registry's clocks disagree, so it records nothing now; what is recorded can be read."
+            " Try again later."
         )
     elif isinstance(error, BusyError):
         detail = (

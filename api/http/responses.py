@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from pydantic.alias_generators import to_camel
 
 from registry.domain.badge import Status
-from registry.domain.events import Sector
+from registry.domain.events import Sector, TokenRole
 from registry.domain.values import iso_time
 
 Time = Annotated[
@@ -275,6 +275,25 @@ class History(Answer):
     items: list[RecordedEvent]
 
 
+class TokenAnswer(Answer):
+    """A token, without its secret: the bearer's role and, where it has one, institution or learner."""
+
+    id: str
+    role: TokenRole
+    institution: str | None = LEFT_OUT
+    learner_id: str | None = LEFT_OUT
+    name: str | None = LEFT_OUT
+    created_at: Time
+    expires_at: Time
+    revoked_at: Time | None = LEFT_OUT
+    last_used_on: dt.date | None = LEFT_OUT
+
+
+class TokenList(Answer):
+    items: list[TokenAnswer]
+    next: str | None
+
+
 class ReadModelHealth(Answer):
     name: str
     position: int
@@ -288,6 +307,7 @@ class Readiness(Answer):
     """`ready`, or `degraded` if a read model has stopped at an event; awards are recorded all the same."""
 
     status: str
+    release: str
     position: int
     read_models: list[ReadModelHealth]
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.http.openapi import API_VERSION
 from api.http.problems import MEDIA_TYPE, PROBLEMS
 from registry.domain.errors import InvalidInput
+from registry.release import RELEASE
 
 _KIND = PROBLEMS[InvalidInput]
 _PROBLEM = msgspec.json.encode(
@@ -26,7 +26,7 @@ _PROBLEM = msgspec.json.encode(
 _ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: %s\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
     b"api-version: %s\r\nconnection: close\r\n\r\n%s"
-) % (MEDIA_TYPE.encode(), len(_PROBLEM), API_VERSION.encode(), _PROBLEM)
+) % (MEDIA_TYPE.encode(), len(_PROBLEM), RELEASE.encode(), _PROBLEM)
 
 
 class _OneASecond(logging.Filter):

@@ -14,6 +14,7 @@ from api.http.responses import Readiness, ReadModelHealth, answered
 from registry.event_store.log import last_position
 from registry.postgres.connections import Cursor
 from registry.postgres.disk_space import NoRoomError
+from registry.release import RELEASE
 
 router = APIRouter(include_in_schema=False)
 _READ_MODELS = """
@@ -59,7 +60,8 @@ def ready(request: Request) -> Response:
     if not operations.records():
         raise NotReady("A thread that records has ended, or does not finish; restart the service.")
     stopped = any(model.stopped_at is not None for model in models)
-    return answered(Readiness(status="degraded" if stopped else "ready", position=last, read_models=models))
+    status = "degraded" if stopped else "ready"
+    return answered(Readiness(status=status, release=RELEASE, position=last, read_models=models))
 
 
 def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 from contextlib import closing
@@ -11,6 +12,7 @@ from consumers.interventions import NotStoppedError
 from consumers.rebuild import RebuildError
 from projections.all import read_models
 from projections.read_model import NotRebuiltError, check_versions
+from registry import logs
 from registry.cli import database
 from registry.domain.errors import Refusal
 from registry.event_store import migrate
@@ -50,6 +52,7 @@ FAILURES = (
 )
 """The errors that end a command with one sentence and exit status 1."""
 
+log = logging.getLogger("registry")
 LAST_RESORT_SECONDS = 8
 GC_THRESHOLDS = (10_000, 20, 20)
 
@@ -59,8 +62,11 @@ class UsageError(Exception):
 
 
 def say(line: str) -> None:
-    """Prints progress, flushed so that it can be seen at once in a file too."""
-    print(line, flush=True)
+    """Prints progress, flushed so that it can be seen at once in a file too; a JSON log has it instead."""
+    if logs.is_json():
+        log.info(line)
+    else:
+        print(line, flush=True)
 
 
 def check_database(url: str, login: Login) -> None:

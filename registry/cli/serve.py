@@ -15,11 +15,11 @@ import uvicorn
 
 from api.app import create_app
 from api.http.strict_protocol import StrictProtocol
-from registry import tokens
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
 from registry.event_store.log import last_position
 from registry.keys import Keys
+from registry.recording import operators
 from registry.settings import Settings
 
 log = logging.getLogger("registry")
@@ -36,7 +36,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             return _curl_lines(settings, keys, address) if arguments.demo else []
 
         app = create_app(
-            url, keys, projecting=settings.kafka is None, metrics_need_token=settings.metrics_need_token
+            url,
+            keys,
+            projecting=settings.kafka is None,
+            metrics_need_token=settings.metrics_need_token,
+            log_access=settings.access_log,
         )
         return _serve(settings, app, lines)
 
@@ -111,11 +115,11 @@ def _curl_lines(settings: Settings, keys: Keys, address: str) -> list[str]:
     """Commands for an award, its revocation and its status, which work as printed, any number of times."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
     with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
-        with connection.cursor() as cursor:
-            last = last_position(cursor)
-        token = tokens.create_token(
+        token, _ = operators.create_token(
             connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
         )
+        with connection.cursor() as cursor:
+            last = last_position(cursor)
     badge = f"{address}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
     post = f"curl -sS -X POST -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
     award = (

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
 
+# The names under the default prefix; `KafkaSettings` gives those in use.
 EVENTS = "registry.events.v1"
 STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"

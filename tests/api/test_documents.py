@@ -223,6 +223,8 @@ def test_every_event_type_is_one_of_the_contract() -> None:
         *(f"institution.{each}" for each in ("admitted", "changed", "suspended", "reinstated", "exempted")),
         *(f"module.{each}" for each in ("registered", "revised", "withdrawn")),
         *(f"badge.{each}" for each in ("awarded", "corrected", "suspended", "reinstated", "revoked")),
+        *(f"token.{each}" for each in ("created", "revoked")),
+        *(f"registry.{each}" for each in ("skipped", "retried", "replaced", "repartitioned")),
     }
 
 

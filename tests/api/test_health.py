@@ -19,6 +19,7 @@ from registry.cli import database
 from registry.kafka.records import EVENTS
 from registry.postgres.connections import connect
 from registry.postgres.locks import Lock
+from registry.release import RELEASE
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.support import MODULE, Databases, Service
@@ -31,7 +32,7 @@ def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
         {"name": name, "position": 0, "behindEvents": 0, "behindSeconds": 0.0}
         for name in sorted(model.name for model in read_models())
     ]
-    assert ready == {"status": "ready", "position": 0, "readModels": models}
+    assert ready == {"status": "ready", "release": RELEASE, "position": 0, "readModels": models}
 
 
 def test_a_service_whose_recorder_has_ended_is_not_ready_and_refuses_awards(

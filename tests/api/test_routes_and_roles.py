@@ -69,6 +69,7 @@ ROUTES = {
     "GET /v1/modules/{moduleId}/badges": Expected(INSTITUTION_OR_AUDITOR, anothers=403),
     "GET /v1/events": Expected("auditor"),
     "GET /v1/schemas/events/{type}/{version}": Expected(ANYONE),
+    "GET /v1/tokens": Expected("auditor"),
     "GET /v1/statistics/awards": Expected("statistician"),
     "GET /v1/statistics/codebook": Expected("statistician"),
     "GET /metrics": Expected("operator"),

@@ -61,7 +61,7 @@ def _relay(url: str, kafka: KafkaSettings) -> None:
     connection = connect(url, "registry_project")
     with closing(connection), connection.cursor() as cursor, producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
-        carrier = Carrier(cursor, producer, [Tail()] * PARTITIONS, 0)
+        carrier = Carrier(cursor, producer, kafka, [Tail()] * PARTITIONS, 0)
         while carrier.carry():
             pass
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from api.http.ndjson import MAX_BATCH
-from api.http.openapi import API_VERSION
 from api.http.requests import MAX_BODY
 from api.web.problem_pages import kinds
+from registry.release import RELEASE
 from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
 
@@ -65,6 +65,15 @@ def test_compose_gives_settings_that_are_read() -> None:
         assert ours <= {f"{PREFIX}{name}" for name in NAMES}
 
 
+def test_every_role_that_compose_keeps_running_has_a_health_check() -> None:
+    for name, each in OURS.items():
+        if each["restart"] == "unless-stopped":
+            assert "/health/" in each["healthcheck"]["test"][-1], name
+    port = COMPOSE["x-registry"]["environment"]["REGISTRY_MONITORING_PORT"]
+    for name in ("relay", "consume"):
+        assert f":{port}/health/live" in OURS[name]["healthcheck"]["test"][-1]
+
+
 def test_no_password_is_built_in() -> None:
     for each in COMPOSE["services"].values():
         for name, value in each.get("environment", {}).items():
@@ -115,7 +124,7 @@ def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
     for status, slug, title, said in refusals:
         assert (int(status), title) == kinds()[slug]
         assert said == status
-    assert NGINX.count(f"add_header API-Version {API_VERSION} always;") == len(refusals)
+    assert NGINX.count(f"add_header API-Version {RELEASE} always;") == len(refusals)
     assert NGINX.count("default_type application/problem+json;") == len(refusals)
 
 

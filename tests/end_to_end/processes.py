@@ -63,13 +63,20 @@ class Done:
 
 
 def registry(
-    *words: str, seconds: float = 60, variables: dict[str, str] | None = None, **settings: object
+    *words: str,
+    seconds: float = 60,
+    typed: str = "",
+    variables: dict[str, str] | None = None,
+    **settings: object,
 ) -> Done:
-    """Runs `registry` to its end, with these settings and other variables of the environment."""
+    """Runs `registry` to its end, with these settings and other variables of the environment.
+
+    `typed` is its standard input.
+    """
     done = subprocess.run(
         [REGISTRY, *words],
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         env=environment(**settings) | (variables or {}),

@@ -32,6 +32,7 @@ COMMANDS = (
     "import edubadges",
     "token",
     "token create",
+    "token list",
     "token revoke",
 )
 TOKEN = re.compile(r"mcr_[0-9a-f]{16}_[0-9A-Za-z_-]{43}")
@@ -95,6 +96,11 @@ def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
         "token create --role institution",
         "token create --role learner --learner nobody",
         "token create --role auditor --expires-in 0d",
+        f"token revoke mcr_0123456789abcdef_{'A' * 43}",
+        "token revoke -",
+        "rebuild badges --force",
+        "rebuild badges --because mended",
+        "topics --repartition",
         "import edubadges",
         "import edubadges /nowhere",
         "import edubadges . --institution hhs.nl",
@@ -143,6 +149,7 @@ def test_a_token_of_every_role_stands_alone_on_the_last_line_and_works_at_once(s
         assert done.status == 0, (role, done)
         assert TOKEN.fullmatch(done.last_line), role
         assert len(TOKEN.findall(done.out + done.err)) == 1, role
+        assert re.search(r"the token expires at \d{4}-\d\d-\d\dT", done.err), role
     given = {role: done.last_line for role, done in made.items()}
     assert len(set(given.values())) == len(roles)
     assert status(serving, given["auditor"]) == 200
@@ -169,13 +176,47 @@ def test_a_token_ends_when_it_expires(serving: Serving) -> None:
 def test_a_revoked_token_is_refused_from_the_next_request_on(serving: Serving) -> None:
     whole, by_id = (make_token(embedded_url(serving.data), "auditor") for _ in range(2))
     other = make_token(embedded_url(serving.data), "auditor")
-    for token, word in ((whole, whole), (by_id, by_id.split("_")[1])):
+    for token, word, typed in ((whole, "-", f"{whole}\n"), (by_id, by_id.split("_")[1], "")):
         assert status(serving, token) == 200
-        done = registry("token", "revoke", word, data_dir=serving.data)
+        done = registry("token", "revoke", word, typed=typed, data_dir=serving.data)
         assert (done.status, done.out) == (0, "revoked\n")
         assert status(serving, token) == 401
     assert status(serving, other) == 200
-    assert "token" in refused(registry("token", "revoke", whole, data_dir=serving.data))
+    assert "token" in refused(registry("token", "revoke", whole.split("_")[1], data_dir=serving.data))
+
+
+def test_a_whole_token_is_not_taken_where_a_list_of_processes_shows_it(serving: Serving) -> None:
+    token = make_token(embedded_url(serving.data), "auditor")
+    done = registry("token", "revoke", token, data_dir=serving.data)
+    assert done.status == 2
+    assert "standard input" in done.err
+    assert token not in done.out + done.err
+    assert status(serving, token) == 200
+
+
+def test_a_token_of_an_institution_that_is_not_admitted_is_not_made(serving: Serving) -> None:
+    done = create(serving, "--role institution --institution 27XX")
+    assert "27XX" in refused(done)
+    assert done.out == ""
+
+
+def test_the_list_of_tokens_says_whose_each_is_and_how_long_it_holds_and_never_a_secret(
+    serving: Serving,
+) -> None:
+    token = create(serving, "--role institution --institution 27UM --name list\x1b[2J").last_line
+    ended = create(serving, "--role auditor").last_line
+    assert registry("token", "revoke", ended.split("_")[1], data_dir=serving.data).status == 0
+    done = registry("token", "list", data_dir=serving.data)
+    assert done.status == 0
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert rows[0] == ["ID", "ROLE", "OF", "EXPIRES", "LAST USED", "STATE", "NAME"]
+    by_id = {row[0]: row[1:] for row in rows[1:]}
+    role, of, expires, used, state, name = by_id[token.split("_")[1]]
+    assert (role, of, used, state, name) == ("institution", "27UM", "-", "valid", "list?[2J")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", expires)
+    assert by_id[ended.split("_")[1]][4] == "revoked"
+    assert not TOKEN.search(done.out)
+    assert token.split("_", 2)[2] not in done.out
 
 
 def test_all_wrong_settings_are_named_at_once_and_no_secret_with_them(tmp_path: Path) -> None:

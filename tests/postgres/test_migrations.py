@@ -154,7 +154,7 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
     databases.drop(url)
 
 
-LAST = (7, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
+LAST = (9, "2efa0bb88a80a6f9800d7cc12a8666e969d6568d34df098c235d0a3765ef6520")
 """The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
 
 
@@ -171,5 +171,7 @@ def test_a_migration_that_dies_leaves_no_database_that_cannot_append(bare: str) 
             migrate(opened)
         cursor.execute("SELECT max(number) FROM migration")
         assert cursor.fetchone() != (migrations()[-1][0],)
-        cursor.execute("SELECT to_regprocedure('append(append_row[],text[],bigint[])') IS NOT NULL")
+        cursor.execute(
+            "SELECT to_regprocedure('append(append_row[],text[],bigint[],timestamptz)') IS NOT NULL"
+        )
         assert cursor.fetchone() == (True,)

@@ -113,7 +113,7 @@ def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, regist
     with pytest.raises(RebuildError, match="badge: rows only in the old copy 1, only in the new copy 2"):
         rebuild(url, Badges(), lambda _: None)
     assert relations_of(url) == before
-    rebuild(url, Badges(), lambda _: None, force=True)
+    rebuild(url, Badges(), lambda _: None, force_because="a test")
     assert held(url) == folded(url)
 
 

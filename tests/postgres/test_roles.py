@@ -128,7 +128,7 @@ def test_only_the_writing_role_appends(recorded: str, role: Role) -> None:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute(
                 "SELECT append("
-                "ARRAY[(0, 'a', 1, 't', 1, '{}', null, null, null, null)::append_row], '{}', '{}')"
+                "ARRAY[(0, 'a', 1, 't', 1, '{}', null, null, null, null)::append_row], '{}', '{}', now())"
             )
     assert whole_log(recorded) == before
 
