@@ -108,7 +108,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_owner_and_the_superuser_are_refused_by_what_serves_streams_or_records(
     command: str, other: OtherPostgres
 ) -> None:
-    for address in (other.url, other.url.replace("registry_app", "postgres")):
+    for address in (other.url, other.url.replace("registry_owner", "postgres")):
         done = registry(
             *command.split(),
             database_url=address,
