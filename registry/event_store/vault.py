@@ -25,6 +25,7 @@ from registry.postgres.connections import Cursor
 NONCE = 12
 EPOCH = 1
 """The epoch of the key that seals now; the key file holds no other yet."""
+_FIRST = bytes([EPOCH])
 
 
 class Owner(NamedTuple):
@@ -54,7 +55,7 @@ class Vault:
         """Seals encoded parts for their owner; `random` is for this thread alone."""
         nonce = random.draw(NONCE)
         sealed = self._ciphers[EPOCH].encrypt(nonce, parts, owner.associated_data(EPOCH))
-        return b"%c%s%s" % (EPOCH, nonce, sealed)
+        return _FIRST + nonce + sealed
 
     def open(self, owner: Owner, sealed: bytes) -> PrivateParts:
         """The parts; raises `InvalidTag` where they were sealed for another, or changed."""

@@ -72,7 +72,7 @@ class LoginError(Exception):
 
 
 def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
-    """A connection in autocommit, in `role`, or as the login itself, which is for the owner alone."""
+    """A connection in autocommit, in `role`, or as the login itself: the owner, or before any role."""
     options = [f"-c {name}={value}" for name, value in settings.items()]
     try:
         options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))

@@ -14,7 +14,7 @@ from typing import Any
 
 from registry import tokens
 from registry.cli import database
-from registry.postgres.connections import Login, connect
+from registry.postgres.connections import LOGINS, Login, connect
 from registry.postgres.embedded import EmbeddedPostgres, binaries
 from tests.end_to_end.client import free_port, until
 from tests.support import as_login
@@ -108,10 +108,7 @@ class OtherPostgres:
                 "log_min_error_statement = panic\n"
             )
         self.start()
-        self._execute("CREATE ROLE registry_app LOGIN CREATEROLE PASSWORD %s", self.PASSWORD)
-        for login in ("registry_serve", "registry_stream"):
-            self._execute(f"CREATE ROLE {login} LOGIN NOINHERIT PASSWORD %s", self.PASSWORD)
-        self._execute("CREATE DATABASE registry OWNER registry_app")
+        self._make_logins_and_database()
 
     @property
     def programs(self) -> Path:
@@ -121,13 +118,23 @@ class OtherPostgres:
     @property
     def url(self) -> str:
         """The address of the registry's database for its owner."""
-        return self._url("registry_app", "registry")
+        return self._url("registry_owner", "registry")
+
+    def _make_logins_and_database(self) -> None:
+        """With the very file that deploy/compose.yaml gives to an empty server."""
+        passwords = {f"{login.upper()}_PASSWORD": self.PASSWORD for login in LOGINS}
+        file = Path(__file__).parents[2] / "deploy" / "postgres" / "registry.sql"
+        subprocess.run(
+            [binaries() / "psql", "--no-psqlrc", "--quiet", "-f", file, self._url("postgres", "postgres")],
+            check=True,
+            env={**os.environ, **passwords},
+        )
 
     def copy(self) -> str:
         """The address of a new database, a copy of the first one as it is now."""
         self._copies += 1
-        self._execute(f"CREATE DATABASE copy_{self._copies} TEMPLATE registry OWNER registry_app")
-        return self._url("registry_app", f"copy_{self._copies}")
+        self._execute(f"CREATE DATABASE copy_{self._copies} TEMPLATE registry OWNER registry_owner")
+        return self._url("registry_owner", f"copy_{self._copies}")
 
     def _url(self, user: str, database: str) -> str:
         return f"postgresql://{user}:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"

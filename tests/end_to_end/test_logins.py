@@ -14,6 +14,7 @@ from registry.postgres.connections import Login
 from tests.end_to_end.processes import PROJECT, REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token
 from tests.postgres.log import query
+from tests.support import as_login
 
 # A command with the least that it needs, and its login.
 COMMANDS: dict[str, Login] = {
@@ -107,7 +108,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_owner_and_the_superuser_are_refused_by_what_serves_streams_or_records(
     command: str, other: OtherPostgres
 ) -> None:
-    for address in (other.url, other.url.replace("registry_app", "postgres")):
+    for address in (other.url, other.url.replace("registry_owner", "postgres")):
         done = registry(
             *command.split(),
             database_url=address,
@@ -116,3 +117,25 @@ def test_the_owner_and_the_superuser_are_refused_by_what_serves_streams_or_recor
         )
         assert done.status == 1, done
         assert f"log in as {COMMANDS[command]}" in done.err.splitlines()[-1]
+
+
+def test_serve_demo_makes_its_token_as_the_owner_and_needs_that_address_too(other: OtherPostgres) -> None:
+    address = as_login(other.url, "registry_serve")
+    done = registry("serve", "--demo", database_url=address, port=0, key_file=other.folder / "keys.json")
+    assert done.status == 1, done
+    assert done.err.splitlines()[-1].startswith("registry: REGISTRY_OWNER_DATABASE_URL must be set")
+
+
+def test_the_owner_who_is_no_superuser_rebuilds_and_makes_tokens(other: OtherPostgres) -> None:
+    for command in ("rebuild badges", "token create --role auditor"):
+        done = registry(*command.split(), owner_database_url=other.url)
+        assert done.status == 0, done
+
+
+def test_a_consumer_on_a_server_of_the_operators_own_needs_its_login_alone(
+    other: OtherPostgres, workshop: Workshop
+) -> None:
+    address = as_login(other.url, "registry_stream")
+    consumer = workshop.run([REGISTRY, "consume"], environment(database_url=address), workshop.folder)
+    consumer.line("^(following the log)")
+    assert consumer.stop() == 0, consumer.said()

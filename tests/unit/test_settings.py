@@ -22,6 +22,7 @@ def test_every_setting_is_read() -> None:
     found = read_settings(
         {
             "REGISTRY_DATABASE_URL": "postgresql://user:geheim@db/registry",
+            "REGISTRY_OWNER_DATABASE_URL": "postgresql://owner:geheimer@db/registry",
             "REGISTRY_DATA_DIR": "/srv/données",
             "REGISTRY_HOST": "0.0.0.0",
             "REGISTRY_PORT": "8080",
@@ -36,6 +37,7 @@ def test_every_setting_is_read() -> None:
     )
     assert found.shown() == [
         "REGISTRY_DATABASE_URL=postgresql://user:***@db/registry",
+        "REGISTRY_OWNER_DATABASE_URL=postgresql://owner:***@db/registry",
         "REGISTRY_DATA_DIR=/srv/données",
         "REGISTRY_HOST=0.0.0.0",
         "REGISTRY_PORT=8080",
@@ -57,6 +59,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         read_settings(
             {
                 "REGISTRY_DATABASE_URL": "mysql://user:geheim@db/registry",
+                "REGISTRY_OWNER_DATABASE_URL": "mysql://owner:geheim@db/registry",
                 "REGISTRY_PORT": "http",
                 "REGISTRY_BASE_URL": "registry.example.org",
                 "REGISTRY_LOG_LEVEL": "loud",
@@ -68,6 +71,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     said = str(refused.value)
     for name in (
         "DATABASE_URL",
+        "OWNER_DATABASE_URL",
         "PORT",
         "BASE_URL",
         "LOG_LEVEL",
@@ -85,9 +89,9 @@ def test_a_port_is_a_number_from_0_to_65535(port: str) -> None:
         read_settings({"REGISTRY_PORT": port})
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BASE_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "OWNER_DATABASE_URL", "BASE_URL"])
 def test_an_address_that_cannot_be_read_is_said_to_be_wrong(name: str) -> None:
-    scheme = "postgresql" if name == "DATABASE_URL" else "http"
+    scheme = "http" if name == "BASE_URL" else "postgresql"
     with pytest.raises(SettingsError, match=f"REGISTRY_{name}"):
         read_settings({f"REGISTRY_{name}": f"{scheme}://[::1/registry"})
 
