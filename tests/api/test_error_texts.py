@@ -146,7 +146,9 @@ def world(shared_service: Service) -> World:
     spare, _ = admit(shared_service)
     badge = awarded(institution)
     shared_service.settle()
-    names = {"brin": spare, "version": "1"} | {name: badge[name] for name in ("id", "moduleId", "learnerId")}
+    names = {"brin": spare, "version": "1", "type": "badge.awarded"} | {
+        name: badge[name] for name in ("id", "moduleId", "learnerId")
+    }
     asking = {role: shared_service.as_(role) for role in ("registrar", "auditor", "statistician")}
     asking["learner"] = shared_service.as_("learner", learner_id=badge["learnerId"])
     asking["institution"] = institution

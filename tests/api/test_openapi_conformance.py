@@ -227,7 +227,13 @@ def test_whatever_is_sent_is_answered_as_documented(
 ) -> None:
     operation, who = world.operation(method, path), world.role(method, path)
     answers: Counter[int] = Counter()
-    for names in [None, world.known(method, path)] if "{" in path else [None]:
+    described = operation.definition.raw
+    # With all of its names fixed, such an operation leaves nothing to send wrongly.
+    only_names = not described["security"] and all(
+        each["in"] == "path" for each in described.get("parameters", [])
+    )
+    fixed = "{" in path and not (mode is GenerationMode.NEGATIVE and only_names)
+    for names in [None, world.known(method, path)] if fixed else [None]:
 
         @generated(12)
         @given(operation.as_strategy(generation_mode=mode, path_parameters=names))

@@ -124,7 +124,9 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_only_what_is_o
 
     async def give_up() -> None:
         headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/x-ndjson")]
-        scope = {**SCOPE, "method": "POST", "path": "/v1/badge-batches", "headers": headers}
+        path = "/v1/badge-batches"
+        scope = {**SCOPE, "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+        scope["http_version"] = "1.0"
         app: Any = service.client.app
         asked = asyncio.create_task(app({"state": {}, **scope}, receive, send))
         await asyncio.to_thread(held.wait, 60)
