@@ -13,10 +13,11 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from registry.postgres.connections import Connection, Pool
+from registry.postgres.connections import Connection, Cursor, Pool
 
 Role = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -66,6 +67,12 @@ def revoke_token(connection: Connection, token_or_id: str) -> bool:
             (match[1] if match else token_or_id,),
         )
         return cursor.rowcount == 1
+
+
+def tokens_among(cursor: Cursor, institution: str, ids: Collection[str]) -> set[str]:
+    """Those of some ids that are of a token of the institution, also of one that no longer holds."""
+    cursor.execute("SELECT id FROM token WHERE institution = %s AND id = ANY(%s)", (institution, list(ids)))
+    return {token_id for (token_id,) in cursor.fetchall()}
 
 
 class TokenReader:
