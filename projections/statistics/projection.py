@@ -77,22 +77,18 @@ class _Badge:
     superseded: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Learner:
-    """The cells in which a learner has an award, and the badges that the learner holds, by institution."""
+    """The cells in which a learner has an award, and how many badges the learner holds."""
 
     cells: set[int] = field(default_factory=set)
-    held: Counter[str] = field(default_factory=Counter)
+    held: int = 0
+    held_there: dict[str, int] = field(default_factory=dict)
+    """By institution."""
 
 
-@dataclass(frozen=True)
-class _Move:
-    """A learner holds one badge more, or one less, than before."""
-
-    position: int
-    institution: str
-    before: int
-    after: int
+_Move = tuple[int, int, int, str, int]
+"""A learner holds a badge more or less: block, 1 or -1, how many then, and of which institution how many."""
 
 
 @dataclass
@@ -188,14 +184,11 @@ class _Tally:
 
     def _move(self, event: Event, fact: BadgeFact, step: int) -> tuple[int, int]:
         """Counts a badge more or less of a learner: how many are held then, and how many of these there."""
-        held = self.learners[fact.learner_id].held
-        held[fact.institution] += step
-        total, there = held.total(), held[fact.institution]
-        self.moves += [
-            _Move(event.position, "", total - step, total),
-            _Move(event.position, fact.institution, there - step, there),
-        ]
-        return total, there
+        learner, block = self.learners[fact.learner_id], _block(event.position)
+        learner.held += step
+        there = learner.held_there[fact.institution] = learner.held_there.get(fact.institution, 0) + step
+        self.moves.append((block, step, learner.held, fact.institution, there))
+        return learner.held, there
 
     def _change(self, event: Event, badge_id: str, **values: Any) -> None:
         """Adds a change after an award, where it changes a figure."""
@@ -231,11 +224,11 @@ class Statistics:
         versions: list[ModuleRow] = []
         for event in events:
             fact = event.data
-            if isinstance(fact, InstitutionFact):
-                raise MisplacedEventError(f"{fact.TYPE} is not an event of a module or a badge")
             if isinstance(fact, BadgeFact):
                 facts.append((event, fact))
                 continue
+            if isinstance(fact, InstitutionFact):
+                raise MisplacedEventError(f"{fact.TYPE} is not an event of a module or a badge")
             match fact:
                 case ModuleRegistered() | ModuleRevised():
                     versions.append(ModuleRow(event.originator_id, fact.version, _target_group(fact)))
@@ -346,12 +339,12 @@ IDS = "string_to_array(%s, ' ')::uuid[]"
 # OFFSET 0 keeps a subquery apart, so that it is looked up id by id. Otherwise the planner reads the whole
 # table right after many awards, when its statistics of the table are out of date.
 OF_LEARNERS = f"""
-SELECT l.learner, c.cell, c.held
+SELECT l.learner, c.cell, sum(c.awarded - c.revoked)
 FROM unnest({IDS}) AS l (learner)
 CROSS JOIN LATERAL (
-    SELECT cell, sum(awarded - revoked) AS held
-    FROM statistics_change WHERE learner = l.learner GROUP BY cell OFFSET 0
+    SELECT cell, awarded, revoked FROM statistics_change WHERE learner = l.learner OFFSET 0
 ) c
+GROUP BY 1, 2
 """
 OF_BADGES = f"""
 SELECT b.badge, b.learner, c.*
@@ -378,8 +371,10 @@ def _learners(cursor: Cursor, learner_ids: Set[str], cells: _Cells) -> defaultdi
         cells.by_id.update((number, Cell(*rest)) for number, *rest in cursor.fetchall())
     learners: defaultdict[str, _Learner] = defaultdict(_Learner)
     for learner_id, cell, held in rows:
-        learners[learner_id].cells.add(cell)
-        learners[learner_id].held[cells.by_id[cell].institution] += held
+        learner, institution = learners[learner_id], cells.by_id[cell].institution
+        learner.cells.add(cell)
+        learner.held += held
+        learner.held_there[institution] = learner.held_there.get(institution, 0) + held
     return learners
 
 
@@ -454,12 +449,13 @@ def _add_repeats(cursor: Cursor, changes: Sequence[ChangeRow]) -> None:
 
 def _add_holdings(cursor: Cursor, moves: Sequence[_Move]) -> None:
     counted: Counter[tuple[int, str, int]] = Counter()
-    for move in moves:
-        for block in (_block(move.position), NOW):
-            for held, learners in ((move.before, -1), (move.after, 1)):
-                if held:
-                    counted[block, move.institution, held] += learners
-    rows = [HoldingRow(*key, learners=learners) for key, learners in counted.items()]
+    # Most learners of a page come to hold the same number.
+    for (move_block, step, total, brin, there), learners in Counter(moves).items():
+        for block in (move_block, NOW):
+            for institution, held in (("", total), (brin, there)):
+                counted[block, institution, held] += learners
+                counted[block, institution, held - step] -= learners
+    rows = [HoldingRow(*key, learners=learners) for key, learners in counted.items() if key[2]]
     _upsert(cursor, HoldingRow, ("block", "institution", "held"), rows)
 
 

@@ -102,7 +102,7 @@ class SumRow(Sums, frozen=True):
 
 
 class OverlapRow(Row, frozen=True):
-    """What an award shares with the earlier awards of its learner: the largest sets of dimensions, as bits."""
+    """What an award shares with earlier ones of its learner: the largest sets of dimensions, as bits."""
 
     TABLE = "statistics_overlap"
     id: Integer
