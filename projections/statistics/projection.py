@@ -13,7 +13,7 @@ which dimensions it shares with the earlier ones, and is counted by that.
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -77,13 +77,12 @@ class _Badge:
     superseded: int = 0
 
 
-@dataclass(slots=True)
-class _Learner:
+class _Learner(msgspec.Struct, gc=False):
     """The cells in which a learner has an award, and how many badges the learner holds."""
 
-    cells: set[int] = field(default_factory=set)
-    held: int = 0
-    held_there: dict[str, int] = field(default_factory=dict)
+    cells: set[int]
+    held: int
+    held_there: dict[str, int]
     """By institution."""
 
 
@@ -103,7 +102,8 @@ class _Tally:
     """The badges that the batch changes after their award."""
     badges: dict[str, _Badge]
     """Those of these badges that are already awarded, before the batch or in it."""
-    learners: defaultdict[str, _Learner]
+    learners: dict[str, _Learner]
+    """Those who have an award, before the batch or in it."""
     overlap: Callable[[tuple[int, ...]], int]
     """The number of an overlap."""
     changes: list[ChangeRow] = field(default_factory=list)
@@ -144,9 +144,13 @@ class _Tally:
         load, cell = fact.study_load, next(self.awarded)
         half_credits = round((load.ects or 0) * 2) if load else 0
         sbu = (load.sbu or 0) if load else 0
-        earlier = self.learners[fact.learner_id].cells
-        overlap = self.overlap(self._shared(cell, earlier)) if earlier else None
-        earlier.add(cell)
+        overlap = None
+        learner = self.learners.get(fact.learner_id)
+        if learner is None:
+            self.learners[fact.learner_id] = _Learner({cell}, 0, {})
+        else:
+            overlap = self.overlap(self._shared(cell, learner.cells))
+            learner.cells.add(cell)
         held, held_there = self._move(event, fact, 1)
         self.changes.append(
             ChangeRow(
@@ -359,7 +363,7 @@ WHERE c.cell IS NOT NULL
 OF_REVOKED = f"SELECT badge, learner FROM statistics_change WHERE revoked = 1 AND badge = ANY({IDS})"
 
 
-def _learners(cursor: Cursor, learner_ids: Set[str], cells: _Cells) -> defaultdict[str, _Learner]:
+def _learners(cursor: Cursor, learner_ids: Set[str], cells: _Cells) -> dict[str, _Learner]:
     """What the learners have before the batch; adds the cells of their awards to `cells`."""
     cursor.execute(OF_LEARNERS, (" ".join(filter(UUID.fullmatch, learner_ids)),))
     rows = cursor.fetchall()
@@ -369,7 +373,7 @@ def _learners(cursor: Cursor, learner_ids: Set[str], cells: _Cells) -> defaultdi
             f"SELECT id, {names(Cell)} FROM statistics_cell WHERE id = ANY(%s)", (sorted(missing),)
         )
         cells.by_id.update((number, Cell(*rest)) for number, *rest in cursor.fetchall())
-    learners: defaultdict[str, _Learner] = defaultdict(_Learner)
+    learners = {learner_id: _Learner(set(), 0, {}) for learner_id, _, _ in rows}
     for learner_id, cell, held in rows:
         learner, institution = learners[learner_id], cells.by_id[cell].institution
         learner.cells.add(cell)
