@@ -365,7 +365,42 @@ class Statistics(Answer):
     """The figures at a position of the log, one item for each group."""
 
     position: int
+    as_of: dt.date | None = LEFT_OUT
     items: list[AwardFigures]
+
+
+class RevocationFigures(Answer):
+    """The requested dimensions, and the figures of revocations: see the codebook."""
+
+    model_config = ConfigDict(extra="allow")
+
+    revoked: int
+    median_days: int | float
+
+
+class RevocationStatistics(Answer):
+    """The revocations at a position of the log, one item for each group."""
+
+    position: int
+    as_of: dt.date | None = LEFT_OUT
+    items: list[RevocationFigures]
+
+
+class LearnerFigures(Answer):
+    """How many learners hold a number of microcredentials: see the codebook."""
+
+    model_config = ConfigDict(extra="allow")
+
+    microcredentials: int
+    learners: int
+
+
+class LearnerStatistics(Answer):
+    """Learners by how many microcredentials they hold, at a position of the log."""
+
+    position: int
+    as_of: dt.date | None = LEFT_OUT
+    items: list[LearnerFigures]
 
 
 class CodebookEntry(Answer):
@@ -376,8 +411,12 @@ class CodebookEntry(Answer):
 
 
 class Codebook(Answer):
-    """The meaning of the dimensions, measures and filters of the statistics."""
+    """The meaning of the names in the statistics, and how its CSV is read."""
 
     dimensions: list[CodebookEntry]
     measures: list[CodebookEntry]
+    revocations: list[CodebookEntry]
+    learners: list[CodebookEntry]
     filters: list[CodebookEntry]
+    csv: list[CodebookEntry]
+    notes: list[CodebookEntry]

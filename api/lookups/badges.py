@@ -7,12 +7,14 @@ institution and learner only, under the same row-level security.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from msgspec.structs import asdict
+from msgspec import json
+from msgspec.structs import asdict, replace
 
 from api.http.as_of import AsOf, AsOfParameter
-from api.http.auth import Allow, authenticate
+from api.http.auth import Allow, authenticate, brin
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
 from api.http.problems import NotFound, NotReady
@@ -35,10 +37,11 @@ from projections.badges.projection import BadgeRow
 from projections.badges.queries import read_badge, read_status, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
-from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
+from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
 from registry.domain.private_parts import PrivateParts, Salts
-from registry.event_store.log import read_streams
+from registry.event_store.log import LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
+from registry.tokens import Principal, tokens_among
 
 router = APIRouter(tags=["badges"])
 
@@ -102,16 +105,33 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: AsO
     "/badges/{id}/history",
     operation_id="getBadgeHistory",
     summary="A badge's events, in order, as they were recorded",
+    description="An institution reads those of its own badges, with its own tokens alone as `client`.",
     responses=answers(400, 401, 403, 404, ok=History),
-    dependencies=[Depends(Allow("auditor")), Depends(held_by())],
+    dependencies=[Depends(held_by())],
 )
-def get_history(request: Request, badge_id: BadgeId) -> Response:
+def get_history(
+    request: Request,
+    badge_id: BadgeId,
+    principal: Annotated[Principal, Depends(Allow("auditor", "institution"))],
+) -> Response:
     with reading_of(request).pool.cursor() as database:
         events = read_streams(database, [badge_id], MAX_POSITION) if is_id(badge_id) else []
-    if not events or not isinstance(events[0].event().data, BadgeAwarded):
-        raise NotFound("badge")
+        award = events[0].event().data if events else None
+        if not isinstance(award, BadgeAwarded):
+            raise NotFound("badge")
+        if principal.role == "institution":
+            if award.institution != brin(principal):
+                raise NotFound("badge")
+            own = tokens_among(database, award.institution, {logged.event().data.client for logged in events})
+            events = [each if each.event().data.client in own else _without_client(each) for each in events]
     items = b",".join(event.line().rstrip() for event in events)
     return Response(b'{"items":[%s]}' % items, media_type="application/json")
+
+
+def _without_client(logged: LoggedEvent) -> LoggedEvent:
+    """The event without the client that recorded it: an operator or another institution."""
+    data = {name: value for name, value in json.decode(logged.data).items() if name != "client"}
+    return replace(logged, data=canonical(data), decoded=None)
 
 
 def row_as_of(database: Cursor, badge_id: str, as_of: AsOf) -> BadgeRow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,6 +72,17 @@ def list_modules(
         (*values, limit),
     )
     return [_versioned(row) for row in cursor.fetchall()]
+
+
+def names_of(cursor: Cursor, brins: Collection[str], module_ids: Collection[str]) -> dict[str, str]:
+    """The names of institutions and of modules in their latest version, by BRIN and id."""
+    cursor.execute(
+        "SELECT brin, name FROM institution WHERE brin = ANY(%s)"
+        " UNION ALL SELECT m.id::text, v.content::json ->> 'name' FROM module m"
+        " JOIN module_version v ON v.module_id = m.id AND v.version = m.latest WHERE m.id = ANY(%s::uuid[])",
+        (list(brins), list(module_ids)),
+    )
+    return dict(cursor.fetchall())
 
 
 def _versioned(row: tuple[Any, ...]) -> VersionedModule:

@@ -92,8 +92,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
             for table in READ_MODELS
             if table != "badge_status"
         },
-        **{table: {"SELECT", "INSERT"} for table in ("statistics_cell", "statistics_change")},
-        "statistics_sum": {"SELECT", "INSERT", "UPDATE"},
+        **{f"statistics_{table}": {"SELECT", "INSERT"} for table in ("cell", "change", "overlap", "module")},
+        **{f"statistics_{table}": {"SELECT", "INSERT", "UPDATE"} for table in ("sum", "repeat", "holding")},
     },
 }
 
