@@ -5,7 +5,7 @@ Edubadges' own members are its extensions, and those that `?expand=badge` adds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from registry.domain import values
@@ -42,15 +42,6 @@ _ASSESSMENT = {
     "personalized_assessment": "personalised",
     "recognition of prior learning": "recognition",
 }
-
-
-def merged(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Two documents about one badge class or issuer as one; where they differ, the first counts."""
-    added = {name: value for name, value in later.items() if value not in (None, "", [], {})}
-    kept = {name: value for name, value in first.items() if value not in (None, "", [], {})}
-    if isinstance(added.get("issuer"), dict) and not isinstance(kept.get("issuer"), dict):
-        kept["issuer"] = added["issuer"]
-    return {**added, **kept}
 
 
 def read_badge_class(reference: str, document: dict[str, Any]) -> ImportedModule:

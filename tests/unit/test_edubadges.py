@@ -20,7 +20,6 @@ from tests.hosted import (
     EDU_ID,
     ISSUER,
     SALT,
-    SITE,
     assertion,
     assertion_url,
     badge_class,
@@ -258,16 +257,18 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
     documents = read_documents(path, TODAY)
     assert [item.place for item in documents.items] == [
         "expanded.json",
-        "a_class.json",
-        "an_issuer.json",
         "plain.json",
         "deep/several.json#1",
+        "a_class.json",
+        "an_issuer.json",
         "deep/several.json#2",
         "revoked.json",
     ]
-    assert set(documents.classes) == {BADGE}
-    assert documents.classes[BADGE]["typeBadgeClass"] == "micro_credential"
-    assert "grade_achieved" not in documents.classes[BADGE]
+    (stated,) = [item.stated for item in documents.items if isinstance(item, AwardItem) and item.stated]
+    assert documents.statements[stated]["typeBadgeClass"] == "micro_credential"
+    assert "grade_achieved" not in documents.statements[stated]
+    (beside,) = documents.classes[BADGE]
+    assert documents.statements[beside] == badge_class()
     assert documents.issuer_of(badge_class())["name"] == "Zorgopleidingen"
     assert set(documents.issuers) == {ISSUER}
     assert "badge class" in refused(documents)["a_class.json"]
@@ -314,13 +315,24 @@ def test_a_file_that_is_none_or_leads_nowhere_is_refused(tmp_path: Path) -> None
     ]
 
 
-def test_of_several_answers_about_a_badge_class_the_fullest_counts_in_any_order(tmp_path: Path) -> None:
-    plain, full = badge_class(stackable=None), expanded_class()
-    one = read_documents(folder(tmp_path / "1", a=plain, b=full), TODAY).classes[BADGE]
-    other = read_documents(folder(tmp_path / "2", a=full, b=plain), TODAY).classes[BADGE]
-    assert one == other
-    assert one["issuer"]["id"] == ISSUER
-    assert SITE in one["id"]
+def test_an_assertion_in_several_states_is_refused_whatever_the_files_are_called(tmp_path: Path) -> None:
+    one, other = expanded(), expanded(of=expanded_class(name="Anders"))
+    for number, (a, b) in enumerate(((one, other), (other, one))):
+        items = read_documents(folder(tmp_path / str(number), a=a, b=b, again=a), TODAY).items
+        assert [type(item) for item in items] == [RefusedItem] * 3
+    same = folder(tmp_path / "same", a=one, b=one, plain=assertion())
+    assert [type(item) for item in read_documents(same, TODAY).items] == [AwardItem] * 3
+
+
+def test_an_issuer_that_is_only_named_is_what_its_documents_agree_on_in_any_order(tmp_path: Path) -> None:
+    bare = {"type": "Issuer", "id": ISSUER, "name": "Zorgopleidingen"}
+    for number, (a, b) in enumerate(((bare, issuer()), (issuer(), bare))):
+        documents = read_documents(folder(tmp_path / str(number), a=a, b=b), TODAY)
+        assert documents.issuer_of(badge_class())["faculty"] == issuer()["faculty"]
+    several = read_documents(folder(tmp_path / "several", a=issuer("27UM"), b=issuer("22OJ")), TODAY)
+    found = several.issuer_of(badge_class())
+    assert "extensions:InstitutionIdentifierExtension" not in found
+    assert found["name"] == "Zorgopleidingen"
 
 
 JUNK: tuple[Any, ...] = (
@@ -371,9 +383,9 @@ def test_whatever_a_member_is_the_assertion_is_taken_or_refused() -> None:
             documents = Documents()
             item = _item(documents, "a.json", stated, TODAY)
             assert isinstance(item, AwardItem | RevokedItem | RefusedItem)
-            for address, found in documents.classes.items():
+            for found in documents.statements.values():
                 try:
-                    module = read_badge_class(address, {**found, "issuer": documents.issuer_of(found)})
+                    module = read_badge_class(BADGE, {**found, "issuer": documents.issuer_of(found)})
                 except Unreadable:
                     continue
                 modules.content_hash(module.content)
