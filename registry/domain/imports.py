@@ -57,6 +57,15 @@ _EXPECTED = {
     "assessment": "no-assessment",
     "quality_assurance": "no-quality-assurance",
 }
+# The findings that the source states such a member, and the registry has no word for it.
+_NOT_TAKEN = {
+    "study_load": {"study-load-not-taken", "time-investment-not-taken"},
+    "level": {"level-not-taken"},
+    "language": {"language-not-taken"},
+    "participation": {"participation-not-taken"},
+    "assessment": {"assessment-not-taken"},
+    "quality_assurance": {"quality-assurance-not-taken"},
+}
 
 
 class ImportedModule(msgspec.Struct, frozen=True):
@@ -145,7 +154,11 @@ def revocation(
 
 def _module_findings(institution: Institution, source: ImportedModule, today: dt.date) -> tuple[str, ...]:
     content = source.content
-    missing = [code for name, code in _EXPECTED.items() if getattr(content, name) is None]
+    missing = [
+        code
+        for name, code in _EXPECTED.items()
+        if getattr(content, name) is None and _NOT_TAKEN.get(name, set()).isdisjoint(source.findings)
+    ]
     policy = modules.objections(institution, source.reference, content, today)
     return tuple(dict.fromkeys((*missing, *source.findings, *_codes(policy))))
 

@@ -121,6 +121,8 @@ class _BadgeClass:
 
     def _study_load(self) -> StudyLoad | None:
         ects, hours = self._extension("ECTS", "ECTS"), self._extension("StudyLoad", "StudyLoad")
+        if self._extension("TimeInvestment", "TimeInvestment") is not None:
+            self._note("time-investment-not-taken")
         if ects is not None and hours is not None:
             self._note("two-study-loads")
         credit_points = self._accepted(ects, values.ects, "study-load-not-taken")

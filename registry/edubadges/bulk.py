@@ -6,6 +6,7 @@ Edubadges offers: e-mail address, eppn, narrative, evidence URL, its name and de
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime as dt
 import io
@@ -39,6 +40,8 @@ _TITLES = {
     "grade": "grade",
 }
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+# The line by which a spreadsheet names the delimiter of the file.
+_SEP = re.compile(r"sep=([;,\t])")
 _IN_BRACKETS = re.compile(r"\([^)]*\)")
 
 Row = dict[str, str]
@@ -70,14 +73,21 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
     try:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise Unreadable("is UTF-16; save it as CSV UTF-8") from None
         raise Unreadable("is not valid UTF-8; save it as CSV UTF-8") from None
-    first = decoded.partition("\n")[0]
-    delimiter = max(";,\t", key=first.count)
-    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+    first, _, rest = decoded.partition("\n")
+    named = _SEP.fullmatch(first.rstrip("\r"))
+    content = rest if named else decoded
+    delimiter = named[1] if named else max(";,\t", key=first.count)
+    skipped = 1 if named else 0
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        return [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error:
-        raise Unreadable(f"is not valid CSV at line {reader.line_num}; is a quote not closed?") from None
+        raise Unreadable(
+            f"is not valid CSV at line {reader.line_num + skipped}; is a quote not closed?"
+        ) from None
 
 
 def _columns(cells: list[str]) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import hashlib
 import json
@@ -109,6 +110,8 @@ def _unequivocal(awards: list[AwardItem]) -> Iterator[AwardItem | RefusedItem]:
 def _item(documents: Documents, place: str, content: object, today: dt.date) -> Item:
     document = members(content)
     kind = _kind(document)
+    if not kind and document.get("revoked") is True and address(document.get("id")):
+        kind = "Assertion"  # Open Badges 2.0 lets a revoked assertion be its address and `revoked` alone
     if not kind and not {"detail", "error"}.isdisjoint(document):
         return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
     try:
@@ -147,7 +150,7 @@ def _contents(path: Path) -> Iterator[tuple[str, object]]:
     for file in _files(path):
         place = printable(file.relative_to(path) if path.is_dir() else file)
         try:
-            content = decoded(read_bytes(file, MAX_FILE))
+            content = _content(file, path)
         except Unreadable as error:
             yield place, RefusedItem(place, str(error))
             continue
@@ -157,10 +160,18 @@ def _contents(path: Path) -> Iterator[tuple[str, object]]:
             yield place, content
 
 
+def _content(file: Path, path: Path) -> object:
+    # `os.path.realpath` bears a link that leads to itself, `Path.resolve` does not.
+    if path.is_dir() and not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(path)):
+        raise Unreadable("is a link that leads out of the folder; copy the file into it")
+    return decoded(read_bytes(file, MAX_FILE))
+
+
 def _files(path: Path) -> Iterator[Path]:
     """The file, or all files below the folder by name, without hidden ones.
 
-    A link to a folder is not followed: it counts as a file. A folder that cannot be read ends the import.
+    A link to a folder is not followed: it counts as a file. So does a link to a file outside the folder, and
+    `_content` refuses it. A folder that cannot be read ends the import.
     """
     if not path.is_dir():
         yield path
@@ -192,6 +203,10 @@ def read_bytes(file: Path, maximum: int) -> bytes:
 
 def decoded(raw: bytes) -> object:
     """The JSON value; the parser's own message is left out, since it may quote the file."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Unreadable("is UTF-16; save it as UTF-8")
+    if raw[:1_000].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise Unreadable("is a web page or XML, not JSON; fetch the answer with Accept: application/json")
     try:
         value: object = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:

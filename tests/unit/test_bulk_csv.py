@@ -60,6 +60,17 @@ def test_a_row_by_e_mail_address_names_nobody_else(tmp_path: Path) -> None:
     assert reasons(items) == {"bulk.csv:3": "needs a valid e-mail address"}
 
 
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_the_line_by_which_a_spreadsheet_names_the_delimiter_is_skipped(
+    delimiter: str, tmp_path: Path
+) -> None:
+    titled = f"{TITLES}\na@example.org;b@example.org;;;;;8\n".replace(";", delimiter)
+    for end in ("\n", "\r\n"):
+        (item,) = read(tmp_path, f"\ufeffsep={delimiter}{end}{titled}").values()
+        assert isinstance(item, AwardItem)
+        assert (item.place.rpartition(":")[2], item.grade) == ("3", "8")
+
+
 def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path) -> None:
     items = read(tmp_path, "a@example.org,b@example.org\nc@example.org,d@example.org,verhaal\n")
     assert [type(item) for item in items.values()] == [AwardItem, AwardItem]
@@ -72,6 +83,7 @@ def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path
     ("text", "reason"),
     [
         (b"", "titles"),
+        ("sep=;\n".encode("utf-16"), "UTF-16"),
         (b"Recipient mailadres;Recipient EPPN\ncaf\xe9@x;y\n", "UTF-8"),
         ("Recipient mailadres;Recipient EPPN;Geheim\n", "column 3"),
         (f'{TITLES}\n"{"x" * 200_000}"\n', "not valid CSV"),

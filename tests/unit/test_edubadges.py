@@ -155,6 +155,29 @@ def test_a_revoked_answer_is_its_address_and_a_reason() -> None:
     )
 
 
+def test_an_address_with_revoked_alone_is_a_revoked_assertion(tmp_path: Path) -> None:
+    path = folder(tmp_path, a={"id": assertion_url("a1"), "revoked": True})
+    assert read_documents(path, TODAY).items == [RevokedItem("a.json", assertion_url("a1"), "")]
+
+
+def test_nothing_outside_the_folder_is_read_through_a_link(tmp_path: Path) -> None:
+    outside = folder(tmp_path / "outside", a=expanded("a1"), b=badge_class())
+    path = folder(tmp_path / "inside", c=expanded("c1"))
+    for name in ("a", "b"):
+        (path / f"{name}.json").symlink_to(outside / f"{name}.json")
+    (path / "whole").symlink_to(outside)
+    (path / "device").symlink_to("/dev/zero")
+    (path / "same.json").symlink_to(path / "c.json")
+    (path / "loop.json").symlink_to(path / "loop.json")
+    documents = read_documents(path, TODAY)
+    reasons = refused(documents)
+    assert reasons.pop("loop.json") == "is not a file"
+    assert reasons.keys() == {"a.json", "b.json", "whole", "device"}
+    assert all("out of the folder" in reason for reason in reasons.values())
+    assert not documents.classes
+    assert len(documents.items) == 7
+
+
 def test_an_expanded_badge_class_is_a_whole_module() -> None:
     content, findings = module()
     assert content == ModuleContent(
@@ -202,6 +225,7 @@ def test_what_a_badge_class_does_not_say_is_null() -> None:
         (extension("ECTS", True), "study_load", None, "study-load-not-taken"),
         (extension("ECTS", 5.0), "study_load", StudyLoad(ects=5), None),
         (extension("StudyLoad", 240), "study_load", StudyLoad(ects=3.5), "two-study-loads"),
+        (extension("TimeInvestment", 84), "study_load", StudyLoad(ects=3.5), "time-investment-not-taken"),
         (extension("EQF", 9), "level", None, "level-not-taken"),
         (extension("EQF", 4.0), "level", Level(nlqf="4", eqf="4"), "nlqf-from-eqf"),
         (extension("Language", "en_EN"), "language", "en", None),
@@ -290,6 +314,12 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
         (b'{"type": "OpenBadgeCredential"}', "not an Open Badges 2.0 assertion"),
         (b'{"type": {"a": 1}}', "not an Open Badges 2.0 assertion"),
         (b'{"detail": "geheim"}', "private"),
+        ('{"type": "Assertion"}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff\x00{", "UTF-16"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><p>geheim", "web page"),
+        (b'{"id": "urn:uuid:1", "revoked": true}', "not an Open Badges 2.0 assertion"),
+        (b'{"id": "https://example.org/a", "revoked": "true"}', "not an Open Badges 2.0 assertion"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(raw: bytes, reason: str, tmp_path: Path) -> None:

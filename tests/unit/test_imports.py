@@ -67,6 +67,14 @@ def test_a_module_without_study_load_level_or_outcomes_is_registered_with_findin
     assert award(state, None).findings == (*state.findings[0], "recipient-hashed")
 
 
+def test_a_member_that_the_source_states_otherwise_is_not_said_to_be_missing() -> None:
+    for name, codes in imports._NOT_TAKEN.items():
+        for code in codes:
+            stated = ImportedModule(REFERENCE, facts.content(**{name: None}), None, (code,))
+            assert imported(stated).findings == ((code,),)
+    assert imports._NOT_TAKEN.keys() <= imports._EXPECTED.keys()
+
+
 def test_the_policy_is_noted_and_not_enforced() -> None:
     state = imported(source(study_load=StudyLoad(ects=1), target_group="initial-students"))
     assert {"study-load-outside-policy", "target-group-outside-policy"} <= set(state.findings[0])
