@@ -21,6 +21,8 @@ from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
 from registry.edubadges.texts import address, text
 
 MAX_FILE = 64 * 1024 * 1024
+MAX_GRADE = 100
+"""The most characters of a grade that the API accepts."""
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
 _TITLES = {
     "recipient mailadres": "email",
@@ -115,6 +117,8 @@ def _item(
 ) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
         return RefusedItem(place, "has more cells than there are columns")
+    if any("\0" in cell for cell in cells):
+        return RefusedItem(place, "has a NUL character; save the file again as CSV UTF-8")
     row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
     try:
         return _award(place, row, "eppn" in columns, module_id, awarded_on)
@@ -133,7 +137,10 @@ def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.d
             no_citizen_number_before_at(identifier)
         except ValueError:
             raise Unreadable("eppn has nine digits, which may be a citizen number") from None
-        recipient = Recipient(eppn=identifier, name=name, email=row.get("email"))
+        email = row.get("email")
+        if email is not None and not _EMAIL.fullmatch(email):
+            raise Unreadable("e-mail address is not valid; correct it, or leave it empty")
+        recipient = Recipient(eppn=identifier, name=name, email=email)
     else:
         recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)
     return AwardItem(
@@ -143,14 +150,17 @@ def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.d
         awarded_on,
         grade=row.get("grade"),
         evidence=_evidence(row),
-        findings=() if by_eppn else ("recipient-email",),
+        findings=(
+            *(() if by_eppn else ("recipient-email",)),
+            *(("grade-long",) if len(row.get("grade", "")) > MAX_GRADE else ()),
+        ),
     )
 
 
 def _evidence(row: Row) -> tuple[Evidence, ...] | None:
     url = row.get("url")
     if url is not None and address(url) is None:
-        raise Unreadable("evidence URL must be a web address")
+        raise Unreadable("evidence URL must be a web address that begins with https:// or http://")
     evidence = Evidence(
         url=url,
         name=row.get("evidence name"),

@@ -71,6 +71,13 @@ def test_the_line_by_which_a_spreadsheet_names_the_delimiter_is_skipped(
         assert (item.place.rpartition(":")[2], item.grade) == ("3", "8")
 
 
+def test_a_grade_that_is_longer_than_the_api_accepts_is_kept_and_noted(tmp_path: Path) -> None:
+    for length, findings in ((100, ()), (101, ("grade-long",))):
+        (item,) = read(tmp_path, f"{TITLES}\na@example.org;b@example.org;;;;;{'8' * length}\n").values()
+        assert isinstance(item, AwardItem)
+        assert (item.grade, item.findings) == ("8" * length, findings)
+
+
 def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path) -> None:
     items = read(tmp_path, "a@example.org,b@example.org\nc@example.org,d@example.org,verhaal\n")
     assert [type(item) for item in items.values()] == [AwardItem, AwardItem]
@@ -89,6 +96,9 @@ def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path
         (f'{TITLES}\n"{"x" * 200_000}"\n', "not valid CSV"),
         (f"{TITLES}\na@example.org;b@example.org;;;;;;rest\n", "more cells"),
         (f"{TITLES}\na@example.org;b@example.org;;ftp://x;;;\n", "web address"),
+        (f"{TITLES}\na@example.org;b@example.org;;www.example.org;;;\n", "begins with https://"),
+        (f"{TITLES}\nGeheim;b@example.org;;;;;\n", "e-mail address is not valid"),
+        (f"{TITLES}\na@example.org;b@example.org;Ge\x00heim;;;;\n", "NUL"),
         (f'{TITLES}\na@example.org;"b@exam\nple.org";;;;;\n', "a valid eppn"),
     ],
 )
