@@ -57,6 +57,15 @@ _EXPECTED = {
     "assessment": "no-assessment",
     "quality_assurance": "no-quality-assurance",
 }
+# The findings that the source states such a member, and the registry has no word for it.
+_NOT_TAKEN = {
+    "study_load": {"study-load-not-taken", "time-investment-not-taken"},
+    "level": {"level-not-taken"},
+    "language": {"language-not-taken"},
+    "participation": {"participation-not-taken"},
+    "assessment": {"assessment-not-taken"},
+    "quality_assurance": {"quality-assurance-not-taken"},
+}
 
 
 class ImportedModule(msgspec.Struct, frozen=True):
@@ -71,14 +80,15 @@ class ImportedModule(msgspec.Struct, frozen=True):
 def module(
     state: Module | None, institution: Institution, source: ImportedModule, today: dt.date, origin: Origin
 ) -> ModuleRegistered | ModuleRevised | None:
-    """Registers a module that is new, and adds a version where the source completes the latest one.
+    """Registers a module that is new, and adds a version for each content that no version has yet.
 
-    A source that says less, or something else, changes nothing: the institution may have corrected it here.
+    Nothing is added to what the institution stated itself: it may have corrected what the source says.
     """
     if state is not None and (
         state.institution != institution.brin
         or state.withdrawn_from is not None
-        or not _completes(source.content, state.versions[-1][1])
+        or state.own
+        or state.version_of(source.content) is not None
     ):
         return None
     kind = ModuleRegistered if state is None else ModuleRevised
@@ -112,16 +122,24 @@ def award(
     modules.check_not_withdrawn(of, today)
     number, differs = _version_for(of, source)
     findings = (
-        *of.findings[number - 1],
+        *_findings_of(of, number, source, institution, today),
         *noted,
         *differs,
         *(("before-2018",) if terms.awarded_on < FIRST_AWARD_DAY else ()),
         *_codes(institutions.objections(institution, terms.awarded_on, today)),
     )
     versioned = msgspec.structs.replace(terms, module_version=number)
-    return badges.awarded(
+    fact = badges.awarded(
         institution, of, versioned, learner_id, commitments, origin, tuple(dict.fromkeys(findings))
     )
+    return msgspec.structs.replace(fact, badge_type=badge_type(of, source))
+
+
+def badge_type(of: Module | None, source: ImportedModule | None) -> BadgeType | None:
+    """The type that the source states; the module's, where there is no source."""
+    if source is not None:
+        return source.badge_type
+    return of.badge_type if of else None
 
 
 def revocation(
@@ -136,7 +154,11 @@ def revocation(
 
 def _module_findings(institution: Institution, source: ImportedModule, today: dt.date) -> tuple[str, ...]:
     content = source.content
-    missing = [code for name, code in _EXPECTED.items() if getattr(content, name) is None]
+    missing = [
+        code
+        for name, code in _EXPECTED.items()
+        if getattr(content, name) is None and _NOT_TAKEN.get(name, set()).isdisjoint(source.findings)
+    ]
     policy = modules.objections(institution, source.reference, content, today)
     return tuple(dict.fromkeys((*missing, *source.findings, *_codes(policy))))
 
@@ -151,13 +173,25 @@ def _within(less: ModuleContent, more: ModuleContent) -> bool:
     return all(one is None or one == other for one, other in pairs)
 
 
-def _completes(content: ModuleContent, latest: ModuleContent) -> bool:
-    return content != latest and _within(latest, content)
-
-
 def _version_for(of: Module, source: ImportedModule | None) -> tuple[int, tuple[str, ...]]:
-    """The version that an award is for: the latest, if it says all that the source says of the module."""
-    if source is None or _within(source.content, of.versions[-1][1]):
+    """The version that an award is for: the one with the source's content, or else the latest.
+
+    Of what the source states, the latest then says all, or that it does not is noted.
+    """
+    if source is None:
         return of.latest, ()
     same = of.version_of(source.content)
-    return (same, ()) if same is not None else (of.latest, ("module-differs",))
+    if same is not None:
+        return same, ()
+    return of.latest, () if _within(source.content, of.versions[-1][1]) else ("module-differs",)
+
+
+def _findings_of(
+    of: Module, number: int, source: ImportedModule | None, institution: Institution, today: dt.date
+) -> tuple[str, ...]:
+    """The findings about the version that an award names, as the award's own source gives rise to them."""
+    if source is None:
+        return of.findings[number - 1]
+    if source.content == of.versions[number - 1][1]:
+        return _module_findings(institution, source, today)
+    return (*of.findings[number - 1], *source.findings)

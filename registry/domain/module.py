@@ -50,6 +50,8 @@ class Module:
     """The type that an import found, where it is not a microcredential."""
     findings: tuple[tuple[str, ...], ...] = ()
     """The findings of an import, for each version."""
+    own: bool = False
+    """Whether the institution itself stated a version; an import then adds none."""
 
     @property
     def latest(self) -> int:
@@ -96,6 +98,7 @@ def evolve(state: Module | None, event: Event) -> Module:
             versions=((fact.content_hash, fact.content),),
             badge_type=fact.badge_type,
             findings=(fact.findings or (),),
+            own=fact.channel != "import",
             **at,
         )
     if state is None:
@@ -107,6 +110,7 @@ def evolve(state: Module | None, event: Event) -> Module:
                 versions=(*state.versions, (fact.content_hash, fact.content)),
                 badge_type=fact.badge_type or state.badge_type,
                 findings=(*state.findings, fact.findings or ()),
+                own=state.own or fact.channel != "import",
                 **at,
             )
         case ModuleWithdrawn():

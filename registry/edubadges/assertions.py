@@ -32,7 +32,7 @@ def read_assertion(place: str, assertion: dict[str, Any], today: dt.date) -> Ite
         _grade(assertion),
         evidence or None,
         _badge_class(assertion.get("badge")),
-        (*recipient_findings, *evidence_findings),
+        findings=(*recipient_findings, *evidence_findings),
     )
 
 

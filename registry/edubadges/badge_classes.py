@@ -5,7 +5,7 @@ Edubadges' own members are its extensions, and those that `?expand=badge` adds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from registry.domain import values
@@ -42,15 +42,6 @@ _ASSESSMENT = {
     "personalized_assessment": "personalised",
     "recognition of prior learning": "recognition",
 }
-
-
-def merged(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """Two documents about one badge class or issuer as one; where they differ, the first counts."""
-    added = {name: value for name, value in later.items() if value not in (None, "", [], {})}
-    kept = {name: value for name, value in first.items() if value not in (None, "", [], {})}
-    if isinstance(added.get("issuer"), dict) and not isinstance(kept.get("issuer"), dict):
-        kept["issuer"] = added["issuer"]
-    return {**added, **kept}
 
 
 def read_badge_class(reference: str, document: dict[str, Any]) -> ImportedModule:
@@ -130,6 +121,8 @@ class _BadgeClass:
 
     def _study_load(self) -> StudyLoad | None:
         ects, hours = self._extension("ECTS", "ECTS"), self._extension("StudyLoad", "StudyLoad")
+        if self._extension("TimeInvestment", "TimeInvestment") is not None:
+            self._note("time-investment-not-taken")
         if ects is not None and hours is not None:
             self._note("two-study-loads")
         credit_points = self._accepted(ects, values.ects, "study-load-not-taken")

@@ -6,6 +6,7 @@ Edubadges offers: e-mail address, eppn, narrative, evidence URL, its name and de
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime as dt
 import io
@@ -20,6 +21,8 @@ from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
 from registry.edubadges.texts import address, text, trimmed
 
 MAX_FILE = 64 * 1024 * 1024
+MAX_GRADE = 100
+"""The most characters of a grade that the API accepts."""
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
 _TITLES = {
     "recipient mailadres": "email",
@@ -39,6 +42,8 @@ _TITLES = {
     "grade": "grade",
 }
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+# The line by which a spreadsheet names the delimiter of the file.
+_SEP = re.compile(r"sep=([;,\t])")
 
 Row = dict[str, str]
 
@@ -69,14 +74,21 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
     try:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise Unreadable("is UTF-16; save it as CSV UTF-8") from None
         raise Unreadable("is not valid UTF-8; save it as CSV UTF-8") from None
-    first = decoded.partition("\n")[0]
-    delimiter = max(";,\t", key=first.count)
-    reader = csv.reader(io.StringIO(decoded, newline=""), delimiter=delimiter, strict=True)
+    first, _, rest = decoded.partition("\n")
+    named = _SEP.fullmatch(first.rstrip("\r"))
+    content = rest if named else decoded
+    delimiter = named[1] if named else max(";,\t", key=first.count)
+    skipped = 1 if named else 0
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        return [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error:
-        raise Unreadable(f"is not valid CSV at line {reader.line_num}; is a quote not closed?") from None
+        raise Unreadable(
+            f"is not valid CSV at line {reader.line_num + skipped}; is a quote not closed?"
+        ) from None
 
 
 def _columns(cells: list[str]) -> list[str] | None:
@@ -111,6 +123,8 @@ def _item(
 ) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
         return RefusedItem(place, "has more cells than there are columns")
+    if any("\0" in cell for cell in cells):
+        return RefusedItem(place, "has a NUL character; save the file again as CSV UTF-8")
     kind = "eppn" if "eppn" in columns else "email"
     identifier = dict(zip(columns, cells, strict=False)).get(kind)
     try:
@@ -133,7 +147,10 @@ def _award(
         raise Unreadable(f"needs a valid {title}: it {error}") from None
     name = " ".join(row[part] for part in ("first name", "surname") if part in row) or None
     if by_eppn:
-        recipient = Recipient(eppn=identifier, name=name, email=row.get("email"))
+        email = row.get("email")
+        if email is not None and not _EMAIL.fullmatch(email):
+            raise Unreadable("e-mail address is not valid; correct it, or leave it empty")
+        recipient = Recipient(eppn=identifier, name=name, email=email)
     else:
         recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)
     return AwardItem(
@@ -143,14 +160,17 @@ def _award(
         awarded_on,
         grade=row.get("grade"),
         evidence=_evidence(row),
-        findings=() if by_eppn else ("recipient-email",),
+        findings=(
+            *(() if by_eppn else ("recipient-email",)),
+            *(("grade-long",) if len(row.get("grade", "")) > MAX_GRADE else ()),
+        ),
     )
 
 
 def _evidence(row: Row) -> tuple[Evidence, ...] | None:
     url = row.get("url")
     if url is not None and address(url) is None:
-        raise Unreadable("evidence URL must be a web address")
+        raise Unreadable("evidence URL must be a web address that begins with https:// or http://")
     evidence = Evidence(
         url=url,
         name=row.get("evidence name"),

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
+from registry.domain import imports
 from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother, Refusal
 from registry.domain.events import RevocationReason
@@ -35,6 +36,7 @@ PAGE_SECONDS = 300.0
 """How long an import waits for a page."""
 # A revoked assertion names no institution, so its badge is looked up under every one.
 REVOKED_PAGE = 50
+INSTITUTION_NAMED = "institution-named"
 _IDENTIFIER = "extensions:InstitutionIdentifierExtension"
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class _Target(NamedTuple):
     brin: str
     module_id: str
     source: ImportedModule | None
+    findings: tuple[str, ...] = ()
 
 
 def import_hosted(
@@ -83,7 +86,7 @@ def import_bulk(
 
 
 class _Hosted:
-    """Makes the commands for hosted assertions: each badge class is read and registered once."""
+    """Makes the commands for hosted assertions: what is stated of a badge class is registered once."""
 
     def __init__(
         self, registry: Registry, documents: Documents, institution: str | None, *, all_types: bool
@@ -93,16 +96,17 @@ class _Hosted:
         if institution is not None and not self._admitted(institution):
             raise InstitutionNotAdmitted(institution)
         self._institutions = registry.institutions()
-        self._targets: dict[str, _Target | Unreadable | Refusal] = {}
+        self._targets: dict[tuple[str, str | None], _Target | Unreadable | Refusal] = {}
 
     def command(self, award: AwardItem) -> ImportedAward:
         badge_class = award.badge or ""
-        if badge_class not in self._targets:
+        key = (badge_class, award.stated)
+        if key not in self._targets:
             try:
-                self._targets[badge_class] = self._target(badge_class)
+                self._targets[key] = self._target(badge_class, award.stated)
             except (Unreadable, Refusal) as error:
-                self._targets[badge_class] = error
-        target = self._targets[badge_class]
+                self._targets[key] = error
+        target = self._targets[key]
         if isinstance(target, Exception):
             raise target
         return _command(award, target)
@@ -135,11 +139,18 @@ class _Hosted:
                 return "is revoked, but known at several institutions; choose one with --institution"
         return states[0] if states else "is revoked, but unknown here: there is nothing to revoke"
 
-    def _target(self, badge_class: str) -> _Target:
-        """The module of a badge class, which is given by its address; registers it where needed."""
-        document = self._documents.classes.get(badge_class)
-        if document is None:
-            return self._registered(badge_class)
+    def _target(self, badge_class: str, stated: str | None) -> _Target:
+        """The module of a badge class, with what is stated of it; registers that where needed.
+
+        An assertion that only names its badge class states what the badge class's own document states, if
+        there is one such statement among the files.
+        """
+        if stated is None:
+            beside = self._documents.classes.get(badge_class, set())
+            if len(beside) != 1:
+                return self._registered(badge_class, several=bool(beside))
+            (stated,) = beside
+        document = self._documents.statements[stated]
         brin, findings = self._institution(badge_class, document)
         source = read_badge_class(badge_class, {**document, "issuer": self._documents.issuer_of(document)})
         source = msgspec.structs.replace(source, findings=(*source.findings, *findings))
@@ -148,9 +159,13 @@ class _Hosted:
         self._registry.record(ImportModule(brin, module_id, source, ORIGIN))
         return _Target(brin, module_id, source)
 
-    def _registered(self, badge_class: str) -> _Target:
-        """The registered module of a badge class that is not among the files."""
+    def _registered(self, badge_class: str, *, several: bool) -> _Target:
+        """The registered module of a badge class that is not among the files, or in `several` states."""
         institutions = self._institutions_of(badge_class)
+        if not institutions and several:
+            raise Unreadable(
+                "its badge class is among the files in several states; fetch the assertion with expand=badge"
+            )
         if not institutions:
             raise Unreadable(
                 "its badge class is not among the files; fetch it, or the assertion with expand=badge"
@@ -158,7 +173,7 @@ class _Hosted:
         brin = self._named if self._named in institutions else institutions[0]
         module_id = self._registry.keys.made_id("module", brin, badge_class)
         self._check_type(None, _module(self._registry, module_id))
-        return _Target(brin, module_id, None)
+        return _Target(brin, module_id, None, ("module-not-stated",))
 
     def _institution(self, badge_class: str, document: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         """The institution of a badge class, and the findings about it.
@@ -172,10 +187,15 @@ class _Hosted:
         except Unreadable:
             if not earlier:
                 raise
-            return earlier[0], ()
+            return earlier[0], self._named_earlier(badge_class, earlier[0])
         if earlier and brin not in earlier:
-            return earlier[0], ()
+            return earlier[0], self._named_earlier(badge_class, earlier[0]) or ("institution-differs",)
         return brin, findings
+
+    def _named_earlier(self, badge_class: str, brin: str) -> tuple[str, ...]:
+        module = _module(self._registry, self._registry.keys.made_id("module", brin, badge_class))
+        named = module is not None and any(INSTITUTION_NAMED in each for each in module.findings)
+        return (INSTITUTION_NAMED,) if named else ()
 
     def _institutions_of(self, badge_class: str) -> list[str]:
         """The institutions under which a badge class is registered as a module already."""
@@ -191,13 +211,13 @@ class _Hosted:
             return brin, ()
         if self._named is None:
             raise Unreadable("its issuer names no admitted institution by BRIN; give --institution")
-        return self._named, ("institution-named",)
+        return self._named, (INSTITUTION_NAMED,)
 
     def _admitted(self, brin: str) -> bool:
         return self._registry.known([brin]).institution(brin) is not None
 
     def _check_type(self, source: ImportedModule | None, module: Module | None) -> None:
-        badge_type = (source and source.badge_type) or (module and module.badge_type)
+        badge_type = imports.badge_type(module, source)
         if badge_type is not None and not self._all_types:
             raise Unreadable(
                 f"is a {badge_type} badge, not a microcredential; --all-types imports it, marked as such"
@@ -220,7 +240,7 @@ def _command(award: AwardItem, target: _Target) -> ImportedAward:
         grade=award.grade,
         evidence=award.evidence,
         source=target.source,
-        findings=award.findings,
+        findings=(*target.findings, *award.findings),
         hosted=award.badge is not None,
     )
 

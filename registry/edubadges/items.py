@@ -19,7 +19,11 @@ class RefusedItem(msgspec.Struct, frozen=True):
 
 
 class AwardItem(msgspec.Struct, frozen=True):
-    """An assertion, or a row of the bulk CSV; `badge` is the badge class's address, None for a row."""
+    """An assertion, or a row of the bulk CSV.
+
+    `badge` is the badge class's address, None for a row. `stated` is the key of what the assertion itself
+    says of its badge class (`Documents.statements`); None where it only names it.
+    """
 
     place: str
     reference: str
@@ -29,6 +33,7 @@ class AwardItem(msgspec.Struct, frozen=True):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
     badge: str | None = None
+    stated: str | None = None
     findings: tuple[str, ...] = ()
 
 

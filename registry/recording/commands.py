@@ -144,7 +144,7 @@ class ReviseModule(_OfModule, frozen=True):
 
 
 class ImportModule(_OfModule, frozen=True):
-    """Registers a module of the past, or completes it, where the source says more than is recorded."""
+    """Registers a module of the past, or adds a version where the source states what none has yet."""
 
     stated: ImportedModule
     origin: Origin

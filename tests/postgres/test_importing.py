@@ -136,13 +136,15 @@ def test_plain_assertions_are_resolved_by_the_files_beside_them_or_by_the_regist
     assert (first.module_id, first.module_version) == (second.module_id, second.module_version)
 
 
-def test_a_fuller_answer_later_completes_the_module_for_the_awards_that_follow(
+def test_a_fuller_answer_later_is_a_version_of_its_own_and_what_names_no_class_says_so(
     url: str, registry: Registry, tmp_path: Path
 ) -> None:
     hosted(registry, folder(tmp_path / "1", a=assertion("a"), of=badge_class(), by=issuer()))
     hosted(registry, folder(tmp_path / "2", a=expanded("a"), b=expanded("b")))
     hosted(registry, folder(tmp_path / "3", c=assertion("c"), of=badge_class(), by=issuer()))
-    assert [each.module_version for each in recorded(url, BadgeAwarded)] == [1, 2, 2]
+    lines = hosted(registry, folder(tmp_path / "4", d=assertion("d")))
+    assert [each.module_version for each in recorded(url, BadgeAwarded)] == [1, 2, 1, 2]
+    assert "module-not-stated" in lines["d"].reason
 
 
 def test_the_institution_is_the_sources_where_it_is_admitted_else_the_one_named(

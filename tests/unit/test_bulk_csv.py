@@ -63,6 +63,24 @@ def test_a_row_by_e_mail_address_names_nobody_else(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_the_line_by_which_a_spreadsheet_names_the_delimiter_is_skipped(
+    delimiter: str, tmp_path: Path
+) -> None:
+    titled = f"{TITLES}\na@example.org;b@example.org;;;;;8\n".replace(";", delimiter)
+    for end in ("\n", "\r\n"):
+        (item,) = read(tmp_path, f"\ufeffsep={delimiter}{end}{titled}").values()
+        assert isinstance(item, AwardItem)
+        assert (item.place.rpartition(":")[2], item.grade) == ("3", "8")
+
+
+def test_a_grade_that_is_longer_than_the_api_accepts_is_kept_and_noted(tmp_path: Path) -> None:
+    for length, findings in ((100, ()), (101, ("grade-long",))):
+        (item,) = read(tmp_path, f"{TITLES}\na@example.org;b@example.org;;;;;{'8' * length}\n").values()
+        assert isinstance(item, AwardItem)
+        assert (item.grade, item.findings) == ("8" * length, findings)
+
+
 def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path) -> None:
     items = read(tmp_path, "a@example.org,b@example.org\nc@example.org,d@example.org,verhaal\n")
     assert [type(item) for item in items.values()] == [AwardItem, AwardItem]
@@ -75,11 +93,15 @@ def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path
     ("text", "reason"),
     [
         (b"", "titles"),
+        ("sep=;\n".encode("utf-16"), "UTF-16"),
         (b"Recipient mailadres;Recipient EPPN\ncaf\xe9@x;y\n", "UTF-8"),
         ("Recipient mailadres;Recipient EPPN;Geheim\n", "column 3"),
         (f'{TITLES}\n"{"x" * 200_000}"\n', "not valid CSV"),
         (f"{TITLES}\na@example.org;b@example.org;;;;;;rest\n", "more cells"),
         (f"{TITLES}\na@example.org;b@example.org;;ftp://x;;;\n", "web address"),
+        (f"{TITLES}\na@example.org;b@example.org;;www.example.org;;;\n", "begins with https://"),
+        (f"{TITLES}\nGeheim;b@example.org;;;;;\n", "e-mail address is not valid"),
+        (f"{TITLES}\na@example.org;b@example.org;Ge\x00heim;;;;\n", "NUL"),
         (f'{TITLES}\na@example.org;"b@exam\nple.org";;;;;\n', "a valid eppn"),
     ],
 )

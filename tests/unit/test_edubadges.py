@@ -20,7 +20,6 @@ from tests.hosted import (
     EDU_ID,
     ISSUER,
     SALT,
-    SITE,
     assertion,
     assertion_url,
     badge_class,
@@ -156,6 +155,29 @@ def test_a_revoked_answer_is_its_address_and_a_reason() -> None:
     )
 
 
+def test_an_address_with_revoked_alone_is_a_revoked_assertion(tmp_path: Path) -> None:
+    path = folder(tmp_path, a={"id": assertion_url("a1"), "revoked": True})
+    assert read_documents(path, TODAY).items == [RevokedItem("a.json", assertion_url("a1"), "")]
+
+
+def test_nothing_outside_the_folder_is_read_through_a_link(tmp_path: Path) -> None:
+    outside = folder(tmp_path / "outside", a=expanded("a1"), b=badge_class())
+    path = folder(tmp_path / "inside", c=expanded("c1"))
+    for name in ("a", "b"):
+        (path / f"{name}.json").symlink_to(outside / f"{name}.json")
+    (path / "whole").symlink_to(outside)
+    (path / "device").symlink_to("/dev/zero")
+    (path / "same.json").symlink_to(path / "c.json")
+    (path / "loop.json").symlink_to(path / "loop.json")
+    documents = read_documents(path, TODAY)
+    reasons = refused(documents)
+    assert reasons.pop("loop.json") == "is not a file"
+    assert reasons.keys() == {"a.json", "b.json", "whole", "device"}
+    assert all("out of the folder" in reason for reason in reasons.values())
+    assert not documents.classes
+    assert len(documents.items) == 7
+
+
 def test_an_expanded_badge_class_is_a_whole_module() -> None:
     content, findings = module()
     assert content == ModuleContent(
@@ -203,6 +225,7 @@ def test_what_a_badge_class_does_not_say_is_null() -> None:
         (extension("ECTS", True), "study_load", None, "study-load-not-taken"),
         (extension("ECTS", 5.0), "study_load", StudyLoad(ects=5), None),
         (extension("StudyLoad", 240), "study_load", StudyLoad(ects=3.5), "two-study-loads"),
+        (extension("TimeInvestment", 84), "study_load", StudyLoad(ects=3.5), "time-investment-not-taken"),
         (extension("EQF", 9), "level", None, "level-not-taken"),
         (extension("EQF", 4.0), "level", Level(nlqf="4", eqf="4"), "nlqf-from-eqf"),
         (extension("Language", "en_EN"), "language", "en", None),
@@ -258,16 +281,18 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
     documents = read_documents(path, TODAY)
     assert [item.place for item in documents.items] == [
         "expanded.json",
-        "a_class.json",
-        "an_issuer.json",
         "plain.json",
         "deep/several.json#1",
+        "a_class.json",
+        "an_issuer.json",
         "deep/several.json#2",
         "revoked.json",
     ]
-    assert set(documents.classes) == {BADGE}
-    assert documents.classes[BADGE]["typeBadgeClass"] == "micro_credential"
-    assert "grade_achieved" not in documents.classes[BADGE]
+    (stated,) = [item.stated for item in documents.items if isinstance(item, AwardItem) and item.stated]
+    assert documents.statements[stated]["typeBadgeClass"] == "micro_credential"
+    assert "grade_achieved" not in documents.statements[stated]
+    (beside,) = documents.classes[BADGE]
+    assert documents.statements[beside] == badge_class()
     assert documents.issuer_of(badge_class())["name"] == "Zorgopleidingen"
     assert set(documents.issuers) == {ISSUER}
     assert "badge class" in refused(documents)["a_class.json"]
@@ -289,6 +314,12 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
         (b'{"type": "OpenBadgeCredential"}', "not an Open Badges 2.0 assertion"),
         (b'{"type": {"a": 1}}', "not an Open Badges 2.0 assertion"),
         (b'{"detail": "geheim"}', "private"),
+        ('{"type": "Assertion"}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\xfe\xff\x00{", "UTF-16"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><p>geheim", "web page"),
+        (b'{"id": "urn:uuid:1", "revoked": true}', "not an Open Badges 2.0 assertion"),
+        (b'{"id": "https://example.org/a", "revoked": "true"}', "not an Open Badges 2.0 assertion"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(raw: bytes, reason: str, tmp_path: Path) -> None:
@@ -314,13 +345,24 @@ def test_a_file_that_is_none_or_leads_nowhere_is_refused(tmp_path: Path) -> None
     ]
 
 
-def test_of_several_answers_about_a_badge_class_the_fullest_counts_in_any_order(tmp_path: Path) -> None:
-    plain, full = badge_class(stackable=None), expanded_class()
-    one = read_documents(folder(tmp_path / "1", a=plain, b=full), TODAY).classes[BADGE]
-    other = read_documents(folder(tmp_path / "2", a=full, b=plain), TODAY).classes[BADGE]
-    assert one == other
-    assert one["issuer"]["id"] == ISSUER
-    assert SITE in one["id"]
+def test_an_assertion_in_several_states_is_refused_whatever_the_files_are_called(tmp_path: Path) -> None:
+    one, other = expanded(), expanded(of=expanded_class(name="Anders"))
+    for number, (a, b) in enumerate(((one, other), (other, one))):
+        items = read_documents(folder(tmp_path / str(number), a=a, b=b, again=a), TODAY).items
+        assert [type(item) for item in items] == [RefusedItem] * 3
+    same = folder(tmp_path / "same", a=one, b=one, plain=assertion())
+    assert [type(item) for item in read_documents(same, TODAY).items] == [AwardItem] * 3
+
+
+def test_an_issuer_that_is_only_named_is_what_its_documents_agree_on_in_any_order(tmp_path: Path) -> None:
+    bare = {"type": "Issuer", "id": ISSUER, "name": "Zorgopleidingen"}
+    for number, (a, b) in enumerate(((bare, issuer()), (issuer(), bare))):
+        documents = read_documents(folder(tmp_path / str(number), a=a, b=b), TODAY)
+        assert documents.issuer_of(badge_class())["faculty"] == issuer()["faculty"]
+    several = read_documents(folder(tmp_path / "several", a=issuer("27UM"), b=issuer("22OJ")), TODAY)
+    found = several.issuer_of(badge_class())
+    assert "extensions:InstitutionIdentifierExtension" not in found
+    assert found["name"] == "Zorgopleidingen"
 
 
 JUNK: tuple[Any, ...] = (
@@ -371,9 +413,9 @@ def test_whatever_a_member_is_the_assertion_is_taken_or_refused() -> None:
             documents = Documents()
             item = _item(documents, "a.json", stated, TODAY)
             assert isinstance(item, AwardItem | RevokedItem | RefusedItem)
-            for address, found in documents.classes.items():
+            for found in documents.statements.values():
                 try:
-                    module = read_badge_class(address, {**found, "issuer": documents.issuer_of(found)})
+                    module = read_badge_class(BADGE, {**found, "issuer": documents.issuer_of(found)})
                 except Unreadable:
                     continue
                 modules.content_hash(module.content)

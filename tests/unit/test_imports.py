@@ -14,7 +14,7 @@ from registry.domain.badge import AwardTerms
 from registry.domain.errors import ModuleIsWithdrawn, ModuleOfAnother
 from registry.domain.events import BadgeAwarded, ModuleContent, StudyLoad, canonical
 from registry.domain.imports import ImportedModule
-from registry.domain.institution import Institution
+from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module, evolve
 from tests.unit import facts
 from tests.unit.facts import (
@@ -30,6 +30,7 @@ from tests.unit.facts import (
     withdrawn,
 )
 
+IMPORT = Origin("import", "cli")
 REFERENCE = "https://badges.example.org/public/badges/" + "x" * 5_000
 
 
@@ -38,7 +39,7 @@ def source(**changes: Any) -> ImportedModule:
 
 
 def imported(stated: ImportedModule, state: Module | None = None, owner: Institution | None = None) -> Module:
-    fact = imports.module(state, owner or institution(), stated, TODAY, ORIGIN)
+    fact = imports.module(state, owner or institution(), stated, TODAY, IMPORT)
     assert fact is not None
     return evolve(state, recorded(MODULE_ID, state.version + 1 if state else 1, fact))
 
@@ -66,6 +67,14 @@ def test_a_module_without_study_load_level_or_outcomes_is_registered_with_findin
     assert award(state, None).findings == (*state.findings[0], "recipient-hashed")
 
 
+def test_a_member_that_the_source_states_otherwise_is_not_said_to_be_missing() -> None:
+    for name, codes in imports._NOT_TAKEN.items():
+        for code in codes:
+            stated = ImportedModule(REFERENCE, facts.content(**{name: None}), None, (code,))
+            assert imported(stated).findings == ((code,),)
+    assert imports._NOT_TAKEN.keys() <= imports._EXPECTED.keys()
+
+
 def test_the_policy_is_noted_and_not_enforced() -> None:
     state = imported(source(study_load=StudyLoad(ects=1), target_group="initial-students"))
     assert {"study-load-outside-policy", "target-group-outside-policy"} <= set(state.findings[0])
@@ -88,24 +97,43 @@ def test_every_objection_has_a_finding() -> None:
     assert set(imports._FINDINGS) == {*get_args(institutions.Objection), *get_args(modules.Objection)}
 
 
-def test_a_fuller_source_completes_a_module_and_a_poorer_one_changes_nothing() -> None:
-    poor, full = source(level=None), source()
-    first = imported(poor)
-    assert imports.module(first, institution(), poor, TODAY, ORIGIN) is None
-    second = imported(full, first)
-    assert [content.level for _, content in second.versions] == [None, CONTENT.level]
-    assert imports.module(second, institution(), poor, TODAY, ORIGIN) is None
-    assert award(second, poor).module_version == 2
-    assert second.findings == (("no-level", "nlqf-from-eqf"), ("nlqf-from-eqf",))
+def test_each_content_that_a_source_states_is_a_version_and_an_award_names_its_own() -> None:
+    poor, full, other = source(level=None), source(), source(name="Iets anders")
+    state = imported(other, imported(full, imported(poor)))
+    assert [content.level for _, content in state.versions] == [None, CONTENT.level, CONTENT.level]
+    for number, stated in enumerate((poor, full, other), 1):
+        assert imports.module(state, institution(), stated, TODAY, IMPORT) is None
+        fact = award(state, stated)
+        assert (fact.module_version, fact.module_name) == (number, stated.content.name)
+        assert "module-differs" not in (fact.findings or ())
+    assert state.findings == (("no-level", "nlqf-from-eqf"), ("nlqf-from-eqf",), ("nlqf-from-eqf",))
 
 
-def test_a_source_that_says_something_else_mends_nothing_and_that_is_noted() -> None:
-    state = imported(source())
+def test_an_award_has_the_findings_and_the_type_of_its_own_source_whatever_the_version_was_read_from() -> (
+    None
+):
+    silent = ImportedModule(REFERENCE, CONTENT, None, ("no-badge-type",))
+    regular = ImportedModule(REFERENCE, CONTENT, "regular", ("study-load-not-taken",))
+    for state in (imported(silent), imported(regular)):
+        fact = award(state, regular)
+        assert (fact.badge_type, fact.findings) == ("regular", ("study-load-not-taken", "recipient-hashed"))
+        fact = award(state, silent)
+        assert (fact.badge_type, fact.findings) == (None, ("no-badge-type", "recipient-hashed"))
+        assert award(state, source()).badge_type is None
+    assert award(imported(regular), None).badge_type == "regular"
+
+
+def test_an_import_adds_nothing_to_a_module_that_the_institution_stated_itself_and_notes_what_differs() -> (
+    None
+):
+    registered = modules.register(None, institution(), REFERENCE, CONTENT, TODAY, ORIGIN)
+    state = evolve(None, facts.recorded(MODULE_ID, 1, registered))
     other = source(name="Iets anders")
-    assert imports.module(state, institution(), other, TODAY, ORIGIN) is None
+    assert imports.module(state, institution(), other, TODAY, IMPORT) is None
     fact = award(state, other)
     assert (fact.module_version, fact.module_name) == (1, CONTENT.name)
     assert "module-differs" in (fact.findings or ())
+    assert "module-differs" not in (award(state, source(level=None)).findings or ())
 
 
 def test_an_award_is_for_the_version_that_says_what_its_source_says() -> None:
