@@ -53,10 +53,6 @@ class Keys:
         """The key under which an identifier finds its learner; the identifier is compared in lower case."""
         return _digest(self._by_alias, f"{kind}\n{scope}\n{value.lower()}".encode())
 
-    def content_fingerprint(self, statement: bytes) -> bytes:
-        """A fingerprint that tells two statements of one award apart without revealing either."""
-        return _digest(self._by_id, b"award\n" + statement)
-
     @cached_property
     def _by_id(self) -> HMAC:
         return _keyed(self.id)

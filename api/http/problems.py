@@ -182,7 +182,7 @@ def described(refusal: Refusal) -> dict[str, Any]:
 
 
 def _errors(refusal: Refusal, maximum: int = MAX_ERRORS) -> list[dict[str, str]] | None:
-    if not isinstance(refusal, InvalidInput):
+    if not refusal.errors:
         return None
     listed = [{"pointer": pointer, "detail": detail} for pointer, detail in refusal.errors[:maximum]]
     if more := len(refusal.errors) - len(listed):

@@ -52,7 +52,8 @@ REMEDIES = {
     " Register a new module.",
     "module-already-withdrawn": "A withdrawal cannot be changed. Omit <code>from</code>, or send the day"
     " that was sent first, to have it confirmed.",
-    "reference-taken": "To retry, send exactly the same content as before. For something else, use a new"
+    "reference-taken": "<code>errors</code> points to the members that differ. To retry, send the same"
+    " content as before, or as it is after corrections. For something else, use a new"
     " reference. To replace a wrong award, revoke it and award it again with <code>supersedes</code>; a"
     " wrong grade or spelling can be corrected.",
     "reference-fixed": "Send the module's own reference with a new version.",

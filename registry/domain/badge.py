@@ -227,12 +227,12 @@ def revoke(
     origin: Origin,
 ) -> BadgeRevoked | None:
     """Revokes permanently. `effective_on` is the institution's own statement and changes no status."""
+    if effective_on is not None and not state.award.awarded_on <= effective_on <= today:
+        raise InvalidInput(("/effectiveOn", "must be a day from awardedOn through today"))
     if state.revoked_for is not None:
         if state.revoked_for != reason:
             raise RevokedForAnotherReason(state.revoked_for)
         return None
-    if effective_on is not None and not state.award.awarded_on <= effective_on <= today:
-        raise InvalidInput(("/effectiveOn", "must be a day from awardedOn through today"))
     return BadgeRevoked(
         reason=reason,
         effective_on=effective_on,

@@ -6,14 +6,20 @@ A sentence says what is wrong and how to fix it, and never contains personal dat
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a defect
-    """A rule of the registry forbids the request; nothing was recorded."""
+    """A rule of the registry forbids the request; nothing was recorded.
+
+    `errors` are the members that are to blame, where there are any, each as (JSON pointer, sentence).
+    """
+
+    errors: Sequence[tuple[str, str]] = ()
 
 
 class InvalidInput(Refusal):
-    """Every error of an invalid request, each as (JSON pointer, sentence)."""
+    """Every error of an invalid request."""
 
     def __init__(self, *errors: tuple[str, str]) -> None:
         super().__init__("The request is invalid: `errors` lists everything that must be changed.")
@@ -31,6 +37,8 @@ class InstitutionNotAdmitted(Refusal):
 
 
 class OutsideAdmission(Refusal):
+    errors = (("/awardedOn", "must be a day of the institution's admission"),)
+
     def __init__(self, brin: str, day: dt.date) -> None:
         super().__init__(f"{brin} was not admitted on {day}; awardedOn must be a day of its admission.")
 
@@ -50,18 +58,23 @@ class InstitutionIsSuspended(Refusal):
 
 
 class SuspendedOnThatDay(Refusal):
+    errors = (("/awardedOn", "must be a day outside every suspension"),)
+
     def __init__(self, brin: str, day: dt.date) -> None:
         super().__init__(f"{brin} was suspended on {day}; awardedOn must be a day outside every suspension.")
 
 
 class AlreadySuspended(Refusal):
+    errors = (("/reason", "must be the reason of the suspension"),)
+
     def __init__(self, reason: str) -> None:
         super().__init__(f"It is already suspended for another reason ({reason}); reinstate it first.")
 
 
 class ModuleUnknown(Refusal):
-    def __init__(self) -> None:
+    def __init__(self, pointer: str) -> None:
         super().__init__("No module with this id or reference is registered; register it first.")
+        self.errors = ((pointer, "must name a registered module"),)
 
 
 class ModuleNotFound(Refusal):
@@ -79,6 +92,7 @@ class ModuleVersionUnknown(Refusal):
         super().__init__(
             f"The module has no version {version}; omit moduleVersion to use the latest, {latest}."
         )
+        self.errors = (("/moduleVersion", f"must be at most {latest}"),)
 
 
 class ModuleIsWithdrawn(Refusal):
@@ -89,6 +103,8 @@ class ModuleIsWithdrawn(Refusal):
 
 
 class ModuleAlreadyWithdrawn(Refusal):
+    errors = (("/from", "must be the day of the withdrawal, or left out"),)
+
     def __init__(self, since: dt.date) -> None:
         super().__init__(
             f"The module is already withdrawn, and the day cannot be changed; send {since}, or omit from."
@@ -96,14 +112,19 @@ class ModuleAlreadyWithdrawn(Refusal):
 
 
 class ReferenceTaken(Refusal):
-    def __init__(self, what: str) -> None:
+    """`what` the reference stands for, and pointers to the members that differ, never their values."""
+
+    def __init__(self, what: str, pointers: Sequence[str]) -> None:
         super().__init__(
-            f"This reference is already used for a different {what}; "
-            "send the same content as before, or use another reference."
+            f"This reference is already used for a different {what}. It differs in {', '.join(pointers)}:"
+            " send the same content as before, or use another reference."
         )
+        self.errors = tuple((pointer, "must be the same as before") for pointer in pointers)
 
 
 class ReferenceFixed(Refusal):
+    errors = (("/reference", "must be the module's reference"),)
+
     def __init__(self) -> None:
         super().__init__(
             "A version keeps its module's reference; to use another reference, register another module."
@@ -111,10 +132,12 @@ class ReferenceFixed(Refusal):
 
 
 class StudyLoadOutsidePolicy(Refusal):
-    pass
+    errors = (("/studyLoad", "must be within the policy"),)
 
 
 class TargetGroupOutsidePolicy(Refusal):
+    errors = (("/targetGroup", "must be one that the policy allows"),)
+
     def __init__(self) -> None:
         super().__init__(
             "initial-students is allowed only for hbo, from 2025-05-01 through 2027-04-30; omit targetGroup."
@@ -144,6 +167,8 @@ class PrivatePartsErased(Refusal):
 
 
 class RevokedForAnotherReason(Refusal):
+    errors = (("/reason", "must be the reason of the revocation"),)
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"The badge is already revoked for another reason ({reason}), which cannot be changed."
@@ -151,10 +176,14 @@ class RevokedForAnotherReason(Refusal):
 
 
 class SupersededUnknown(Refusal):
+    errors = (("/supersedes", "must be the id of a badge of this institution"),)
+
     def __init__(self) -> None:
         super().__init__("supersedes must be the id of a badge that this institution awarded and revoked.")
 
 
 class SupersededNotRevoked(Refusal):
+    errors = (("/supersedes", "must be the id of a revoked badge"),)
+
     def __init__(self) -> None:
         super().__init__("The badge that supersedes names is not revoked; revoke it first.")

@@ -350,6 +350,15 @@ def canonical(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def differing(one: msgspec.Struct, other: msgspec.Struct) -> list[str]:
+    """JSON pointers to the members in which two structs of one type differ."""
+    return [
+        f"/{field.encode_name}"
+        for field in msgspec.structs.fields(one)
+        if getattr(one, field.name) != getattr(other, field.name)
+    ]
+
+
 def decode(topic: str, data: bytes) -> Fact:
     """The fact in stored `data`; `topic` is `{type}/{schema version}`."""
     decoder = _decoders.get(topic)

@@ -27,6 +27,7 @@ from registry.domain.events import (
     ModuleRevised,
     ModuleWithdrawn,
     canonical,
+    differing,
     module_fact,
 )
 from registry.domain.institution import Institution, Origin
@@ -130,7 +131,7 @@ def register(
     """Registers version 1; the same reference with the same content, in any version, changes nothing."""
     if state is not None:
         if state.version_of(content) is None:
-            raise ReferenceTaken("module")
+            raise ReferenceTaken("module", differing(content, state.versions[-1][1]))
         return None
     for objection in objections(institution, reference, content, today):
         raise objection
@@ -175,13 +176,13 @@ def revise(
 
 def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origin) -> ModuleWithdrawn | None:
     """Withdraws from a day, by default today; a withdrawal is permanent."""
-    if state.withdrawn_from is not None:
-        if from_ is not None and from_ != state.withdrawn_from:
-            raise ModuleAlreadyWithdrawn(state.withdrawn_from)
+    if state.withdrawn_from is not None and from_ in (None, state.withdrawn_from):
         return None
     first = today if from_ is None else from_
     if first < today:
         raise InvalidInput(("/from", "must be today or later; a withdrawal is never retroactive"))
+    if state.withdrawn_from is not None:
+        raise ModuleAlreadyWithdrawn(state.withdrawn_from)
     return ModuleWithdrawn(
         channel=origin.channel, client=origin.client, institution=state.institution, from_=first
     )

@@ -44,9 +44,21 @@ class Salts(_Part, frozen=True):
     note: str | None = None
 
 
+class Stated(_Part, frozen=True):
+    """What an award stated that neither its event nor its standing parts show.
+
+    The module's version, where the institution named one, and the grade before all corrections.
+    """
+
+    module_version: int | None = None
+    grade: str | None = None
+
+
 class PrivateParts(_Part, frozen=True):
-    """The private parts of one event, with their salts. `content_fingerprint` is of an award: see
-    `Keys.content_fingerprint`. The vault holds it under the name `sameness`, which stays."""
+    """The private parts of one event, with their salts.
+
+    `stated` is of an award; no correction changes it.
+    """
 
     salts: Salts
     recipient: Recipient | None = None
@@ -54,7 +66,7 @@ class PrivateParts(_Part, frozen=True):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
     note: str | None = None
-    content_fingerprint: str | None = msgspec.field(default=None, name="sameness")
+    stated: Stated | None = None
 
 
 def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:
@@ -81,12 +93,12 @@ def commit_award(
     reference: str,
     grade: str | None,
     evidence: tuple[Evidence, ...] | None,
-    content_fingerprint: bytes,
+    module_version: int | None,
     drawn: bytes,
 ) -> tuple[Commitments, PrivateParts]:
     """The commitments for the log, and the private parts with their salts for the vault.
 
-    `drawn` are `4 * SALT` random bytes.
+    `module_version` is the one that the institution named; `drawn` are `4 * SALT` random bytes.
     """
     for_recipient, for_reference = drawn[:SALT], drawn[SALT : 2 * SALT]
     for_grade, for_evidence = drawn[2 * SALT : 3 * SALT], drawn[3 * SALT :]
@@ -108,7 +120,7 @@ def commit_award(
         reference=reference,
         grade=grade,
         evidence=evidence,
-        content_fingerprint=content_fingerprint.hex(),
+        stated=Stated(module_version=module_version, grade=grade),
     )
     return commitments, parts
 

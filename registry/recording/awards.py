@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hmac
 from collections.abc import Sequence
 
 import msgspec
@@ -12,24 +11,21 @@ from registry.domain import badge as badges
 from registry.domain import imports
 from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import ModuleUnknown, ReferenceTaken
-from registry.domain.events import BadgeAwarded, Commitments, canonical
+from registry.domain.events import BadgeAwarded, Commitments, differing
 from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
-from registry.domain.private_parts import SALT, Evidence, Recipient, commit_award
+from registry.domain.private_parts import SALT, Evidence, PrivateParts, Recipient, Stated, commit_award
 from registry.event_store.vault import encoded
 from registry.keys import Keys, RandomBytes, random_id
-from registry.recording.decisions import BadgeOutcome, Decision, Known, existing
+from registry.recording.decisions import BadgeOutcome, Decision, Known
 
 EDUID_SCOPE = "eduid.nl"
 MAX_MODULES = 1_000
 
 
 class Statement(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """The members in which two statements of one award must agree: name and e-mail do not.
-
-    The vault holds an HMAC of its canonical JSON: what could be stated before must keep its bytes.
-    """
+    """The members that are compared when a reference comes again: name and e-mail are not."""
 
     module_id: str
     learner: Recipient
@@ -54,16 +50,19 @@ class StatedAward(msgspec.Struct, frozen=True, gc=False):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
 
+    @property
+    def not_compared(self) -> Sequence[str]:
+        """Pointers to members that may differ when the reference comes again."""
+        return ()
+
+    @property
+    def module_pointer(self) -> str:
+        return "/moduleReference" if self.module_id is None else "/moduleId"
+
     def statement(self, module_id: str) -> Statement:
-        """The statement that is compared when the reference comes again."""
-        recipient = self.recipient
         return Statement(
             module_id,
-            Recipient(
-                edu_id=recipient.edu_id and recipient.edu_id.lower(),
-                eppn=recipient.eppn and recipient.eppn.lower(),
-                edubadges=recipient.edubadges and recipient.edubadges.lower(),
-            ),
+            _identifier(self.recipient),
             self.terms.awarded_on,
             self.terms.module_version,
             self.terms.valid_until,
@@ -85,11 +84,33 @@ class ImportedAward(StatedAward, frozen=True):
     findings: tuple[str, ...] = ()
     hosted: bool = False
 
-    def statement(self, module_id: str) -> Statement:
-        stated = super().statement(module_id)
-        if not self.hosted:
-            return stated
-        return Statement(stated.module_id, stated.learner, stated.awarded_on, valid_until=stated.valid_until)
+    @property
+    def not_compared(self) -> Sequence[str]:
+        return ("/moduleVersion", "/grade", "/evidence", "/supersedes") if self.hosted else ()
+
+
+def _recorded_statement(award: BadgeAwarded, private: PrivateParts) -> Statement:
+    """The statement of a recorded award, as it was first made."""
+    stated = private.stated or Stated()
+    return Statement(
+        award.module_id,
+        _identifier(private.recipient or Recipient()),
+        award.awarded_on,
+        stated.module_version,
+        award.valid_until,
+        stated.grade,
+        private.evidence,
+        award.supersedes,
+    )
+
+
+def _identifier(recipient: Recipient) -> Recipient:
+    """What identifies a learner, as it is compared."""
+    return Recipient(
+        edu_id=recipient.edu_id and recipient.edu_id.lower(),
+        eppn=recipient.eppn and recipient.eppn.lower(),
+        edubadges=recipient.edubadges and recipient.edubadges.lower(),
+    )
 
 
 class AwardBadge(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +126,6 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
     subjects: tuple[str, ...]
     alias_key: bytes | None
     learner_id: str
-    content_fingerprint: bytes
     commitments: Commitments
     private: bytes
 
@@ -119,7 +139,9 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
             return Decision(self._as_recorded(badge, known))
         brin, alias_key = self.stated.brin, self.alias_key
         institution = known.admitted(brin)
-        module = existing(known.module(self.module_id), ModuleUnknown)
+        module = known.module(self.module_id)
+        if module is None:
+            raise ModuleUnknown(self.stated.module_pointer)
         learner_id = None if alias_key is None else known.learner(alias_key)
         if learner_id is None:
             learner_id = self.learner_id
@@ -166,9 +188,8 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
     def _as_recorded(self, badge: Badge, known: Known) -> BadgeOutcome:
         """The award as it stands. After the learner's erasure there is nothing left to compare."""
         private = known.private_parts.get(self.badge_id)
-        fingerprint = self.content_fingerprint.hex()
-        if private is not None and not hmac.compare_digest(private.content_fingerprint or "", fingerprint):
-            raise ReferenceTaken("award")
+        if private is not None and (differences := self._differences(badge.award, private)):
+            raise ReferenceTaken(f"award, the badge {badge.id}", differences)
         status, _ = badges.status_of(badge, known.now)
         return BadgeOutcome(
             id=badge.id,
@@ -178,6 +199,20 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
             status=status,
             position=badge.award_position,
         )
+
+    def _differences(self, award: BadgeAwarded, private: PrivateParts) -> list[str]:
+        """Pointers to the members that differ from the award as it was first stated and as it stands.
+
+        Of the members that are compared, a correction changes the grade alone.
+        """
+        stated = self.stated.statement(self.module_id)
+        excused = set(self.stated.not_compared)
+        if stated.grade == private.grade:
+            excused.add("/grade")
+        differences = [
+            each for each in differing(stated, _recorded_statement(award, private)) if each not in excused
+        ]
+        return [self.stated.module_pointer if each == "/moduleId" else each for each in differences]
 
 
 class ImportAward(AwardBadge, frozen=True):
@@ -213,13 +248,12 @@ class Preparation:
         keys, random = self._keys, self._random
         badge_id = keys.made_id("badge", stated.brin, stated.reference)
         module_id = stated.module_id or self._module_id(stated.brin, stated.module_reference or "")
-        fingerprint = keys.content_fingerprint(canonical(stated.statement(module_id)))
         commitments, private = commit_award(
             stated.recipient,
             stated.reference,
             stated.grade,
             stated.evidence,
-            fingerprint,
+            stated.terms.module_version,
             random.draw(4 * SALT),
         )
         subjects: tuple[str, ...] = (badge_id, stated.brin, module_id)
@@ -233,7 +267,6 @@ class Preparation:
             subjects,
             self._alias_key(stated),
             random_id(random),
-            fingerprint,
             commitments,
             encoded(private),
         )

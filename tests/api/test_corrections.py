@@ -57,13 +57,14 @@ def test_a_correction_to_what_stands_already_records_nothing(shared_service: Ser
         assert ok(institution("POST", path, {"grade": "9"})) == first
 
 
-def test_the_repetition_of_a_corrected_award_is_known_as_it_was_sent(shared_service: Service) -> None:
+def test_a_corrected_award_is_known_as_it_was_sent_and_as_it_stands(shared_service: Service) -> None:
     _, institution = admitted(shared_service)
     body = award_body()
     badge = ok(institution("POST", "/v1/badges", body), 201)
     ok(institution("POST", f"/v1/badges/{badge['id']}/correction", {"grade": "9"}))
     assert ok(institution("POST", "/v1/badges", body)) == badge
-    refused(institution("POST", "/v1/badges", body | {"grade": "9"}), 409, "reference-taken")
+    assert ok(institution("POST", "/v1/badges", body | {"grade": "9"})) == badge
+    refused(institution("POST", "/v1/badges", body | {"grade": "10"}), 409, "reference-taken")
 
 
 def test_what_is_no_correction_is_refused(shared_service: Service) -> None:

@@ -19,7 +19,7 @@ from registry.domain.events import (
     StudyLoad,
 )
 from registry.domain.institution import Particulars
-from registry.domain.private_parts import PrivateParts, Recipient, Salts
+from registry.domain.private_parts import PrivateParts, Recipient, Salts, Stated
 from registry.event_store.append import Row, row
 from registry.event_store.vault import Owner, Vault, encoded
 from registry.keys import RandomBytes
@@ -86,7 +86,7 @@ def _awards(
         recipient=Recipient(edu_id="bench", name="A. Jansen", email="a@example.org"),
         reference="bench",
         grade="8",
-        content_fingerprint="0" * 64,
+        stated=Stated(grade="8"),
     )
     for number, (brin, module_id), learner_id in zip(range(count), modules, learners, strict=False):
         badge_id = str(uuid.uuid4())

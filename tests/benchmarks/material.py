@@ -22,7 +22,7 @@ from registry.domain.events import (
     StudyLoad,
 )
 from registry.domain.institution import Origin, Particulars
-from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
+from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts, Stated
 from registry.event_store.append import Row, row
 from registry.event_store.vault import Owner, Vault, encoded
 from registry.keys import RandomBytes
@@ -87,7 +87,7 @@ class Maker:
             reference=f"bench-{self._number:010}",
             grade="8",
             evidence=(Evidence(url="https://example.org/e1", narrative="Portfolio met reflectie"),),
-            content_fingerprint=uuid.uuid4().hex * 2,
+            stated=Stated(grade="8"),
         )
         made = row(badge_id, 1, fact)
         made.institution, made.learner_id = BRIN, learner_id

@@ -247,7 +247,7 @@ def test_an_import_that_is_broken_off_leaves_whole_awards_and_is_completed(
 def test_a_module_that_is_too_large_is_refused_with_its_assertions(
     registry: Registry, tmp_path: Path
 ) -> None:
-    large = expanded_class(description="x" * 70_000)
+    large = expanded_class(description="é" * 40_000)
     lines = hosted(registry, folder(tmp_path, a=expanded("a", large), b=expanded("b", large)))
     assert all("bytes" in line.reason for line in lines.values())
 

@@ -31,7 +31,7 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=50)
 
 
 def parts() -> PrivateParts:
-    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, os.urandom(4 * SALT))[1]
+    return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, 1, os.urandom(4 * SALT))[1]
 
 
 OWNER = Owner("0a5ee7fc-34a0-8d26-9fec-235c6014656a/1", "27UM", "f9a42834-3d6d-4b47-8e35-102cb026c62f")
@@ -121,9 +121,7 @@ def test_a_commitment_is_the_hash_of_its_salt_and_then_the_part() -> None:
 
 
 def test_the_commitments_of_an_award_are_proved_by_its_private_parts() -> None:
-    commitments, private = commit_award(
-        RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, os.urandom(4 * SALT)
-    )
+    commitments, private = commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, 1, os.urandom(4 * SALT))
     recipient = {"eduId": RECIPIENT.edu_id, "name": RECIPIENT.name, "email": RECIPIENT.email}
     evidence = [{"url": EVIDENCE[0].url, "narrative": EVIDENCE[0].narrative}]
     for name, shown in {
@@ -150,7 +148,7 @@ def test_every_commitment_has_a_salt_of_its_own() -> None:
 
 
 def test_what_an_award_does_not_state_has_no_commitment() -> None:
-    commitments, private = commit_award(RECIPIENT, "1", None, None, b"", os.urandom(4 * SALT))
+    commitments, private = commit_award(RECIPIENT, "1", None, None, None, os.urandom(4 * SALT))
     assert (commitments.grade, commitments.evidence) == (None, None)
     assert (private.salts.grade, private.salts.evidence) == (None, None)
 
