@@ -18,7 +18,7 @@ from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
-from api.http import problems
+from api.http import deadline, problems
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
@@ -104,7 +104,8 @@ def create_app(
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
-    pool = Pool(url, "registry_read", READ_CONNECTIONS)
+    # A statement ends before the request's deadline, so that its connection serves another request.
+    pool = Pool(url, "registry_read", READ_CONNECTIONS, int(deadline.SECONDS * 1000) - 1000)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
@@ -130,7 +131,7 @@ def create_app(
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
-    writing = Writing(registry, registry.preparation())
+    writing = Writing(registry, registry.preparation(), batch_commands.places())
     operations = Operations(registry.has_room, lambda: registry.works)
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
@@ -145,6 +146,7 @@ def create_app(
             outer.router.routes.insert(0, FastRoute(route))
     outer.mount("/v1", version_1)
     outer.add_middleware(problems.Bare500)
+    outer.add_middleware(deadline.Deadline, batches=frozenset({"/v1/badge-batches", "/v1/badge-revocations"}))
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
     return outer
 

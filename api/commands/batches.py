@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.commands.award_bodies import AwardBody, stated_award
-from api.commands.common import Institution, registry_of, settled
+from api.commands.common import Institution, registry_of, settled, writing_of
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
 from api.http.ndjson import MAX_LINE, Line, Lines
 from api.http.openapi import accepts_lines, answers, answers_lines
+from api.http.places import Places
 from api.http.problems import WrongMediaType, described
 from api.http.requests import Body, parse, parse_json
 from api.http.responses import BatchOutcome
@@ -30,14 +31,30 @@ from api.http.service import service_of
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
+from registry.postgres.connections import BusyError
 from registry.recording.commands import RevokeBadge
 from registry.recording.decisions import BadgeOutcome, Command, Settled
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
+MAX_BATCHES, MAX_BATCHES_OF_TOKEN = 8, 2
+"""Batches at once, in this process and of one token: each keeps some pages and all outcomes in memory."""
+PAGE_SECONDS = 60.0
+"""How long a page may take to be recorded; the batch then ends with 503, and is sent again."""
 MAX_PLAIN = 16 * 1024 * 1024
 """Outcomes without a refusal are kept uncompressed up to this number of bytes."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
+
+
+def places() -> Places:
+    """The places for the batches of a process."""
+    return Places("batches", MAX_BATCHES, MAX_BATCHES_OF_TOKEN)
+
+
+async def hold_place(request: Request, principal: Institution) -> AsyncIterator[None]:
+    """A dependency that holds a place from before the body is read until the answer is sent."""
+    with writing_of(request).batches.place(principal.token_id):
+        yield
 
 
 class BadgeRevocationBody(Body):
@@ -157,7 +174,13 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     recording: asyncio.Task[list[Settled]] | None = None
 
     async def outcomes_of(page: asyncio.Task[list[Settled]] | None) -> list[BadgeOutcome | Refusal]:
-        return [_decided(outcome) for outcome in await page] if page is not None else []
+        if page is None:
+            return []
+        try:
+            async with asyncio.timeout(PAGE_SECONDS):
+                return [_decided(outcome) for outcome in await page]
+        except TimeoutError:
+            raise BusyError("a page was not recorded in time") from None
 
     try:
         async for some in lines.pages():
@@ -182,7 +205,8 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     "/badge-batches",
     operation_id="awardBadges",
     summary="Award badges in bulk",
-    responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
+    responses=answers(400, 401, 403, 413, 415, 429) | OUTCOMES,
+    dependencies=[Depends(hold_place)],
     openapi_extra=accepts_lines(AwardBody),
     response_class=StreamingResponse,
 )
@@ -202,7 +226,8 @@ async def award_badges(request: Request, principal: Institution) -> Response:
     "/badge-revocations",
     operation_id="revokeBadges",
     summary="Revoke badges in bulk, permanently",
-    responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
+    responses=answers(400, 401, 403, 413, 415, 429) | OUTCOMES,
+    dependencies=[Depends(hold_place)],
     openapi_extra=accepts_lines(BadgeRevocationBody),
     response_class=StreamingResponse,
 )

@@ -22,7 +22,7 @@ from starlette.routing import Match
 from api.http.error_texts import sentence
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
-from registry.postgres.connections import BusyError, UnavailableError
+from registry.postgres.connections import BusyError, TooSlowError, UnavailableError
 from registry.postgres.disk_space import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
@@ -58,6 +58,10 @@ class TooLarge(Refusal):
 class WrongMediaType(Refusal):
     def __init__(self, expected: str) -> None:
         super().__init__(f"Content-Type must be {expected}.")
+
+
+class TooManyRequests(Refusal):
+    pass
 
 
 class NotReady(Refusal):
@@ -111,6 +115,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
     TooLarge: Kind(413, "too-large", "The body is too large"),
     WrongMediaType: Kind(415, "media-type", "Wrong media type"),
+    TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
@@ -147,7 +152,7 @@ def refused(request: Request, refusal: Exception) -> Response:
     headers = {}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if kind.status == 503:
+    if kind.status in (429, 503):
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     return problem(request, kind, str(refusal), headers, errors=_errors(refusal))
 
@@ -180,6 +185,8 @@ def unavailable(request: Request, error: Exception) -> Response:
         detail = (
             "The registry has no room to record anything now; what is recorded can be read. Try again later."
         )
+    elif isinstance(error, TooSlowError):
+        detail = "The answer took too long; ask for less, or try again soon."
     elif isinstance(error, BusyError):
         detail = (
             "The registry cannot record this now; send it again soon. What was recorded after all is known."

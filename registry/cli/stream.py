@@ -38,8 +38,8 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
     """At SIGTERM or SIGINT calls `leave`, and makes sure that the process ends in time."""
 
     def handle(*_: object) -> None:
-        end_in_time()
         leave()
+        end_in_time()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
