@@ -132,7 +132,9 @@ def create_app(
     service = Service(TokenReader(pool), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
     writing = Writing(registry, registry.preparation(), batch_commands.places())
-    operations = Operations(registry.has_room, lambda: registry.works)
+    operations = Operations(
+        registry.has_room, lambda: registry.works, lambda: all(projector.works for projector in projectors)
+    )
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics

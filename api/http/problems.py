@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.http.error_texts import sentence
+from registry import defects
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
 from registry.postgres.connections import BusyError, TooSlowError, UnavailableError
@@ -265,9 +265,7 @@ class Bare500:
                 # The answer is cut short, and the client sees that it is.
                 log.warning("%s %s", type(lost).__name__, lost)
                 return
-            frames = traceback.extract_tb(error.__traceback__)
-            places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
-            log.error("unexpected %s at %s", type(error).__name__, " < ".join(places[:8]))  # noqa: TRY400
+            log.error("unexpected %s", defects.named(error))  # noqa: TRY400
             if not began:
                 await internal(Request(scope), error)(scope, receive, send)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import psycopg2
 
 from projections.all import read_models
-from registry import tokens
+from registry import defects, tokens
 from registry.cli import admin, demo, import_edubadges, replay, serve, stream
 from registry.cli.common import FAILURES, UsageError
 from registry.settings import Settings, read_settings, unknown_settings
@@ -49,7 +49,7 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> int:  # noqa: PLR0911 - a status for each kind of failure
     parser = _parser()
     arguments = parser.parse_args(argv)
     # An exception on the way out releases the embedded PostgreSQL; `serve` has its own handlers.
@@ -61,6 +61,8 @@ def _run(argv: Sequence[str] | None) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
         )
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(defects.WithoutTexts())
         logging.getLogger("fastapi").setLevel(logging.ERROR)
         logging.getLogger("kafka").setLevel(logging.WARNING)  # at lower levels it logs records
         for name in unknown_settings():
@@ -85,6 +87,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        log.critical("unexpected %s", defects.named(error))
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

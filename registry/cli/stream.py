@@ -24,6 +24,7 @@ from registry.kafka.topics import counted, make_first_topics, make_topics
 from registry.postgres.connections import Pool
 from registry.settings import Settings
 
+CHECK_SECONDS = 1.0
 PAGE_SECONDS = 1.0
 """How long `consume` waits for each page in progress when it is told to stop."""
 
@@ -80,11 +81,14 @@ def run_consume(settings: Settings, _: argparse.Namespace) -> int:
         pool = Pool(url, "registry_project", 4)
         stopping = threading.Event()
         _on_stop_signal(stopping.set)
-        with closing(pool), at_work(projectors(url, pool, settings.kafka), PAGE_SECONDS):
+        working = projectors(url, pool, settings.kafka)
+        with closing(pool), at_work(working, PAGE_SECONDS):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
             tune_gc()
-            stopping.wait()
+            while not stopping.wait(CHECK_SECONDS):
+                if not all(projector.works for projector in working):
+                    return 1  # the log says why; whatever runs this process starts it again
     return 0
 
 
