@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from api.http.min_position import Positions
 from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
+from api.http.requests import long_bodies
 from api.http.service import Service
 from api.lookups import badge_lists
 from api.lookups import badges as badge_lookups
@@ -49,6 +51,8 @@ API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
+# Parsing holds the interpreter: more threads would only take it from the event loop.
+PARSING_THREADS = 2
 
 # The framework's own telemetry would export the texts of errors, which may contain a member's value.
 NO_TELEMETRY: TelemetryConfig = {
@@ -81,6 +85,7 @@ class Parts:
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
+    parsing: ThreadPoolExecutor
 
     def start(self) -> None:
         for projector in self.projectors:
@@ -88,6 +93,7 @@ class Parts:
 
     def stop(self) -> None:
         """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
+        self.parsing.shutdown(wait=False, cancel_futures=True)
         self.registry.close()
         for projector in self.projectors:
             projector.stop()
@@ -109,7 +115,8 @@ def create_app(
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    parts = Parts(registry, pool, feeding, projectors)
+    parsing = ThreadPoolExecutor(PARSING_THREADS, "parsing")
+    parts = Parts(registry, pool, feeding, projectors, parsing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -129,7 +136,7 @@ def create_app(
     version_1 = _version_1()
     metrics = Metrics(pool, registry.has_room)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
-    service = Service(TokenReader(pool), clock)
+    service = Service(TokenReader(pool), clock, parsing, long_bodies())
     reading = Reading(pool, keys, registry.vault, Positions(pool))
     writing = Writing(registry, registry.preparation(), batch_commands.places())
     operations = Operations(

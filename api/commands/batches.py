@@ -15,7 +15,6 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from api.commands.award_bodies import AwardBody, stated_award
 from api.commands.common import Institution, registry_of, settled, writing_of
@@ -80,11 +79,14 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Read(msgspec.Struct, gc=False):
-    """A line: its number, and the command that it states or the refusal of it."""
+    """A line: its number, and the command that it states or the refusal of it, encoded.
+
+    A refusal itself would keep alive all that its traceback refers to.
+    """
 
     line: int
     reference: str | None
-    command: Command[BadgeOutcome] | Refusal
+    command: Command[BadgeOutcome] | msgspec.Raw
 
 
 class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
@@ -96,7 +98,7 @@ class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     id: str | None = None
     learner_id: str | None = None
     position: int | None = None
-    problem: dict[str, Any] | None = None
+    problem: dict[str, Any] | msgspec.Raw | None = None
 
 
 class _Outcomes:
@@ -112,7 +114,7 @@ class _Outcomes:
             return
         left = iter(settled)
         outcomes = [
-            self._outcome(read, read.command if isinstance(read.command, Refusal) else next(left))
+            self._outcome(read, read.command if isinstance(read.command, msgspec.Raw) else next(left))
             for read in page
         ]
         # Refusals are long and much alike; ids hardly compress.
@@ -125,7 +127,9 @@ class _Outcomes:
             raise InvalidInput(("", "must have at least one line"))
         return StreamingResponse(map(zlib.decompress, self._pages), media_type=MEDIA_TYPE)
 
-    def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal) -> _Outcome:
+    def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal | msgspec.Raw) -> _Outcome:
+        if isinstance(settled, msgspec.Raw):
+            return _Outcome(read.line, read.reference, "refused", problem=settled)
         if isinstance(settled, Refusal):
             return _Outcome(read.line, read.reference, "refused", problem=described(settled))
         outcome = self._done if settled.created else "known"
@@ -136,13 +140,23 @@ def _read(lines: Sequence[Line], parse_line: Parse) -> list[_Read]:
     return [_Read(number, *_parsed(text, parse_line)) for number, text in lines]
 
 
-def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
+def _encoded(refusal: Refusal) -> msgspec.Raw:
+    return msgspec.Raw(_encoder.encode(described(refusal)))
+
+
+_TOO_LONG = _encoded(InvalidInput(("", f"must be at most {MAX_LINE} bytes")))
+_NO_OBJECT = _encoded(InvalidInput(("", "must be a JSON object")))
+
+
+def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | msgspec.Raw]:
     if text is None:
-        return None, InvalidInput(("", f"must be at most {MAX_LINE} bytes"))
+        return None, _TOO_LONG
+    if not text.lstrip().startswith(b"{"):
+        return None, _NO_OBJECT  # at once: a hostile batch has many such lines
     try:
         return parse_line(text)
     except Refusal as refusal:
-        return _reference_in(text), refusal
+        return _reference_in(text), _encoded(refusal)
 
 
 def _reference_in(text: bytes) -> str | None:
@@ -170,6 +184,7 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
     registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
+    loop, parsing = asyncio.get_running_loop(), service_of(request).parsing
     before: list[_Read] = []
     recording: asyncio.Task[list[Settled]] | None = None
 
@@ -184,13 +199,13 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
 
     try:
         async for some in lines.pages():
-            page = await run_in_threadpool(_read, some, parse_line)
+            page = await loop.run_in_executor(parsing, _read, some, parse_line)
             decided = await outcomes_of(recording)
-            commands = [read.command for read in page if not isinstance(read.command, Refusal)]
+            commands = [read.command for read in page if not isinstance(read.command, msgspec.Raw)]
             recording = asyncio.create_task(settled(registry, commands)) if commands else None
-            await run_in_threadpool(outcomes.add, before, decided)  # while the page is recorded
+            await loop.run_in_executor(parsing, outcomes.add, before, decided)  # while the page is recorded
             before = page
-        outcomes.add(before, await outcomes_of(recording))
+        await loop.run_in_executor(parsing, outcomes.add, before, await outcomes_of(recording))
     finally:
         # A request that ended early records nothing beyond the page already being recorded.
         if recording is not None:

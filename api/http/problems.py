@@ -158,8 +158,19 @@ def refused(request: Request, refusal: Exception) -> Response:
 
 
 def described(refusal: Refusal) -> dict[str, Any]:
-    """The problem inside an answer: a refused line of a batch."""
+    """The problem inside an answer: a refused line of a batch.
+
+    A refusal that names no member is short, because a line can be far shorter than its refusal.
+    """
     kind = PROBLEMS[type(refusal)]
+    if isinstance(refusal, InvalidInput) and len(refusal.errors) == 1 and not refusal.errors[0][0]:
+        detail = f"This line: {refusal.errors[0][1]}."
+        return {
+            "type": f"/problems/{kind.slug}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": detail,
+        }
     members = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
