@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,13 +19,14 @@ from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
-from api.http import problems
+from api.http import deadline, problems
 from api.http.answer_headers import AnswerHeaders, Head, is_public
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
+from api.http.requests import long_bodies
 from api.http.service import Service
 from api.http.strict import Strict
 from api.lookups import badge_lists
@@ -55,6 +57,8 @@ from registry.tokens import LastUses, TokenReader
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
+# Parsing holds the interpreter: more threads would only take it from the event loop.
+PARSING_THREADS = 2
 
 # The framework's own telemetry would export the texts of errors, which may contain a member's value.
 NO_TELEMETRY: TelemetryConfig = {
@@ -90,6 +94,7 @@ class Parts:
     feeding: Pool
     projectors: list[Projector]
     last_uses: LastUses
+    parsing: ThreadPoolExecutor
 
     def start(self) -> None:
         self.last_uses.start()
@@ -98,6 +103,7 @@ class Parts:
 
     def stop(self) -> None:
         """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
+        self.parsing.shutdown(wait=False, cancel_futures=True)
         self.registry.close()
         self.last_uses.stop()
         for projector in self.projectors:
@@ -124,11 +130,13 @@ def create_app(
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring, time)
-    pool = Pool(url, "registry_read", READ_CONNECTIONS)
+    # A statement ends before the request's deadline, so that its connection serves another request.
+    pool = Pool(url, "registry_read", READ_CONNECTIONS, int(deadline.SECONDS * 1000) - 1000)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    parts = Parts(registry, pool, feeding, projectors, LastUses(url))
+    parsing = ThreadPoolExecutor(PARSING_THREADS, "parsing")
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url), parsing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -148,10 +156,12 @@ def create_app(
     version_1 = _version_1()
     metrics = Metrics(pool, registry.has_room, time, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
-    service = Service(TokenReader(pool, parts.last_uses.note), clock)
+    service = Service(TokenReader(pool, parts.last_uses.note), clock, parsing, long_bodies())
     reading = Reading(pool, keys, registry.vault, Positions(pool))
-    writing = Writing(registry, registry.preparation())
-    operations = Operations(registry.has_room, lambda: registry.works)
+    writing = Writing(registry, registry.preparation(), batch_commands.places())
+    operations = Operations(
+        registry.has_room, lambda: registry.works, lambda: all(projector.works for projector in projectors)
+    )
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics
@@ -166,6 +176,7 @@ def create_app(
     outer.mount("/v1", version_1)
     outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
+    outer.add_middleware(deadline.Deadline, batches=frozenset({"/v1/badge-batches", "/v1/badge-revocations"}))
     outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
     outer.add_middleware(Observed, metrics=metrics, log_access=log_access)
     outer.add_middleware(Head)

@@ -21,6 +21,7 @@ from consumers.feeds import Feed, GapError, PoisonError, Source, StoppedError, W
 from consumers.interventions import last_intervention
 from consumers.store_feed import Page
 from projections.read_model import ReadModel
+from registry import defects
 from registry.event_store.read_model_positions import OvertakenError, source_of
 from registry.logs import Troubles
 from registry.postgres.connections import Cursor, connect
@@ -63,7 +64,18 @@ class Projector:
         self.leave()
         self._thread.join(seconds)
 
+    @property
+    def works(self) -> bool:
+        """False when the thread has ended: restart the process."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
+        try:
+            self._work_on()
+        except BaseException as error:
+            log.critical("the projector of %s has ended after %s", self._name, defects.named(error))
+
+    def _work_on(self) -> None:
         """Works while it may, and begins again after every failure."""
         while not self._leaving.is_set():
             self.turned = time.monotonic()
@@ -84,7 +96,7 @@ class Projector:
                 self._troubles.met(str(error))
             except Exception as error:
                 # Begin again after every error: a read model must not stay behind unnoticed.
-                self._troubles.met(f"{self._name} begins again after {type(error).__name__}")
+                self._troubles.met(f"{self._name} begins again after {defects.named(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:

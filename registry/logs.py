@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from registry import defects
+
 LogFormat = Literal["text", "json"]
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered; it is made here, since a caller's could name a person."""
@@ -22,7 +24,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line. Of an exception it holds the class alone: its text may hold a value."""
+    """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         members: dict[str, Any] = {
@@ -34,8 +36,6 @@ class JsonFormatter(logging.Formatter):
         }
         if current := request_id.get():
             members["requestId"] = current
-        if record.exc_info and record.exc_info[0]:
-            members["exception"] = record.exc_info[0].__name__
         return msgspec.json.encode(members).decode()
 
 
@@ -45,6 +45,7 @@ def configure(level: str, form: LogFormat) -> None:
     handler.setFormatter(
         JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
+    handler.addFilter(defects.WithoutTexts())
     logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("fastapi").setLevel(logging.ERROR)
     # The client of Kafka logs records, and hundreds of lines a minute while no broker answers. What it meets

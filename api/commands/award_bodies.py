@@ -38,6 +38,8 @@ from registry.domain.institution import Origin
 from registry.domain.private_parts import Evidence, Recipient
 from registry.recording.awards import StatedAward
 
+MAX_EVIDENCE = 20
+
 
 class LearnerBody(Body):
     """The learner: exactly one of eduId and eppn. Name and e-mail address never identify a learner."""
@@ -80,7 +82,7 @@ class AwardBody(Body):
     awarded_on: AwardDay
     valid_until: Day | None = None
     grade: Grade | None = None
-    evidence: Annotated[list[EvidenceBody], Field(max_length=20)] | None = None
+    evidence: Annotated[list[EvidenceBody], Field(max_length=MAX_EVIDENCE)] | None = None
     supersedes: Uuid | None = None
 
     @classmethod
@@ -94,7 +96,8 @@ class AwardBody(Body):
         first, last = members.get("awardedOn"), members.get("validUntil")
         if isinstance(first, str) and isinstance(last, str) and last < first:
             errors.append(("/validUntil", "must not be before awardedOn"))
-        for number, item in enumerate(_list(members.get("evidence"))):
+        # A longer list is refused as such.
+        for number, item in enumerate(_list(members.get("evidence"))[:MAX_EVIDENCE]):
             if isinstance(item, dict) and all(value is None for value in item.values()):
                 errors.append((f"/evidence/{number}", "must not be empty; give a url or a narrative"))
         return errors

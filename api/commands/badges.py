@@ -87,8 +87,10 @@ may_award = Allow("institution")
 async def award_badge(request: Request) -> Response:
     # A fast route (`api.http.fast_routes`) has no dependencies: it reads its principal and body itself.
     principal = await may_award(request)
-    raw, today = await read_json(request), service_of(request).today()
-    stated = stated_award(raw, today, brin(principal), origin(principal))
+    today = service_of(request).today()
+    stated = await read_json(
+        request, lambda raw: stated_award(raw, today, brin(principal), origin(principal))
+    )
     writing = writing_of(request)
     outcome = await recorded(writing.registry, writing.preparation.prepare(stated))
     return _answer(outcome, 201 if outcome.created else 200)

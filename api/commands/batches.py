@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from api.commands.award_bodies import AwardBody, stated_award
-from api.commands.common import Institution, registry_of, settled
+from api.commands.common import Institution, registry_of, settled, writing_of
 from api.http.auth import brin
 from api.http.fields import Day, Note, Reference, Uuid
 from api.http.ndjson import MAX_LINE, Line, Lines
 from api.http.openapi import accepts_lines, answers, answers_lines
+from api.http.places import Places
 from api.http.problems import WrongMediaType, described
 from api.http.requests import Body, parse, parse_json
 from api.http.responses import BatchOutcome
@@ -31,16 +31,32 @@ from api.http.service import service_of
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.events import RevocationReason
 from registry.domain.institution import Origin
+from registry.postgres.connections import BusyError
 from registry.recording.commands import RevokeBadge
 from registry.recording.decisions import BadgeOutcome, Command, Settled
 
 router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
+MAX_BATCHES, MAX_BATCHES_OF_TOKEN = 8, 2
+"""Batches at once, in this process and of one token: each keeps some pages and all outcomes in memory."""
+PAGE_SECONDS = 60.0
+"""How long a page may take to be recorded; the batch then ends with 503, and is sent again."""
 MAX_PLAIN = 16 * 1024 * 1024
 """Outcomes without a refusal are kept uncompressed up to this number of bytes."""
 PAGES_AT_ONCE = 2
 """Of a batch: one is decided while the other waits for its commit."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
+
+
+def places() -> Places:
+    """The places for the batches of a process."""
+    return Places("batches", MAX_BATCHES, MAX_BATCHES_OF_TOKEN)
+
+
+async def hold_place(request: Request, principal: Institution) -> AsyncIterator[None]:
+    """A dependency that holds a place from before the body is read until the answer is sent."""
+    with writing_of(request).batches.place(principal.token_id):
+        yield
 
 
 class BadgeRevocationBody(Body):
@@ -68,11 +84,14 @@ _encoder = msgspec.json.Encoder()
 
 
 class _Read(msgspec.Struct, gc=False):
-    """A line: its number, and the command that it states or the refusal of it."""
+    """A line: its number, and the command that it states or the refusal of it, encoded.
+
+    A refusal itself would keep alive all that its traceback refers to.
+    """
 
     line: int
     reference: str | None
-    command: Command[BadgeOutcome] | Refusal
+    command: Command[BadgeOutcome] | msgspec.Raw
 
 
 class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
@@ -84,7 +103,7 @@ class _Outcome(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     id: str | None = None
     learner_id: str | None = None
     position: int | None = None
-    problem: dict[str, Any] | None = None
+    problem: dict[str, Any] | msgspec.Raw | None = None
 
 
 class _Outcomes:
@@ -100,7 +119,7 @@ class _Outcomes:
             return
         left = iter(settled)
         outcomes = [
-            self._outcome(read, read.command if isinstance(read.command, Refusal) else next(left))
+            self._outcome(read, read.command if isinstance(read.command, msgspec.Raw) else next(left))
             for read in page
         ]
         # Refusals are long and much alike; ids hardly compress.
@@ -113,7 +132,9 @@ class _Outcomes:
             raise InvalidInput(("", "must have at least one line"))
         return StreamingResponse(map(zlib.decompress, self._pages), media_type=MEDIA_TYPE)
 
-    def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal) -> _Outcome:
+    def _outcome(self, read: _Read, settled: BadgeOutcome | Refusal | msgspec.Raw) -> _Outcome:
+        if isinstance(settled, msgspec.Raw):
+            return _Outcome(read.line, read.reference, "refused", problem=settled)
         if isinstance(settled, Refusal):
             return _Outcome(read.line, read.reference, "refused", problem=described(settled))
         outcome = self._done if settled.created else "known"
@@ -124,13 +145,23 @@ def _read(lines: Sequence[Line], parse_line: Parse) -> list[_Read]:
     return [_Read(number, *_parsed(text, parse_line)) for number, text in lines]
 
 
-def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | Refusal]:
+def _encoded(refusal: Refusal) -> msgspec.Raw:
+    return msgspec.Raw(_encoder.encode(described(refusal)))
+
+
+_TOO_LONG = _encoded(InvalidInput(("", f"must be at most {MAX_LINE} bytes")))
+_NO_OBJECT = _encoded(InvalidInput(("", "must be a JSON object")))
+
+
+def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | msgspec.Raw]:
     if text is None:
-        return None, InvalidInput(("", f"must be at most {MAX_LINE} bytes"))
+        return None, _TOO_LONG
+    if not text.lstrip().startswith(b"{"):
+        return None, _NO_OBJECT  # at once: a hostile batch has many such lines
     try:
         return parse_line(text)
     except Refusal as refusal:
-        return _reference_in(text), refusal
+        return _reference_in(text), _encoded(refusal)
 
 
 def _reference_in(text: bytes) -> str | None:
@@ -156,7 +187,13 @@ class _Page(msgspec.Struct):
     recording: asyncio.Task[list[Settled]] | None = None
 
     async def outcomes(self) -> list[BadgeOutcome | Refusal]:
-        return [_decided(outcome) for outcome in await self.recording] if self.recording is not None else []
+        if self.recording is None:
+            return []
+        try:
+            async with asyncio.timeout(PAGE_SECONDS):
+                return [_decided(outcome) for outcome in await self.recording]
+        except TimeoutError:
+            raise BusyError("a page was not recorded in time") from None
 
 
 async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
@@ -170,11 +207,12 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
     registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
+    loop, parsing = asyncio.get_running_loop(), service_of(request).parsing
     on_their_way: deque[_Page] = deque()
     try:
         async for some in lines.pages():
-            read = await run_in_threadpool(_read, some, parse_line)
-            commands = [line.command for line in read if not isinstance(line.command, Refusal)]
+            read = await loop.run_in_executor(parsing, _read, some, parse_line)
+            commands = [line.command for line in read if not isinstance(line.command, msgspec.Raw)]
             page = _Page(read, {command.subjects[0] for command in commands})
             finished = []
             while len(on_their_way) == PAGES_AT_ONCE or not all(
@@ -185,11 +223,11 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
             if commands:
                 page.recording = asyncio.create_task(settled(registry, commands))
             on_their_way.append(page)
-            for first, settled_ in finished:
-                await run_in_threadpool(outcomes.add, first.lines, settled_)
+            for first, outcomes_ in finished:
+                await loop.run_in_executor(parsing, outcomes.add, first.lines, outcomes_)
         while on_their_way:
             first = on_their_way.popleft()
-            outcomes.add(first.lines, await first.outcomes())
+            await loop.run_in_executor(parsing, outcomes.add, first.lines, await first.outcomes())
     finally:
         # A request that ended early records nothing beyond the pages already being recorded.
         left = [page.recording for page in on_their_way if page.recording is not None]
@@ -205,7 +243,8 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     "/badge-batches",
     operation_id="awardBadges",
     summary="Award badges in bulk",
-    responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
+    responses=answers(400, 401, 403, 413, 415, 429) | OUTCOMES,
+    dependencies=[Depends(hold_place)],
     openapi_extra=accepts_lines(AwardBody),
     response_class=StreamingResponse,
 )
@@ -225,7 +264,8 @@ async def award_badges(request: Request, principal: Institution) -> Response:
     "/badge-revocations",
     operation_id="revokeBadges",
     summary="Revoke badges in bulk, permanently",
-    responses=answers(400, 401, 403, 413, 415) | OUTCOMES,
+    responses=answers(400, 401, 403, 413, 415, 429) | OUTCOMES,
+    dependencies=[Depends(hold_place)],
     openapi_extra=accepts_lines(BadgeRevocationBody),
     response_class=StreamingResponse,
 )

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.http.auth import Allow
+from api.http.places import Places
 from registry.postgres.connections import BusyError
 from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Outcome, OutcomeT_co, Settled
@@ -26,6 +27,7 @@ class Writing:
 
     registry: Registry
     preparation: Preparation
+    batches: Places
 
 
 def writing_of(request: Request) -> Writing:

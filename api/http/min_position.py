@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
@@ -56,7 +57,11 @@ class Positions:
         if polling is None or polling.done():
             polling = asyncio.create_task(run_in_threadpool(self._read, name))
             self._polling[name] = polling
-        await asyncio.shield(polling)
+        try:
+            await asyncio.shield(polling)
+        except Exception as error:
+            # Each request raises an exception of its own: one of many would collect all their tracebacks.
+            raise copy.copy(error) from None
 
     def _read(self, name: str) -> None:
         with self._pool.cursor() as cursor:

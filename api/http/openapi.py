@@ -28,6 +28,7 @@ _DESCRIPTIONS = {
     409: "Against a rule of the registry, or in conflict with its records.",
     413: "The body is too large.",
     415: "Wrong media type.",
+    429: "Too many requests of this token at once; try again after the number of seconds in Retry-After.",
     503: "Not ready; try again after the number of seconds in Retry-After.",
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,10 +19,11 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.http.error_texts import sentence
+from registry import defects
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
 from registry.postgres.clock import ClockError
-from registry.postgres.connections import BusyError, UnavailableError
+from registry.postgres.connections import BusyError, TooSlowError, UnavailableError
 from registry.postgres.disk_space import NoRoomError
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,6 +67,10 @@ class WrongCoding(Refusal):
             "The body must be plain UTF-8: leave out Content-Encoding, any Transfer-Encoding but chunked,"
             " and any charset but utf-8."
         )
+
+
+class TooManyRequests(Refusal):
+    pass
 
 
 class NotReady(Refusal):
@@ -121,6 +125,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     TooLarge: Kind(413, "too-large", "The body is too large"),
     WrongMediaType: Kind(415, "media-type", "Wrong media type"),
     WrongCoding: Kind(415, "coding", "The body is encoded"),
+    TooManyRequests: Kind(429, "too-many-requests", "Too many requests"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
@@ -163,14 +168,25 @@ def refused(request: Request, refusal: Exception) -> Response:
     headers = {}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if kind.status == 503:
+    if kind.status in (429, 503):
         headers["Retry-After"] = RETRY_AFTER_SECONDS
     return problem(request, kind, str(refusal), headers, errors=_errors(refusal))
 
 
 def described(refusal: Refusal) -> dict[str, Any]:
-    """The problem inside an answer: a refused line of a batch."""
+    """The problem inside an answer: a refused line of a batch.
+
+    A refusal that names no member is short, because a line can be far shorter than its refusal.
+    """
     kind = PROBLEMS[type(refusal)]
+    if isinstance(refusal, InvalidInput) and len(refusal.errors) == 1 and not refusal.errors[0][0]:
+        detail = f"This line: {refusal.errors[0][1]}."
+        return {
+            "type": f"/problems/{kind.slug}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": detail,
+        }
     members = {
         "type": f"/problems/{kind.slug}",
         "title": kind.title,
@@ -201,6 +217,8 @@ def unavailable(request: Request, error: Exception) -> Response:
             "The registry's clocks disagree, so it records nothing now; what is recorded can be read."
             " Try again later."
         )
+    elif isinstance(error, TooSlowError):
+        detail = "The answer took too long; ask for less, or try again soon."
     elif isinstance(error, BusyError):
         detail = (
             "The registry cannot record this now; send it again soon. What was recorded after all is known."
@@ -281,9 +299,7 @@ class Bare500:
                 # The answer is cut short, and the client sees that it is.
                 log.warning("%s %s", type(lost).__name__, lost)
                 return
-            frames = traceback.extract_tb(error.__traceback__)
-            places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
-            log.error("unexpected %s at %s", type(error).__name__, " < ".join(places[:8]))  # noqa: TRY400
+            log.error("unexpected %s", defects.named(error))  # noqa: TRY400
             if not began:
                 await internal(Request(scope), error)(scope, receive, send)
 

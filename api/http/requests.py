@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, TypeVar
 
@@ -12,11 +14,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from api.http.error_texts import sentence
+from api.http.places import Places
 from api.http.problems import TooLarge, WrongMediaType
 from api.http.service import service_of
 from registry.domain.errors import InvalidInput
 
 MAX_BODY = 1024 * 1024
+MAX_MEMBERS = 100
+"""Members of an object: several times what any request has."""
+MAX_ON_LOOP = 16 * 1024
+"""Bytes of a body that is parsed on the event loop; a longer one would hold up all other requests."""
+MAX_LONG_BODIES, MAX_LONG_BODIES_OF_TOKEN = 32, 8
+"""Longer bodies that are in memory at once, in this process and of one token."""
 
 
 class Body(BaseModel):
@@ -36,37 +45,49 @@ class Body(BaseModel):
 
 
 BodyT = TypeVar("BodyT", bound=Body)
+ParsedT = TypeVar("ParsedT")
 
 
-async def read_body(request: Request, limit: int = MAX_BODY) -> bytes:
-    """The bytes of the body; refuses it as soon as more than `limit` have arrived."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(limit)
-        parts.append(part)
-    return b"".join(parts)
+def long_bodies() -> Places:
+    """The places for the long bodies of a process."""
+    return Places("long bodies", MAX_LONG_BODIES, MAX_LONG_BODIES_OF_TOKEN)
+
+
+async def read_json(
+    request: Request, parsed: Callable[[bytes], ParsedT], *, may_be_empty: bool = False
+) -> ParsedT:
+    """What `parsed` makes of a JSON body, which is refused as soon as more than its limit has arrived."""
+    service = service_of(request)
+    with ExitStack() as places:
+        parts: list[bytes] = []
+        size = 0
+        async for part in request.stream():
+            if size <= MAX_ON_LOOP < size + len(part):
+                places.enter_context(service.long_bodies.place(request.headers.get("authorization", "")))
+            size += len(part)
+            if size > MAX_BODY:
+                raise TooLarge(MAX_BODY)
+            parts.append(part)
+        raw = b"".join(parts)
+        if raw or not may_be_empty:
+            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if media_type != "application/json":
+                raise WrongMediaType("application/json")
+        if size <= MAX_ON_LOOP:
+            return parsed(raw)
+        return await asyncio.get_running_loop().run_in_executor(service.parsing, parsed, raw)
 
 
 def body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
     """A dependency that reads, parses and checks the request's body as `model`."""
 
     async def read(request: Request) -> BodyT:
-        raw = await read_json(request, may_be_empty=model.may_be_empty)
-        return parse(model, raw or b"{}", {"today": service_of(request).today()})
+        context = {"today": service_of(request).today()}
+        return await read_json(
+            request, lambda raw: parse(model, raw or b"{}", context), may_be_empty=model.may_be_empty
+        )
 
     return read
-
-
-async def read_json(request: Request, *, may_be_empty: bool = False) -> bytes:
-    """The bytes of a JSON body."""
-    raw = await read_body(request)
-    if raw or not may_be_empty:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise WrongMediaType("application/json")
-    return raw
 
 
 def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
@@ -111,6 +132,8 @@ def pointer(place: Iterable[int | str]) -> str:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise InvalidInput(("", f"an object must have at most {MAX_MEMBERS} fields"))
     members = dict(pairs)
     if len(members) != len(pairs):
         raise InvalidInput(("", "a field is given twice in one object; give it once"))

@@ -32,10 +32,11 @@ ORDER BY p.name
 
 @dataclass(frozen=True)
 class Operations:
-    """The state of the writing door: whether the disk has room, and whether the threads that record run."""
+    """Whether the disk has room, and whether the threads that record and that project run."""
 
     has_room: Callable[[], bool]
     records: Callable[[], bool]
+    projects: Callable[[], bool]
 
 
 def operations_of(request: Request) -> Operations:
@@ -59,6 +60,8 @@ def ready(request: Request) -> Response:
         raise NoRoomError("the disk is full")
     if not operations.records():
         raise NotReady("A thread that records has ended, or does not finish; restart the service.")
+    if not operations.projects():
+        raise NotReady("A thread that keeps the read models up to date has ended; restart the service.")
     stopped = any(model.stopped_at is not None for model in models)
     status = "degraded" if stopped else "ready"
     return answered(Readiness(status=status, release=RELEASE, position=last, read_models=models))

@@ -75,7 +75,7 @@ REMEDIES = {
     " a batch.",
     "coding": "Send the body as it is, in UTF-8. A body may come in chunks, but not compressed, and"
     " <code>Content-Type</code> may name no charset but <code>utf-8</code>.",
-    "too-many-requests": "Too many requests a second came from your address. Wait for the number of seconds"
+    "too-many-requests": "Your token or your address sends too many requests. Wait for the number of seconds"
     " in <code>Retry-After</code>, and send many awards as one batch.",
     "not-ready": "The request is valid. Send it again after the number of seconds in"
     " <code>Retry-After</code>; it is safe to send an award again.",
@@ -84,14 +84,9 @@ REMEDIES = {
 }
 
 
-BY_PROXY = {"too-many-requests": (429, "Too many requests")}
-"""The problems that the proxy answers: see deploy/nginx."""
-
-
 def kinds() -> dict[str, tuple[int, str]]:
     """Status and title of every problem, by the last part of its `type`."""
     answered = {kind.slug: (kind.status, kind.title) for kind in (*PROBLEMS.values(), INTERNAL)}
-    answered |= BY_PROXY
     return answered | {slug: (status, title) for status, (slug, title, _) in BY_FRAMEWORK.items()}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 
 from projections.all import read_models
-from registry import logs, tokens
+from registry import defects, logs, tokens
 from registry.cli import admin, backup, demo, import_edubadges, replay, stream
 from registry.cli.common import FAILURES, UsageError
 from registry.domain.values import lower_uuid
@@ -53,7 +53,7 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None) -> int:  # noqa: PLR0911 - a status for each kind of failure
     parser = _parser()
     arguments = parser.parse_args(argv)
     # An exception on the way out releases the embedded PostgreSQL; `serve` has its own handlers.
@@ -83,6 +83,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        log.critical("unexpected %s", defects.named(error))
+        return 1
 
 
 def _serve(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime as dt
+import functools
 import logging
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from api.app import create_app
-from api.http.strict_protocol import StrictProtocol
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
+from registry.cli.protocol import BoundedProtocol, connection_limit
 from registry.event_store.log import last_position
 from registry.keys import Keys
 from registry.recording import operators
@@ -24,6 +27,8 @@ from registry.settings import Settings
 
 log = logging.getLogger("registry")
 STOP_SECONDS = 5
+TICKS = 10
+"""uvicorn ticks ten times a second; connections are checked once."""
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -54,7 +59,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
-        http=StrictProtocol,
+        http=cast(Any, functools.partial(BoundedProtocol, max_connections=connection_limit())),
         loop="uvloop",
         lifespan="on",
     )
@@ -81,8 +86,15 @@ class _Server(uvicorn.Server):
         self._lines = lines
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        end_in_time()
         super().handle_exit(sig, frame)
+        end_in_time()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                cast(BoundedProtocol, connection).end_if_stalled(now)
+        return await super().on_tick(counter)
 
     def leave(self, *_: object) -> None:
         self.should_exit = True

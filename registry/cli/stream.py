@@ -26,6 +26,7 @@ from registry.kafka.topics import counted, make_first_topics, make_topics
 from registry.postgres.connections import Login, Pool, connect
 from registry.settings import Settings
 
+CHECK_SECONDS = 1.0
 PAGE_SECONDS = 1.0
 """How long `consume` waits for each page in progress when it is told to stop."""
 
@@ -40,8 +41,8 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
     """At SIGTERM or SIGINT calls `leave`, and makes sure that the process ends in time."""
 
     def handle(*_: object) -> None:
-        end_in_time()
         leave()
+        end_in_time()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
@@ -99,7 +100,9 @@ def run_consume(settings: Settings, _: argparse.Namespace) -> int:
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
             tune_gc()
-            stopping.wait()
+            while not stopping.wait(CHECK_SECONDS):
+                if not all(projector.works for projector in working):
+                    return 1  # the log says why; whatever runs this process starts it again
     return 0
 
 

@@ -170,6 +170,8 @@ def read_pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]
     while after < until:
         with pool.cursor() as cursor:
             page = read_log(cursor, after, PAGE, until=until)
+        if not page:
+            return  # a standby server took over that lacks the end of the log
         yield page
         after = page[-1].position
 

@@ -74,6 +74,8 @@ class Session:
             with connection.cursor() as cursor:
                 yield cursor
         except psycopg2.Error as error:
+            if isinstance(error, TRY_AGAIN):
+                raise UnavailableError(f"PostgreSQL cannot read now ({type(error).__name__})") from error
             if not is_lost(connection, error):
                 raise
             self.close()

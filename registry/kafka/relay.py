@@ -20,12 +20,13 @@ import psycopg2
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from registry import defects
 from registry.event_store.log import LoggedEvent, partition_of, read_log
 from registry.kafka import records
 from registry.kafka.badge_statuses import latest_statuses
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tail
-from registry.kafka.topics import KafkaAwayError, check_topics, error_name
+from registry.kafka.topics import KafkaAwayError, check_topics
 from registry.kafka.transactions import commit, producing
 from registry.logs import Troubles
 from registry.postgres.connections import Cursor, UnavailableError, connect
@@ -62,7 +63,7 @@ class Relay:
             except KafkaAwayError as error:
                 self._troubles.met(f"the relay waits for Kafka: {error}")
             except (KafkaError, UnavailableError, psycopg2.Error) as error:
-                self._troubles.met(f"the relay begins again after {error_name(error)}")
+                self._troubles.met(f"the relay begins again after {defects.named(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self) -> None:

@@ -49,6 +49,13 @@ def is_lost(connection: Connection, error: Exception) -> bool:
     return error.pgcode is None or error.pgcode[:2] in _SERVER_ERRORS or is_full(error)
 
 
+def _is_gone(connection: Connection, error: psycopg2.Error) -> bool:
+    """Whether the server itself is lost, and other connections with it; not only this statement."""
+    if connection.closed or error.pgcode is None:
+        return True
+    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03")
+
+
 def is_full(error: Exception) -> bool:
     """Whether PostgreSQL found no room for a row.
 
@@ -65,6 +72,10 @@ class UnavailableError(Exception):
 
 class BusyError(UnavailableError):
     """The process itself is too busy, or stopping; PostgreSQL is not at fault."""
+
+
+class TooSlowError(UnavailableError):
+    """A statement took longer than its time; PostgreSQL serves others."""
 
 
 class LoginError(Exception):
@@ -121,10 +132,13 @@ class Pool:
             try:
                 with connection.cursor() as cursor:
                     yield cursor
+            except psycopg2.errors.QueryCanceled as error:
+                raise TooSlowError("a statement took too long") from error
             except psycopg2.Error as error:
                 if not is_lost(connection, error):
                     raise
-                self.close()  # the idle connections were lost with it
+                if _is_gone(connection, error):
+                    self.close()  # the idle connections were lost with it
                 raise UnavailableError(f"PostgreSQL was lost ({type(error).__name__})") from error
             finally:
                 self._give_back(connection)

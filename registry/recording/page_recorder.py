@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import msgspec
 
+from registry import defects
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.postgres.clock import SystemTime, system_time
@@ -104,7 +105,7 @@ class PageRecorder:
         except BaseException as error:
             self._refuse_all()
             # Its text may hold a value of a command.
-            log.critical("the recorder has ended after %s", type(error).__name__)
+            log.critical("the recorder has ended after %s", defects.named(error))
         finally:
             session.close()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import logging
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 import msgspec
 
+from registry import defects
+from registry.domain.errors import Refusal
 from registry.domain.private_parts import PrivateParts
 from registry.event_store.append import ConnectionLostError, Row, row
 from registry.event_store.session import Session
@@ -18,6 +21,7 @@ from registry.postgres.connections import BusyError, UnavailableError
 from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
 
 MAX_ROUNDS_IN_VAIN = 8
+log = logging.getLogger("registry.recorder")
 
 Lines = list[tuple[int, Command[Outcome]]]
 """Commands with their places in the page."""
@@ -60,6 +64,7 @@ def settle(
             break
         except Exception as error:
             if len(commands) == 1:
+                log.error("a command failed after %s", defects.named(error))  # noqa: TRY400
                 return [error.with_traceback(None)]
             failure = _settle_alone(session, vault, clock, lines, settled) or failure
             break
@@ -127,6 +132,8 @@ def decide(known: Known, lines: Lines) -> Decided:
                 continue
             made = row(subjects[0], decision.version, decision.fact)
         except Exception as error:
+            if not isinstance(error, Refusal):
+                log.error("a command failed after %s", defects.named(error))  # noqa: TRY400
             # Its traceback would keep the whole page in memory until the garbage is collected.
             decided.settled[line] = error.with_traceback(None)
             continue

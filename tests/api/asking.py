@@ -94,8 +94,8 @@ def refused(answer: Any, status: int, slug: str) -> dict[str, Any]:
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
     if status == 401:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    assert ("Retry-After" in answer.headers) == (status == 503)
-    if status == 503:
+    assert ("Retry-After" in answer.headers) == (status in (429, 503))
+    if status in (429, 503):
         assert int(answer.headers["Retry-After"]) > 0
     return members
 

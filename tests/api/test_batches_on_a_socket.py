@@ -7,15 +7,17 @@ import logging
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPResponse
 from typing import Any
 
 import pytest
 
+from api.commands.batches import MAX_BATCHES, MAX_BATCHES_OF_TOKEN
 from api.http.ndjson import MAX_BATCH, MAX_LINE, MAX_LINES
-from tests.api.asking import Ask, admitted, award_body, last_position, on_a_socket
-from tests.api.test_batches import AWARDS, NDJSON, ndjson, outcomes, sent
+from tests.api.asking import Ask, admitted, award_body, last_position, on_a_socket, refused
+from tests.api.test_batches import AWARDS, NDJSON, REVOCATIONS, ndjson, outcomes, sent
+from tests.postgres.log import until
 from tests.support import Service
 
 Address = tuple[str, int]
@@ -180,3 +182,25 @@ def test_past_the_last_line_a_client_that_goes_on_sending_is_answered_413(
         connection.sendall(head(lines * 3, token) + b"{}\n" * lines)
         answer, found = answered(connection)
     assert (answer.status, found[0]["type"]) == (413, "/problems/too-large")
+
+
+def test_a_third_batch_of_a_token_and_a_ninth_of_all_are_refused_before_they_are_read(
+    shared_service: Service, address: Address
+) -> None:
+    brin, _ = admitted(shared_service)
+    tokens = [shared_service.token("institution", institution=brin) for _ in range(MAX_BATCHES)]
+
+    def ask(token: str, path: str = AWARDS) -> Any:
+        headers = {"Content-Type": NDJSON, "Authorization": f"Bearer {token}"}
+        return shared_service.client.post(path, content=b"1\n", headers=headers)
+
+    with ExitStack() as stack:
+        for token in (*[tokens[0]] * MAX_BATCHES_OF_TOKEN, *tokens[1 : MAX_BATCHES - MAX_BATCHES_OF_TOKEN]):
+            stack.enter_context(connected(address)).sendall(head(100, token) + b"1\n")
+        until(lambda: ask(tokens[0]).status_code == 429)
+        refused(ask(tokens[0], REVOCATIONS), 429, "too-many-requests")
+        stack.enter_context(connected(address)).sendall(head(100, tokens[-2]) + b"1\n")
+        until(lambda: ask(tokens[-1]).status_code == 503)
+        refused(ask(tokens[-1], REVOCATIONS), 503, "not-ready")
+        refused(ask("mcr_nobody"), 401, "unauthenticated")
+    until(lambda: ask(tokens[0]).status_code == 200)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from api.http import deadline
 from registry.postgres.connections import UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
@@ -236,6 +237,43 @@ def test_while_postgresql_stands_still_the_service_is_live_and_goes_on_when_it_w
     events = away.events()
     assert len(events) >= before + len(awarded)
     assert all(events[position - 1]["type"] == "badge.awarded" for position in awarded)
+
+
+def test_while_postgresql_stands_still_every_route_answers_503_in_time(away: Away) -> None:
+    """More requests than threads, of every route that the API documents."""
+    filled = {
+        "id": away.badge, "brin": "27UM", "moduleId": away.badge, "learnerId": away.badge, "version": "1",
+    }  # fmt: skip
+    with away.client() as client:
+        paths = client.ask("GET", "/v1/openapi.json").json["paths"]
+    calls: list[tuple[str, str, Any]] = [
+        (method.upper(), "/v1" + path.format_map(filled), {} if method in ("post", "put") else None)
+        for path, methods in paths.items()
+        for method in methods
+    ]
+    calls += [("GET", "/health/ready", None), ("POST", "/v1/badges", award_body("27UM", "frozen"))]
+    calls *= 1 + 100 // len(calls)
+
+    def ask(call: tuple[str, str, Any]) -> tuple[str, str, float]:
+        began = time.monotonic()
+        with away.client(seconds=120) as client:
+            not_ready(client.ask(*call))
+        return *call[:2], time.monotonic() - began
+
+    time.sleep(1.5)  # no token is trusted any more that was read before
+    away.server.freeze()
+    try:
+        with ThreadPoolExecutor(len(calls)) as pool:
+            took = list(pool.map(ask, calls))
+    finally:
+        away.server.thaw()
+    late = [each for each in took if each[2] > deadline.SECONDS + 5]
+    assert late == []
+    until(away.answers_again, BACK_SECONDS, "an answer")
+    with ThreadPoolExecutor(100) as pool:
+        again = [pool.submit(_try, away, number) for number in range(100)]
+        assert {answer.status for each in again if (answer := each.result())} <= {200, 201}
+    assert "ERROR" not in away.serving.log.read_text()
 
 
 def _try(away: Away, number: int) -> Answer | None:
