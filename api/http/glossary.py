@@ -124,6 +124,16 @@ MEMBERS = {
     "SaltsAnswer.reference": "The salt of the reference.",
     "Statistics.items": "A group each.",
     "StatusReason.reason": "The reason.",
+    "csv": "How the figures are written as CSV.",
+    "notes": "What a reader of the figures has to know.",
+    "microcredentials": "The number of microcredentials that each of the learners holds.",
+    "medianDays": "The median number of days from the award to the revocation.",
+    "role": "The role of the token, which decides what it may do.",
+    "createdAt": "When the token was made.",
+    "expiresAt": "The moment from which the token is refused.",
+    "revokedAt": "When the token was revoked.",
+    "lastUsedOn": "The day, in UTC, on which the token was last used.",
+    "Codebook.revocations": "What `/v1/statistics/revocations` answers.",
 }
 
 

@@ -16,12 +16,17 @@ class Places:
         self._what, self._total, self._each = what, total, each
         self._taken: Counter[str] = Counter()
 
+    @property
+    def taken(self) -> int:
+        """The number of places that are held now."""
+        return self._taken.total()
+
     @contextmanager
     def place(self, owner: str) -> Iterator[None]:
         """Holds a place; raises `TooManyRequests` or `NotReady` where there is none."""
         if self._taken[owner] >= self._each:
             raise TooManyRequests(f"A token may send {self._each} {self._what} at once; send the next later.")
-        if self._taken.total() >= self._total:
+        if self.taken >= self._total:
             raise NotReady(f"The registry reads {self._total} {self._what} at once; send this again soon.")
         self._taken[owner] += 1
         try:

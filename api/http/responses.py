@@ -290,6 +290,8 @@ class TokenAnswer(Answer):
 
 
 class TokenList(Answer):
+    """Tokens, in the order of their ids, in pages."""
+
     items: list[TokenAnswer]
     next: str | None
 

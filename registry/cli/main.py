@@ -220,7 +220,9 @@ def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     revoke = actions.add_parser("revoke", help="Revoke a token permanently.")
     revoke.add_argument(
-        "token", metavar="ID", help="the middle part of the token; - reads the token from standard input"
+        "token",
+        metavar="TOKEN-ID",
+        help="the middle part of the token; - reads it from standard input",
     )
     revoke.set_defaults(run=admin.run_token_revoke)
 

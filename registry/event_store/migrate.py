@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from typing import NamedTuple
 
@@ -16,6 +15,9 @@ class SchemaTooNewError(Exception):
 
 class WrongEncodingError(Exception):
     """The database would store a text as bytes other than those sent."""
+
+
+_MARK = "-- compatible from: "
 
 
 class Migration(NamedTuple):
@@ -38,9 +40,9 @@ def migrations() -> list[Migration]:
 
 
 def _migration(name: str, sql: str) -> Migration:
-    marked = re.search(r"^-- compatible from: (\d+)$", sql, re.MULTILINE)
     number = int(name[:4])
-    return Migration(number, name[5:-4], sql, int(marked[1]) if marked else number)
+    marks = [line.removeprefix(_MARK) for line in sql.splitlines() if line.startswith(_MARK)]
+    return Migration(number, name[5:-4], sql, int(marks[0]) if marks else number)
 
 
 def _sql(name: str) -> str:

@@ -285,8 +285,9 @@ def test_ids_kinds_and_lists_have_a_form(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     parameters = {
         each["name"]: each["schema"]
-        for _, _, operation in operations(document)
+        for path, _, operation in operations(document)
         for each in operation.get("parameters", [])
+        if not path.startswith("/statistics/") or path == "/statistics/awards"
     }
     assert re.fullmatch(parameters["brin"]["pattern"], "27UM")
     assert not re.fullmatch(parameters["brin"]["pattern"], "27um")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from registry import tokens
 from registry.domain.event_schemas import EVENTS, MEMBERS, event_schema
-from registry.domain.events import FACTS
+from registry.domain.events import FACTS, EventRetried, EventSkipped, LogRepartitioned, ReadModelReplaced
+from registry.recording import operators
 from tests.api.asking import Ask, admitted, award_body, awarded, module_body, ok, refused
 from tests.contracts.test_golden_files import golden
+from tests.postgres.log import connection
 from tests.support import INSTITUTION, Service
 
 
@@ -53,6 +57,17 @@ def act(service: Service) -> None:
     ok(institution("POST", "/v1/badges", award_body(supersedes=badge["id"])), 201)
     ok(institution("POST", f"/v1/modules/{badge['moduleId']}/versions", module_body(name="2")), 201)
     ok(institution("POST", f"/v1/modules/{badge['moduleId']}/withdrawal"))
+    with connection(service.url) as owner:
+        token, _ = operators.create_token(owner, "auditor", dt.timedelta(hours=1))
+        assert operators.revoke_token(owner, tokens.token_id(token) or "")
+        stopped = {**operators.ORIGIN, "reason": "an event that cannot be read", "read_model": "badges"}
+        with owner, owner.cursor() as cursor:
+            operators.record_act(cursor, EventRetried(**stopped, at_position=1))
+            operators.record_act(cursor, EventSkipped(**stopped, at_position=1))
+            operators.record_act(cursor, ReadModelReplaced(**stopped, version=1))
+            operators.record_act(
+                cursor, LogRepartitioned(**operators.ORIGIN, reason="more consumers", partitions=8)
+            )
 
 
 def test_every_recorded_event_is_valid_in_the_schema_that_it_names(shared_service: Service) -> None:

@@ -141,7 +141,7 @@ def test_a_huge_text_in_any_parameter_is_refused_in_little_time(world: World) ->
                 if parameter["in"] == "query":
                     answer = world.ask(method, path, params={name: value})
                 else:
-                    answer = world.ask(method, path, names={name: value})
+                    answer = world.ask(method, path, names={"type": "badge.awarded", name: value})
                 assert time.process_time() - began < CPU_SECONDS, (path, name, unit)
                 assert 400 <= answer.status_code < 500 or path == "/learners/{learnerId}/badges"
     assert count > 40
@@ -182,7 +182,7 @@ def test_an_id_in_capitals_in_any_path_answers_the_same(world: World) -> None:
         ids = [
             parameter["name"]
             for parameter in operation.get("parameters", [])
-            if parameter["in"] == "path" and parameter["name"] not in ("brin", "version")
+            if parameter["in"] == "path" and parameter["name"] not in ("brin", "version", "type")
         ]
         if not ids:
             continue

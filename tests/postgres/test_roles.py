@@ -153,7 +153,11 @@ def forbidden(url: str) -> list[str]:
                 "SELECT attname FROM pg_attribute"
                 " WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = '' AND attgenerated = ''"
             )
-            statements += [f"UPDATE {table} SET {name} = {name}" for (name,) in query(url, columns, (table,))]
+            statements += [
+                f"UPDATE {table} SET {name} = {name}"
+                for (name,) in query(url, columns, (table,))
+                if (table, name) != ("token", "last_used_on")  # no part of the log, and written by `serve`
+            ]
             statements.append(f"DELETE FROM {table}")
     for (signature,) in query(
         url, "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"

@@ -130,7 +130,7 @@ SECURED = {
     "REGISTRY_KAFKA_SECURITY_MECHANISM": "PLAIN",
     "REGISTRY_KAFKA_SECURITY_USERNAME": "registry",
 }
-VALUES = {"DATABASE_URL": URL, "KAFKA_SECURITY_PASSWORD": "geheim"}
+VALUES = {"DATABASE_URL": URL, "OWNER_DATABASE_URL": URL, "KAFKA_SECURITY_PASSWORD": "geheim"}
 
 
 def test_every_setting_that_holds_a_secret_can_be_in_a_file() -> None:
