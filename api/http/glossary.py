@@ -133,6 +133,7 @@ MEMBERS = {
     "expiresAt": "The moment from which the token is refused.",
     "revokedAt": "When the token was revoked.",
     "lastUsedOn": "The day, in UTC, on which the token was last used.",
+    "TokenAnswer.id": "The token's id: its middle part, and the `client` of what its bearer records.",
     "Codebook.revocations": "What `/v1/statistics/revocations` answers.",
 }
 

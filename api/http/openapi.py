@@ -150,6 +150,7 @@ _FORMS: dict[str, dict[str, Any]] = {
     "LineProblem.type": _PROBLEM_TYPE,
     "Problem.type": _PROBLEM_TYPE,
     "RecordedEvent.id": {},
+    "TokenAnswer.id": {"pattern": "^[0-9a-f]{16}$"},
     "RecordedEvent.type": {"enum": EVENT_TYPES},
 }
 

@@ -44,9 +44,9 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     if folder.exists() and any(folder.iterdir()):
         raise BackupError(f"{folder} is not empty; name a new folder.")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with connection.cursor() as cursor:
             # What the manifest says and what the dump holds are of one moment, while awards go on.
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

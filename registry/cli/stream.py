@@ -54,8 +54,11 @@ def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     # Who divides the log anew records it in the log, which the login of a relay cannot.
     login: Login = "registry_owner" if because else "registry_stream"
     with database.started(settings, login) as url:
-        check_read_models(url, login)
-        if because is not None:
+        if because is None:
+            check_read_models(url, login)
+        else:
+            with database.owner(url) as owner:
+                database.check_migrated(owner)
             for model in read_models():
                 level(url, model)
         with closing(connect(url, None if because else "registry_project")) as connection:

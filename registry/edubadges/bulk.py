@@ -123,10 +123,11 @@ def _item(
 ) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
         return RefusedItem(place, "has more cells than there are columns")
-    if any("\0" in cell for cell in cells):
-        return RefusedItem(place, "has a NUL character; save the file again as CSV UTF-8")
     kind = "eppn" if "eppn" in columns else "email"
-    identifier = dict(zip(columns, cells, strict=False)).get(kind)
+    named = dict(zip(columns, cells, strict=False))
+    identifier = named.pop(kind, None)
+    if any("\0" in cell for cell in named.values()):
+        return RefusedItem(place, "has a NUL character; save the file again as CSV UTF-8")
     try:
         row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
         return _award(place, row, kind, trimmed(identifier), module_id, awarded_on)

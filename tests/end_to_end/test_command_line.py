@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from registry.keys import create_key_file
 from registry.postgres.embedded import EmbeddedPostgres
@@ -378,9 +380,8 @@ def test_a_server_of_the_operators_own_works_as_the_embedded_one(
 
 
 def test_a_server_behind_a_socket_is_reached_by_an_address_too(serving: Serving, tmp_path: Path) -> None:
-    found = re.fullmatch(r"host=(\S+) user=(\S+) dbname=(\S+)", embedded_url(serving.data))
-    assert found, "the embedded server is reached in another way by now"
-    url = f"postgresql://{found[2]}@/{found[3]}?host={found[1].replace('/', '%2F')}"
+    found = parse_dsn(embedded_url(serving.data))
+    url = f"postgresql://{found['user']}@/{found['dbname']}?host={quote(found['host'], safe='')}"
     done = registry("token", "create", "--role", "auditor", owner_database_url=url, data_dir=tmp_path)
     assert done.status == 0, done
     assert status(serving, done.last_line) == 200
