@@ -40,16 +40,13 @@ async def as_of(
         ),
     ] = None,
 ) -> AsOf | None:
-    """A dependency: the moment of `asOf`, once the read model of badges holds it; None without `asOf`."""
+    """A dependency: the moment of `asOf`; None without `asOf`."""
     if value is None:
         return None
     principal = await authenticate(request)
     if principal.role != "auditor":
         raise Forbidden("Only auditors may use asOf.")
-    reading = reading_of(request)
-    moment = await run_in_threadpool(_resolve, reading.pool, value)
-    await reading.positions.wait(["badges"], moment.position)
-    return moment
+    return await run_in_threadpool(_resolve, reading_of(request).pool, value)
 
 
 def _resolve(pool: Pool, value: str) -> AsOf:
@@ -80,3 +77,13 @@ def _at_time(cursor: Cursor, value: str) -> AsOf:
 
 
 AsOfParameter = Annotated[AsOf | None, Depends(as_of)]
+
+
+async def held_as_of(request: Request, moment: AsOfParameter) -> AsOf | None:
+    """A dependency: the same, once the read model of badges holds it."""
+    if moment is not None:
+        await reading_of(request).positions.wait(["badges"], moment.position)
+    return moment
+
+
+HeldAsOf = Annotated[AsOf | None, Depends(held_as_of)]

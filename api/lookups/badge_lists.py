@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.http import cursors
-from api.http.as_of import AsOf, AsOfParameter
+from api.http.as_of import AsOf, HeldAsOf
 from api.http.auth import Allow, authenticate
 from api.http.cursors import CursorParameter, Limit
 from api.http.fields import Day
@@ -78,7 +78,7 @@ def list_learner_badges(
     request: Request,
     learner_id: LearnerId,
     principal: Reader,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
@@ -99,7 +99,7 @@ def list_institution_badges(
     request: Request,
     brin: str,
     principal: InstitutionOrAuditor,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
@@ -126,7 +126,7 @@ def list_module_badges(
     request: Request,
     module_id: ModuleId,
     principal: InstitutionOrAuditor,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,

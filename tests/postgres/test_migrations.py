@@ -119,7 +119,7 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
     databases.drop(url)
 
 
-LAST = (6, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
+LAST = (7, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
 """The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
 
 
