@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from registry.domain.events import Event
+from registry.event_store.log import Extent, extent_query
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.postgres.connections import Connection, Cursor, Pool
 
@@ -119,6 +120,24 @@ def active_version(cursor: Cursor, name: str) -> int | None:
 def position(cursor: Cursor, name: str) -> int:
     """The position through which the read model holds every event of the log."""
     return min(positions_of(cursor, name).values(), default=0)
+
+
+_HELD = extent_query("SELECT coalesce(min(position), 0) FROM read_model_position WHERE name = %s")
+
+
+def select(
+    cursor: Cursor, name: str, query: str, values: Sequence[object] = ()
+) -> tuple[Extent, list[tuple[Any, ...]]]:
+    """The rows of a query of a read model, and through where they are complete: one statement, one moment.
+
+    The first column of the query is never null.
+    """
+    cursor.execute(
+        f"SELECT held.*, answer.* FROM ({_HELD}) AS held LEFT JOIN LATERAL ({query}) AS answer ON true",
+        (name, *values),
+    )
+    rows = cursor.fetchall()
+    return Extent(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
 
 
 Asker = str

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from api.http.auth import Allow
 from api.http.problems import MEDIA_TYPE
 from api.http.requests import Body
-from api.http.responses import Answer, Problem
+from api.http.responses import EXTENT_HEADERS, Answer, Problem
 
 _DESCRIPTIONS = {
     400: "The request is invalid; `errors` lists everything that must be changed.",
@@ -132,6 +132,10 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         )
     else:
         operation.setdefault("security", [])
+    if any(parameter["name"] == "minPosition" for parameter in operation.get("parameters", ())):
+        operation["responses"]["200"]["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in EXTENT_HEADERS.items()
+        }
     for answer in operation["responses"].values():
         answer.setdefault("headers", {})["API-Version"] = {
             "description": "The version of this API.",

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from registry.domain.badge import Status
 from registry.domain.events import Sector
 from registry.domain.values import iso_time
+from registry.event_store.log import Extent
 
 Time = Annotated[
     dt.datetime, PlainSerializer(iso_time), WithJsonSchema({"type": "string", "format": "date-time"})
@@ -28,9 +29,21 @@ class Answer(BaseModel):
 LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
 
 
-def answered(answer: Answer, status: int = 200) -> Response:
-    """The answer as JSON."""
-    return Response(answer.model_dump_json(by_alias=True), status, media_type="application/json")
+def answered(answer: Answer, status: int = 200, extent: Extent | None = None) -> Response:
+    """The answer as JSON; that of a look-up says through where it is complete."""
+    headers = None if extent is None else extent_headers(extent)
+    return Response(answer.model_dump_json(by_alias=True), status, headers, "application/json")
+
+
+EXTENT_HEADERS = {
+    "Registry-Position": "The answer includes every event through this position.",
+    "Registry-As-Of": "The answer includes everything recorded by this time, that of the event at"
+    " `Registry-Position`.",
+}
+
+
+def extent_headers(extent: Extent) -> dict[str, str]:
+    return dict(zip(EXTENT_HEADERS, (str(extent.position), iso_time(extent.time)), strict=True))
 
 
 class InstitutionAnswer(Answer):

@@ -7,13 +7,11 @@ institution and learner only, under the same row-level security.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec.structs import asdict
 
-from api.http.as_of import AsOf, AsOfParameter, HeldAsOf
+from api.http.as_of import AsOfParameter, HeldAsOf
 from api.http.auth import Allow, authenticate
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
@@ -28,17 +26,18 @@ from api.http.responses import (
     StatusAnswer,
     StatusReason,
     answered,
+    extent_headers,
 )
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import MAX_POSITION, Reader, asker, is_id
+from api.lookups.common import Reader, asker, is_id, readable
 from projections.badges.projection import BadgeRow, StatusRow
-from projections.badges.queries import UNREADABLE, read_badge, read_statuses, rows_after
+from projections.badges.queries import read_badge, read_statuses, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
 from registry.domain.private_parts import PrivateParts, Salts
-from registry.event_store.log import read_streams
+from registry.event_store.log import Extent, extent_of, last_position, read_streams
 from registry.postgres.connections import Cursor
 
 router = APIRouter(tags=["badges"])
@@ -60,14 +59,14 @@ def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Res
     if not is_id(badge_id):
         raise NotFound("badge")
     row: StatusRow | None
-    with reading_of(request).pool.cursor() as database, _readable():
+    with reading_of(request).pool.cursor() as database, readable():
         if as_of is None:
-            row = read_statuses(database, [badge_id])[badge_id].row_now()
+            extent, recorded = read_statuses(database, [badge_id])
+            row, moment = recorded[badge_id].row_now(), service_of(request).now()
         else:
-            row = row_as_of(database, badge_id, as_of)
+            row, extent, moment = row_as_of(database, badge_id, as_of), as_of, as_of.time
     if row is None:
         raise NotFound("badge")
-    moment = service_of(request).now() if as_of is None else as_of.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -77,7 +76,8 @@ def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Res
             institution=row.institution,
             position=row.last_position,
             as_of=moment,
-        )
+        ),
+        extent=extent,
     )
 
 
@@ -91,19 +91,22 @@ def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Res
 def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: HeldAsOf) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with asking(reading_of(request).pool, asker(principal)) as database, _readable():
-        row = read_badge(database, asker(principal), badge_id)
+    with asking(reading_of(request).pool, asker(principal)) as database, readable():
+        extent, row = read_badge(database, asker(principal), badge_id)
         if as_of is not None:
-            row = row_as_of(database, badge_id, as_of)
+            extent, row = as_of, row_as_of(database, badge_id, as_of)
         if row is None:
             raise NotFound("badge")
-        module = read_module(database, row.module_id, row.module_version)
-        private = reading_of(request).vault.read_awards(database, [badge_id]).get(badge_id)
-        notes = reading_of(request).vault.read_notes(database, badge_id)
+        _, module = read_module(database, row.module_id, row.module_version)
+        # All of one position: a later correction or note is not shown beside an earlier row.
+        vault = reading_of(request).vault
+        private = vault.read_awards(database, [badge_id], row.last_position).get(badge_id)
+        notes = vault.read_notes(database, badge_id, row.last_position)
     if module is None:
         raise NotReady("The catalogue does not have the badge's module yet; try again soon.")
     moment = service_of(request).now() if as_of is None else as_of.time
-    return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
+    badge = _badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment)
+    return answered(badge, extent=extent)
 
 
 @router.get(
@@ -115,25 +118,15 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: Hel
 )
 def get_history(request: Request, badge_id: BadgeId) -> Response:
     with reading_of(request).pool.cursor() as database:
-        events = read_streams(database, [badge_id], MAX_POSITION) if is_id(badge_id) else []
+        extent = extent_of(database, last_position(database))
+        events = read_streams(database, [badge_id], extent.position) if is_id(badge_id) else []
     if not events or not isinstance(events[0].event().data, BadgeAwarded):
         raise NotFound("badge")
     items = b",".join(event.line().rstrip() for event in events)
-    return Response(b'{"items":[%s]}' % items, media_type="application/json")
+    return Response(b'{"items":[%s]}' % items, 200, extent_headers(extent), "application/json")
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
-    """Refuses to answer from some of a badge's events where this release cannot read another of them."""
-    try:
-        yield
-    except UNREADABLE:
-        raise NotReady(
-            "This release cannot read an event of this badge, so its state is unknown; an operator must help."
-        ) from None
-
-
-def row_as_of(database: Cursor, badge_id: str, as_of: AsOf) -> BadgeRow | None:
+def row_as_of(database: Cursor, badge_id: str, as_of: Extent) -> BadgeRow | None:
     """The badge as recorded by `as_of`, folded from its events; None if the id is not that of a badge."""
     events = [logged.event() for logged in read_streams(database, [badge_id], as_of.position)]
     if not events or not isinstance(events[0].data, BadgeAwarded):

@@ -33,10 +33,10 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
     with reading_of(request).pool.cursor() as database:
-        rows = queries.list_institutions(database, after, limit + 1)
+        extent, rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return answered(InstitutionList(items=items, next=following))
+    return answered(InstitutionList(items=items, next=following), extent=extent)
 
 
 @router.get(
@@ -47,10 +47,10 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParamet
 )
 def get_institution(request: Request, brin: str) -> Response:
     with reading_of(request).pool.cursor() as database:
-        row = queries.read_institution(database, brin)
+        extent, row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
-    return answered(_institution(row))
+    return answered(_institution(row), extent=extent)
 
 
 @router.get(
@@ -70,10 +70,10 @@ def list_modules(
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
     with reading_of(request).pool.cursor() as database:
-        rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+        extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
     items = [_module(row) for row in shown]
-    return answered(ModuleList(items=items, next=following))
+    return answered(ModuleList(items=items, next=following), extent=extent)
 
 
 @router.get(
@@ -83,7 +83,7 @@ def list_modules(
     responses=answers(400, 404, ok=ModuleAnswer),
 )
 def get_module(request: Request, module_id: ModuleId) -> Response:
-    return answered(_module(_read(request, module_id, None)))
+    return _answer_module(request, module_id, None)
 
 
 @router.get(
@@ -95,15 +95,15 @@ def get_module(request: Request, module_id: ModuleId) -> Response:
 def get_module_version(
     request: Request, module_id: ModuleId, version: Annotated[int, Path(ge=1, le=1_000_000)]
 ) -> Response:
-    return answered(_module(_read(request, module_id, version)))
+    return _answer_module(request, module_id, version)
 
 
-def _read(request: Request, module_id: str, version: int | None) -> VersionedModule:
+def _answer_module(request: Request, module_id: str, version: int | None) -> Response:
     if is_id(module_id):
         with reading_of(request).pool.cursor() as database:
-            row = queries.read_module(database, module_id, version)
+            extent, row = queries.read_module(database, module_id, version)
         if row is not None:
-            return row
+            return answered(_module(row), extent=extent)
     raise NotFound("module" if version is None else "module version")
 
 

@@ -11,11 +11,11 @@ from fastapi.responses import StreamingResponse
 from api.http.auth import Allow
 from api.http.openapi import answers, answers_lines
 from api.http.reading import held_by, reading_of
-from api.http.responses import RecordedEvent
+from api.http.responses import RecordedEvent, extent_headers
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.events import FACTS
-from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
+from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
@@ -53,14 +53,14 @@ def list_events(
             raise InvalidInput(("/after", f"must not be beyond the end of the log, which is {last}"))
         if kind is None and subject is None:
             complete = min(last, after + limit)
-            return _stream(read_pages(pool, after, complete), complete)
+            return _stream(read_pages(pool, after, complete), extent_of(database, complete))
         window = last if subject is not None else min(last, after + WINDOW)
         kinds = [kind] if kind is not None else []
         events = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
-    complete = events[-1].position if len(events) == limit else window
-    return _stream(iter([events]), complete)
+        complete = events[-1].position if len(events) == limit else window
+        return _stream(iter([events]), extent_of(database, complete))
 
 
-def _stream(pages: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
+def _stream(pages: Iterator[list[LoggedEvent]], extent: Extent) -> StreamingResponse:
     lines = (b"".join(event.line() for event in page) for page in pages)
-    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers={"Registry-Position": str(complete)})
+    return StreamingResponse(lines, media_type=MEDIA_TYPE, headers=extent_headers(extent))

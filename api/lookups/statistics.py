@@ -17,10 +17,11 @@ from api.http.auth import Allow
 from api.http.fields import Day
 from api.http.openapi import answers
 from api.http.reading import held_by, reading_of
-from api.http.responses import Codebook, CodebookEntry, Statistics, answered
+from api.http.responses import Codebook, CodebookEntry, Statistics, answered, extent_headers
 from projections.read_model import position as position_of
 from projections.statistics.queries import ASKED, DIMENSIONS, Figures, Period, figures_at, learners_at
 from registry.domain.errors import InvalidInput
+from registry.event_store.log import Extent, extent_of
 
 router = APIRouter(tags=["statistics"], dependencies=[Depends(Allow("statistician"))])
 
@@ -98,10 +99,11 @@ async def get_awards(
 ) -> Response:
     selection = _selection(group_by, measures, first, end)
     await held_position(request, position)
-    at, items = await run_in_threadpool(_read, request, selection, position)
+    extent, items = await run_in_threadpool(_read, request, selection, position)
     if form == "csv":
-        return _csv(selection, at, items)
-    return Response(msgspec.json.encode({"position": at, "items": items}), media_type="application/json")
+        return _csv(selection, extent, items)
+    body = msgspec.json.encode({"position": extent.position, "items": items})
+    return Response(body, 200, extent_headers(extent), "application/json")
 
 
 @router.get(
@@ -150,20 +152,23 @@ def _names(
     return names, errors
 
 
-def _read(request: Request, selection: Selection, position: int | None) -> tuple[int, list[dict[str, Any]]]:
+def _read(
+    request: Request, selection: Selection, position: int | None
+) -> tuple[Extent, list[dict[str, Any]]]:
     with reading_of(request).pool.transaction() as cursor:
         # All queries see one moment, while the projector continues.
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # The lock comes before the snapshot: a rebuild that swaps the tables waits from here on.
         cursor.execute(f"LOCK TABLE {', '.join(ASKED)} IN ACCESS SHARE MODE")
         at = position_of(cursor, "statistics") if position is None else position
+        extent = extent_of(cursor, at)
         figures = figures_at(cursor, selection.group_by, selection.period, at)
         learners = {}
         if "learners" in selection.measures:
             learners = learners_at(cursor, selection.group_by, selection.period, at)
     if not selection.group_by and not figures:
         figures = [Figures(0, 0, 0, 0, 0, 0, group=())]
-    return at, [_item(selection, group, learners.get(group.group, 0)) for group in figures]
+    return extent, [_item(selection, group, learners.get(group.group, 0)) for group in figures]
 
 
 def _item(selection: Selection, figures: Figures, learners: int) -> dict[str, Any]:
@@ -181,11 +186,10 @@ def _item(selection: Selection, figures: Figures, learners: int) -> dict[str, An
     return groups | {name: measured[name] for name in selection.measures}
 
 
-def _csv(selection: Selection, position: int, items: Sequence[dict[str, Any]]) -> Response:
+def _csv(selection: Selection, extent: Extent, items: Sequence[dict[str, Any]]) -> Response:
     """RFC 4180 with a header line; an empty cell is null, and the position is in an HTTP header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*selection.group_by, *selection.measures])
     writer.writeheader()
     writer.writerows(items)
-    headers = {"Registry-Position": str(position)}
-    return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(text.getvalue(), 200, extent_headers(extent), "text/csv; charset=utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, assert_never
+from typing import Annotated, Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
@@ -57,6 +57,7 @@ class BadgeRow(StatusRow, frozen=True):
     module: Text
     awarded_on: Date
     supersedes: Uuid | None
+    ever_suspended: Annotated[bool, "bool"] = False
     suspended_for: Text | None = None
     revoked_for: Text | None = None
     effective_on: Date | None = None
@@ -78,6 +79,7 @@ CREATE TABLE badge (
     active_since timestamptz NOT NULL,
     suspended_since timestamptz,
     suspended_for text,
+    ever_suspended boolean NOT NULL,
     revoked_since timestamptz,
     revoked_for text,
     effective_on date
@@ -124,7 +126,7 @@ class Folded(NamedTuple):
 
 class Badges:
     name = "badges"
-    version = 1
+    version = 2
     order: Literal["by key", "total"] = "by key"
     handles: tuple[str, ...] = ("badge.",)
     tables = TABLES
@@ -156,7 +158,11 @@ def folded(events: Sequence[Event]) -> Folded:
             case BadgeCorrected():
                 pass
             case BadgeSuspended():
-                changes |= {"suspended_since": event.time, "suspended_for": fact.reason}
+                changes |= {
+                    "suspended_since": event.time,
+                    "suspended_for": fact.reason,
+                    "ever_suspended": True,
+                }
             case BadgeReinstated():
                 changes |= {"suspended_since": None, "suspended_for": None, "active_since": event.time}
             case BadgeRevoked():

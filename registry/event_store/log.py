@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -183,6 +184,32 @@ def last_position(cursor: Cursor) -> int:
 
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 """The time of position 0, before the first event."""
+
+
+class Extent(NamedTuple):
+    """Through where an answer is complete: it includes every event through `position`, recorded by `time`."""
+
+    position: int
+    time: dt.datetime
+
+
+def extent_query(position: str) -> str:
+    """SQL for the `Extent` of a position that the query `position` selects: always one row."""
+    # The events of one append have one time: between two of them the answer is complete until just before.
+    return (
+        "SELECT through.position,"
+        " coalesce(least(e.time, n.time - interval '1 microsecond'), 'epoch') AS time"
+        f" FROM (SELECT ({position}) AS position) AS through"
+        " LEFT JOIN event e ON e.position = through.position"
+        " LEFT JOIN event n ON n.position = through.position + 1"
+    )
+
+
+def extent_of(cursor: Cursor, position: int) -> Extent:
+    cursor.execute(extent_query("%s::bigint"), (position,))
+    row: tuple[int, dt.datetime]
+    (row,) = cursor.fetchall()
+    return Extent(*row)
 
 
 def time_of(cursor: Cursor, position: int) -> dt.datetime:

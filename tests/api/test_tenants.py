@@ -162,15 +162,15 @@ def nobody_asking(pool: Pool) -> Iterator[Cursor]:
 
 
 def _listed(cursor: Cursor, asker: Asker, learner: str) -> set[str]:
-    rows = queries.list_badges(cursor, asker, ("learner_id", learner), Filter(), NOW(), 2**62, 100)
-    return {row.id for row in rows}
+    _, found = queries.list_badges(cursor, asker, ("learner_id", learner), Filter(), NOW(), 2**62, 100)
+    return {badge.row.id for badge in found}
 
 
 def test_a_query_in_a_transaction_that_named_no_asker_gets_nothing(two: Two, pool: Pool) -> None:
     for asker in (AUDITOR, read_model.institution(two.brins[0]), read_model.learner(two.learner)):
         with nobody_asking(pool) as cursor:
             assert _listed(cursor, asker, two.learner) == set()
-            assert queries.read_badge(cursor, asker, two.badges[0]) is None
+            assert queries.read_badge(cursor, asker, two.badges[0])[1] is None
             assert Vault(KEYS).read_awards(cursor, list(two.badges)) == {}
             assert set(Vault(KEYS).read_notes(cursor, two.badges[0]).values()) == {None}
 
@@ -179,7 +179,7 @@ def test_a_query_without_its_tenant_gets_the_askers_rows_only(two: Two, pool: Po
     for place in (0, 1):
         with asking(pool, read_model.institution(two.brins[place])) as cursor:
             assert _listed(cursor, AUDITOR, two.learner) == {two.badges[place]}
-            assert queries.read_badge(cursor, AUDITOR, two.badges[1 - place]) is None
+            assert queries.read_badge(cursor, AUDITOR, two.badges[1 - place])[1] is None
             assert set(Vault(KEYS).read_awards(cursor, list(two.badges))) == {two.badges[place]}
     with asking(pool, read_model.institution(two.brins[1])) as cursor:
         assert set(Vault(KEYS).read_notes(cursor, two.badges[0]).values()) == {None}
