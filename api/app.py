@@ -40,6 +40,7 @@ from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
+from registry.kafka.brokers import Brokers
 from registry.keys import Keys
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
@@ -96,11 +97,17 @@ class Parts:
 
 
 def create_app(
-    url: str, keys: Keys, clock: Callable[[], dt.datetime] = utc_now, *, projecting: bool = True
+    url: str,
+    keys: Keys,
+    clock: Callable[[], dt.datetime] = utc_now,
+    *,
+    projecting: bool = True,
+    brokers: Brokers | None = None,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store.
+    With `projecting` it keeps the read models up to date itself, from the event store. Where others do that
+    from Kafka, it watches the `brokers`.
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring)
@@ -126,12 +133,12 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room)
+    operations = Operations(registry.has_room, lambda: registry.works, brokers)
+    metrics = Metrics(pool, operations)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool))
     writing = Writing(registry, registry.preparation())
-    operations = Operations(registry.has_room, lambda: registry.works)
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics

@@ -265,11 +265,23 @@ class ReadModelHealth(Answer):
     stopped_because: str | None = LEFT_OUT
 
 
-class Readiness(Answer):
-    """`ready`, or `degraded` if a read model has stopped at an event; awards are recorded all the same."""
+class RelayHealth(Answer):
+    """How far the relay has carried the log to Kafka, and whether one is at work."""
 
-    status: str
+    active: bool
     position: int
+    behind_events: int
+    behind_seconds: float
+
+
+class Readiness(Answer):
+    """`ready`, or `degraded` with the reasons: awards are recorded and statuses true all the same."""
+
+    status: Literal["ready", "degraded"]
+    reasons: list[str] | None = LEFT_OUT
+    position: int
+    kafka: Literal["reachable", "unreachable"] | None = LEFT_OUT
+    relay: RelayHealth | None = LEFT_OUT
     read_models: list[ReadModelHealth]
 
 

@@ -15,25 +15,15 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import authenticate
 from api.http.problems import Forbidden
-from api.operations.health import age, read_health
-from registry.postgres.connections import Cursor, Pool, UnavailableError
-from registry.postgres.locks import Lock
+from api.http.responses import RelayHealth
+from api.operations.health import Operations, read_health, read_relay
+from registry.postgres.connections import Pool, UnavailableError
 
 router = APIRouter(include_in_schema=False)
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-# The lock belongs to the relay's session and ends with it. Every database user may see who holds locks.
-_RELAY = """
-SELECT s.relayed, e.time, EXISTS (
-    SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
-    WHERE d.datname = current_database() AND locktype = 'advisory' AND granted
-        AND (classid, objid, objsubid) = (0, %s, 1)
-)
-FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
-"""
 
 
 @router.get("/metrics")
@@ -47,25 +37,18 @@ async def metrics(request: Request) -> Response:
     return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
+def _relay_gauges(relay: RelayHealth | None) -> list[GaugeMetricFamily]:
     """Gauges of how far the relay has come; none if no topic carries the log."""
-    cursor.execute(_RELAY, (Lock.RELAY,))
-    row = cursor.fetchone()
-    if row is None:
-        return []
-    relayed, waiting, active = row
-    values = {
-        "active": ("1 while a relay is running", active),
-        "position": ("Position of the last event in the topic", relayed),
-        "behind_events": ("Events that the topic does not have yet", max(0, last - relayed)),
-        "behind_seconds": (
-            "Age in seconds of the first event that the topic does not have yet",
-            age(waiting),
-        ),
+    texts = {
+        "active": "1 while a relay is running",
+        "position": "Position of the last event in the topic",
+        "behind_events": "Events that the topic does not have yet",
+        "behind_seconds": "Age in seconds of the first event that the topic does not have yet",
     }
     return [
-        GaugeMetricFamily(f"registry_relay_{name}", text, float(value))
-        for name, (text, value) in values.items()
+        GaugeMetricFamily(f"registry_relay_{name}", text, float(getattr(relay, name)))
+        for name, text in texts.items()
+        if relay is not None
     ]
 
 
@@ -85,15 +68,15 @@ def _from_here(request: Request) -> bool:
 class _DatabaseCollector(Collector):
     """Gauges that are read from the database at each scrape."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
-        self._pool, self._has_room = pool, has_room
+    def __init__(self, pool: Pool, operations: Operations) -> None:
+        self._pool, self._operations = pool, operations
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("registry_database_up", "1 while PostgreSQL answers")
         try:
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
-                relay = _relay_gauges(cursor, last)
+                relay = read_relay(cursor, last)
         except UnavailableError:
             up.add_metric([], 0)
             yield up
@@ -103,10 +86,16 @@ class _DatabaseCollector(Collector):
         yield GaugeMetricFamily(
             "registry_database_room",
             "1 while the disk of PostgreSQL has room",
-            float(self._has_room()),
+            float(self._operations.has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
-        yield from relay
+        yield from _relay_gauges(relay)
+        if self._operations.brokers is not None:
+            yield GaugeMetricFamily(
+                "registry_kafka_up",
+                "1 while a broker accepts connections",
+                float(self._operations.brokers.answer()),
+            )
         gauges = {
             "position": "Position of the last event in the read model",
             "behind_events": "Events that the read model does not have yet",
@@ -124,9 +113,9 @@ class _DatabaseCollector(Collector):
 class Metrics:
     """This process's Prometheus metrics."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, operations: Operations) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_DatabaseCollector(pool, has_room))
+        self._registry.register(_DatabaseCollector(pool, operations))
         self.requests = Counter(
             "registry_http_requests_total",
             "Answers by route and status",

@@ -18,6 +18,7 @@ from registry import tokens
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
 from registry.event_store.log import last_position
+from registry.kafka.brokers import Brokers
 from registry.keys import Keys
 from registry.settings import Settings
 
@@ -34,7 +35,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         def lines(address: str) -> list[str]:
             return _curl_lines(url, keys, address) if arguments.demo else []
 
-        return _serve(settings, create_app(url, keys, projecting=settings.kafka is None), lines)
+        brokers = None if settings.kafka is None else Brokers(settings.kafka)
+        return _serve(settings, create_app(url, keys, projecting=brokers is None, brokers=brokers), lines)
 
 
 def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
