@@ -25,7 +25,7 @@ from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
-from api.lookups import badge_lists
+from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
@@ -69,6 +69,7 @@ ROUTERS = (
     catalogue_lookups.router,
     badge_lookups.router,
     badge_lists.router,
+    learners.router,
     event_lookups.router,
     statistics_lookups.router,
 )

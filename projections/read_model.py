@@ -6,7 +6,7 @@ skips an event by itself: one that it cannot apply stops it, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -154,9 +154,26 @@ def learner(learner_id: str) -> Asker:
     return f"learner/{learner_id}"
 
 
+class _Asking(Cursor):
+    """A cursor whose every statement is a transaction of its own, with settings that end with it."""
+
+    _stated = b""
+
+    def state(self, settings: Mapping[str, str]) -> None:
+        values = [part for name, value in settings.items() for part in (f"registry.{name}", value)]
+        stated = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        self._stated = self.mogrify(f"SELECT {stated};", values)
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        super().execute(self._stated + self.mogrify(query, vars))
+
+
 @contextmanager
-def asking(pool: Pool, asker: Asker) -> Iterator[Cursor]:
-    """A transaction in which row-level security shows the asker's rows, and nobody else's."""
-    with pool.transaction() as cursor:
-        cursor.execute("SELECT set_config('registry.asker', %s, true)", (asker,))
+def asking(pool: Pool, asker: Asker, **stated: str) -> Iterator[Cursor]:
+    """A cursor to which row-level security shows the asker's rows, and nobody else's.
+
+    The settings and a statement go in one message, which PostgreSQL takes as one transaction.
+    """
+    with pool.cursor() as plain, plain.connection.cursor(cursor_factory=_Asking) as cursor:
+        cursor.state({"asker": asker, **stated})
         yield cursor

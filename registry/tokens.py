@@ -13,10 +13,11 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from registry.postgres.connections import Connection, Pool
+from registry.postgres.connections import Connection, Cursor, Pool
 
 Role = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -66,6 +67,14 @@ def revoke_token(connection: Connection, token_or_id: str) -> bool:
             (match[1] if match else token_or_id,),
         )
         return cursor.rowcount == 1
+
+
+def tokens_of(cursor: Cursor, institution: str, token_ids: Sequence[str]) -> set[str]:
+    """Those of these ids that are of the institution's own tokens, valid or not."""
+    cursor.execute(
+        "SELECT id FROM token WHERE institution = %s AND id = ANY(%s)", (institution, list(token_ids))
+    )
+    return {token_id for (token_id,) in cursor.fetchall()}
 
 
 class TokenReader:

@@ -183,6 +183,12 @@ class BadgeList(Answer):
     next: str | None
 
 
+class LearnerFound(Answer):
+    """The pseudonymous id of a learner."""
+
+    learner_id: str
+
+
 class LearnerAnswer(Answer):
     edu_id: str | None = LEFT_OUT
     eppn: str | None = LEFT_OUT

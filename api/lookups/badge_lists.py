@@ -23,7 +23,7 @@ from api.http.responses import (
     answered,
 )
 from api.http.service import service_of
-from api.lookups.common import MAX_POSITION, Reader, asker, is_id, readable
+from api.lookups.common import MAX_POSITION, InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.queries import (
     Filter,
     ListedBadge,
@@ -45,7 +45,7 @@ from registry.tokens import Principal
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
-InstitutionOrAuditor = Annotated[Principal, Depends(Allow("institution", "auditor"))]
+LEARNER_ID = "must be a learner's id, a UUID; an institution finds it by POST /v1/learner-lookups"
 ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
 AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
@@ -83,10 +83,10 @@ def list_learner_badges(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
+    if not is_id(learner_id):
+        raise InvalidInput(("/learnerId", LEARNER_ID))
     if principal.role == "learner" and principal.learner_id != learner_id:
         raise Forbidden("The token of a learner shows the badges of that learner only.")
-    if not is_id(learner_id):
-        return answered(BadgeList(items=[], next=None))
     return _list(request, principal, ("learner_id", learner_id), Filter(), as_of, limit, cursor)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from api.http.as_of import AsOfParameter, HeldAsOf
-from api.http.auth import Allow, authenticate
+from api.http.auth import authenticate, brin
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
 from api.http.problems import NotFound, NotReady
@@ -30,15 +31,16 @@ from api.http.responses import (
 )
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import Reader, asker, is_id, readable
+from api.lookups.common import InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.projection import BadgeRow, StatusRow
 from projections.badges.queries import read_badge, read_statuses, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
-from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended
+from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
 from registry.domain.private_parts import PrivateParts, Salts
-from registry.event_store.log import Extent, extent_of, last_position, read_streams
+from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_streams
 from registry.postgres.connections import Cursor
+from registry.tokens import tokens_of
 
 router = APIRouter(tags=["badges"])
 
@@ -113,17 +115,32 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: Hel
     "/badges/{id}/history",
     operation_id="getBadgeHistory",
     summary="A badge's events, in order, as they were recorded",
+    description="An institution sees those of its own badges, without the `client` of others.",
     responses=answers(400, 401, 403, 404, ok=History),
-    dependencies=[Depends(Allow("auditor")), Depends(held_by())],
+    dependencies=[Depends(authenticate), Depends(held_by())],
 )
-def get_history(request: Request, badge_id: BadgeId) -> Response:
+def get_history(request: Request, badge_id: BadgeId, principal: InstitutionOrAuditor) -> Response:
     with reading_of(request).pool.cursor() as database:
         extent = extent_of(database, last_position(database))
         events = read_streams(database, [badge_id], extent.position) if is_id(badge_id) else []
-    if not events or not isinstance(events[0].event().data, BadgeAwarded):
+        if principal.role == "institution":
+            events = _own(database, events, brin(principal))
+    if not events or events[0].type != BadgeAwarded.TYPE:
         raise NotFound("badge")
     items = b",".join(event.line().rstrip() for event in events)
     return Response(b'{"items":[%s]}' % items, 200, extent_headers(extent), "application/json")
+
+
+def _own(database: Cursor, events: list[LoggedEvent], institution: str) -> list[LoggedEvent]:
+    """The events if the badge is the institution's, without clients other than the institution's tokens."""
+    stated = [msgspec.json.decode(event.data) for event in events]
+    if not stated or stated[0].get("institution") != institution:
+        return []
+    clients = tokens_of(database, institution, [data["client"] for data in stated])
+    return [
+        event if data.pop("client") in clients else replace(event, data=canonical(data))
+        for event, data in zip(events, stated, strict=True)
+    ]
 
 
 def row_as_of(database: Cursor, badge_id: str, as_of: Extent) -> BadgeRow | None:

@@ -17,6 +17,7 @@ from registry.domain.values import UUID
 from registry.tokens import Principal
 
 MAX_POSITION = 2**63 - 1
+InstitutionOrAuditor = Annotated[Principal, Depends(Allow("institution", "auditor"))]
 Reader = Annotated[Principal, Depends(Allow("institution", "learner", "auditor"))]
 
 

@@ -104,6 +104,23 @@ def read_badge(cursor: Cursor, asker: Asker, badge_id: str) -> tuple[Extent, Bad
     return extent, found[0].row if found else None
 
 
+def find_learner(cursor: Cursor, brin: str, alias_key: bytes) -> tuple[Extent, str | None]:
+    """The learner with this alias, if the institution has awarded them a badge; `alias_key` is stated too.
+
+    An unknown alias is looked up among the badges like a known one, so that time does not tell them apart.
+    """
+    extent, rows = select(
+        cursor,
+        Badges.name,
+        "SELECT b.learner_id FROM badge b WHERE b.institution = %s AND b.learner_id ="
+        f" coalesce((SELECT a.learner_id FROM alias a WHERE a.key = %s), '{NOBODY}') LIMIT 1",
+        (brin, alias_key),
+    )
+    return extent, rows[0][0] if rows else None
+
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
 Owner = Literal["learner_id", "institution", "module_id"]
 
 
