@@ -25,6 +25,7 @@ from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
+from api.http.statuses import Statuses
 from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
@@ -60,7 +61,15 @@ NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 
-FAST = (badge_commands.award_badge,)
+FAST = (
+    badge_commands.award_badge,
+    badge_lookups.get_status,
+    badge_lookups.get_badge,
+    badge_lists.list_learner_badges,
+    badge_lists.get_me,
+    catalogue_lookups.list_modules,
+    health.live,
+)
 ROUTERS = (
     institution_commands.router,
     module_commands.router,
@@ -138,7 +147,7 @@ def create_app(
     metrics = Metrics(pool, operations)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool), clock)
-    reading = Reading(pool, keys, registry.vault, Positions(pool))
+    reading = Reading(pool, keys, registry.vault, Positions(pool), Statuses(pool))
     writing = Writing(registry, registry.preparation())
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
@@ -148,9 +157,9 @@ def create_app(
     outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
-    for route in version_1.state.routes:
-        if route.endpoint in FAST:
-            outer.router.routes.insert(0, FastRoute(route))
+    for prefix, described in (("/v1", version_1), ("", outer)):
+        fast = [FastRoute(route, prefix) for route in described.state.routes if route.endpoint in FAST]
+        outer.router.routes[:0] = fast
     outer.mount("/v1", version_1)
     outer.add_middleware(problems.Bare500)
     outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 from registry.domain.events import Event
-from registry.event_store.log import Extent, extent_query
+from registry.event_store.log import Extent, extent, extent_query
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.postgres.connections import Connection, Cursor, Pool
+from registry.postgres.prepared import execute_prepared
 
 
 class ReadModel(Protocol):
@@ -126,18 +127,21 @@ _HELD = extent_query("SELECT coalesce(min(position), 0) FROM read_model_position
 
 
 def select(
-    cursor: Cursor, name: str, query: str, values: Sequence[object] = ()
+    cursor: Cursor, name: str, query: str, values: Sequence[object] = (), *, prepared: bool = False
 ) -> tuple[Extent, list[tuple[Any, ...]]]:
     """The rows of a query of a read model, and through where they are complete: one statement, one moment.
 
-    The first column of the query is never null.
+    The first column of the query is never null. `prepared` is for a query that is asked often.
     """
-    cursor.execute(
-        f"SELECT held.*, answer.* FROM ({_HELD}) AS held LEFT JOIN LATERAL ({query}) AS answer ON true",
-        (name, *values),
+    statement = (
+        f"SELECT held.*, answer.* FROM ({_HELD}) AS held LEFT JOIN LATERAL ({query}) AS answer ON true"
     )
+    if prepared:
+        execute_prepared(cursor, statement, (name, *values))
+    else:
+        cursor.execute(statement, (name, *values))
     rows = cursor.fetchall()
-    return Extent(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
+    return extent(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
 
 
 Asker = str

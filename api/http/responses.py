@@ -31,8 +31,12 @@ LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
 
 def answered(answer: Answer, status: int = 200, extent: Extent | None = None) -> Response:
     """The answer as JSON; that of a look-up says through where it is complete."""
+    return json_answer(answer.model_dump_json(by_alias=True).encode(), extent, status)
+
+
+def json_answer(body: bytes, extent: Extent | None = None, status: int = 200) -> Response:
     headers = None if extent is None else extent_headers(extent)
-    return Response(answer.model_dump_json(by_alias=True), status, headers, "application/json")
+    return Response(body, status, headers, "application/json")
 
 
 EXTENT_HEADERS = {

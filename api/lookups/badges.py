@@ -11,6 +11,7 @@ import datetime as dt
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from msgspec.structs import asdict, replace
+from starlette.concurrency import run_in_threadpool
 
 from api.http.as_of import AsOfParameter, HeldAsOf
 from api.http.auth import authenticate, brin
@@ -27,13 +28,13 @@ from api.http.responses import (
     StatusAnswer,
     StatusReason,
     answered,
-    extent_headers,
+    json_answer,
 )
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
 from api.lookups.common import InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.projection import BadgeRow, StatusRow
-from projections.badges.queries import read_badge, read_statuses, rows_after
+from projections.badges.queries import read_badge, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
@@ -57,16 +58,17 @@ router = APIRouter(tags=["badges"])
     openapi_extra={"security": [{}, {"token": []}]},
     dependencies=[Depends(held_by())],
 )
-def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Response:
+async def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
     row: StatusRow | None
-    with reading_of(request).pool.cursor() as database, readable():
+    with readable():
         if as_of is None:
-            extent, recorded = read_statuses(database, [badge_id])
-            row, moment = recorded[badge_id].row_now(), service_of(request).now()
+            extent, recorded = await reading_of(request).statuses.read(badge_id)
+            row, moment = recorded.row_now(), service_of(request).now()
         else:
-            row, extent, moment = row_as_of(database, badge_id, as_of), as_of, as_of.time
+            row = await run_in_threadpool(_row_as_of, request, badge_id, as_of)
+            extent, moment = as_of, as_of.time
     if row is None:
         raise NotFound("badge")
     status, since = row.status(moment)
@@ -128,7 +130,7 @@ def get_history(request: Request, badge_id: BadgeId, principal: InstitutionOrAud
     if not events or events[0].type != BadgeAwarded.TYPE:
         raise NotFound("badge")
     items = b",".join(event.line().rstrip() for event in events)
-    return Response(b'{"items":[%s]}' % items, 200, extent_headers(extent), "application/json")
+    return json_answer(b'{"items":[%s]}' % items, extent)
 
 
 def _own(database: Cursor, events: list[LoggedEvent], institution: str) -> list[LoggedEvent]:
@@ -141,6 +143,11 @@ def _own(database: Cursor, events: list[LoggedEvent], institution: str) -> list[
         event if data.pop("client") in clients else replace(event, data=canonical(data))
         for event, data in zip(events, stated, strict=True)
     ]
+
+
+def _row_as_of(request: Request, badge_id: str, as_of: Extent) -> BadgeRow | None:
+    with reading_of(request).pool.cursor() as database:
+        return row_as_of(database, badge_id, as_of)
 
 
 def row_as_of(database: Cursor, badge_id: str, as_of: Extent) -> BadgeRow | None:

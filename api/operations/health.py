@@ -60,7 +60,7 @@ def operations_of(request: Request) -> Operations:
 
 
 @router.get("/health/live")
-async def live() -> Response:
+async def live(_: Request) -> Response:
     """Runs on the event loop, so it answers even while every thread waits for PostgreSQL."""
     return Response('{"status":"live"}', media_type="application/json")
 

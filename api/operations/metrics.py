@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -126,6 +127,14 @@ class Metrics:
             "registry_http_request_seconds", "Time to answer", ["method", "route"], registry=self._registry
         )
 
+        # To find a counter by its labels takes longer than to count.
+        self._requests_by = functools.cache(self.requests.labels)
+        self._seconds_by = functools.cache(self.seconds.labels)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests_by(method, route, str(status)).inc()
+        self._seconds_by(method, route).observe(seconds)
+
     async def render(self) -> bytes:
         return await run_in_threadpool(generate_latest, self._registry)
 
@@ -154,8 +163,7 @@ class Observed:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            self._metrics.observe(method, route, status, time.perf_counter() - began)
 
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

@@ -15,8 +15,9 @@ from projections.tables import columns, names
 from registry.domain.badge import Status
 from registry.domain.events import Event, MisplacedEventError, UnknownEventError
 from registry.domain.values import day_in_amsterdam
-from registry.event_store.log import Extent, LoggedEvent, extent_query, read_streams
+from registry.event_store.log import Extent, LoggedEvent, extent, extent_query, read_streams
 from registry.postgres.connections import Cursor
+from registry.postgres.prepared import execute_prepared
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,31 @@ class RecordedStatus(NamedTuple):
 UNREADABLE = (UnknownEventError, MisplacedEventError, msgspec.DecodeError)
 
 # One statement sees the rows and the log at one moment, so a status is true however far behind the read
-# model is. An event that an operator told the read model to skip stays without effect.
+# model is. An event that an operator told the read model to skip stays without effect. The events must come
+# by the index of subjects, also before the tables are analysed: OFFSET 0 rules out a join with the whole log,
+# and the subtraction a walk through all positions beyond the row's.
 _STATUSES = f"""
 SELECT held.*, asked.id, {names(StatusRow, "b")},
     e.position, e.version, e.type, e.schema_version, e.time, e.data
 FROM ({extent_query("SELECT coalesce(max(position), 0) FROM event")}) AS held
 CROSS JOIN unnest(string_to_array(%s, ' ')) AS asked(id)
 LEFT JOIN badge_status b ON b.id = asked.id::uuid
-LEFT JOIN event e ON e.subject = asked.id AND e.position > coalesce(b.last_position, 0)
-    AND starts_with(e.type, 'badge.')
-    AND NOT EXISTS (
-        SELECT FROM intervention i WHERE i.name = 'badges' AND i.action = 'skip' AND i.position = e.position
-    )
+LEFT JOIN LATERAL (
+    SELECT * FROM event
+    WHERE subject = asked.id AND position - coalesce(b.last_position, 0) > 0 AND starts_with(type, 'badge.')
+        AND NOT EXISTS (
+            SELECT FROM intervention i
+            WHERE i.name = 'badges' AND i.action = 'skip' AND i.position = event.position
+        )
+    OFFSET 0
+) e ON true
 ORDER BY asked.id, e.version
 """
 
 
 def read_statuses(cursor: Cursor, badge_ids: Sequence[str]) -> tuple[Extent, dict[str, RecordedStatus]]:
     """The status of any badges, at least one, for anyone: nothing about the learner or the reason."""
-    cursor.execute(_STATUSES, (" ".join(badge_ids),))
+    execute_prepared(cursor, _STATUSES, (" ".join(badge_ids),))
     found: dict[str, RecordedStatus] = {}
     width = len(columns(StatusRow))
     rows = cursor.fetchall()
@@ -89,7 +96,7 @@ def read_statuses(cursor: Cursor, badge_ids: Sequence[str]) -> tuple[Extent, dic
             position, version, kind, schema_version, time, data = event
             logged = LoggedEvent(position, badge_id, version, kind, schema_version, time, bytes(data))
             recorded.beyond.append(logged)
-    return Extent(*rows[0][:2]), found
+    return extent(*rows[0][:2]), found
 
 
 class ListedBadge(NamedTuple):
@@ -100,8 +107,8 @@ class ListedBadge(NamedTuple):
 
 def read_badge(cursor: Cursor, asker: Asker, badge_id: str) -> tuple[Extent, BadgeRow | None]:
     """A badge; None also where the asker may not see it."""
-    extent, found = _select(cursor, asker, ["b.id = %s"], [badge_id], 1)
-    return extent, found[0].row if found else None
+    through, found = _select(cursor, asker, ["b.id = %s"], [badge_id], 1, prepared=True)
+    return through, found[0].row if found else None
 
 
 def find_learner(cursor: Cursor, brin: str, alias_key: bytes) -> tuple[Extent, str | None]:
@@ -109,14 +116,14 @@ def find_learner(cursor: Cursor, brin: str, alias_key: bytes) -> tuple[Extent, s
 
     An unknown alias is looked up among the badges like a known one, so that time does not tell them apart.
     """
-    extent, rows = select(
+    through, rows = select(
         cursor,
         Badges.name,
         "SELECT b.learner_id FROM badge b WHERE b.institution = %s AND b.learner_id ="
         f" coalesce((SELECT a.learner_id FROM alias a WHERE a.key = %s), '{NOBODY}') LIMIT 1",
         (brin, alias_key),
     )
-    return extent, rows[0][0] if rows else None
+    return through, rows[0][0] if rows else None
 
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -139,7 +146,8 @@ def list_badges(
         conditions.append(_STATUS_CONDITIONS[wanted.status])
         if wanted.status in ("expired", "active"):
             values.append(_last_expired_day(now))
-    return _select(cursor, asker, conditions, values, limit)
+    prepared = wanted == Filter()
+    return _select(cursor, asker, conditions, values, limit, prepared=prepared)
 
 
 def list_badges_as_of(
@@ -214,14 +222,20 @@ _ASKER_CONDITIONS = {"auditor": "true", "institution": "b.institution = %s", "le
 
 
 def _select(
-    cursor: Cursor, asker: Asker, conditions: Sequence[str], values: Sequence[object], limit: int
+    cursor: Cursor,
+    asker: Asker,
+    conditions: Sequence[str],
+    values: Sequence[object],
+    limit: int,
+    *,
+    prepared: bool = False,
 ) -> tuple[Extent, list[ListedBadge]]:
     """The query checks the tenant, and the row-level security of the transaction checks it again."""
     kind, _, name = asker.partition("/")
     wanted = " AND ".join([_ASKER_CONDITIONS[kind], *conditions])
     query = f"{_BADGE} WHERE {wanted} ORDER BY b.award_position DESC LIMIT %s"
     values = [*([name] if name else []), *values, limit]
-    extent, rows = select(cursor, Badges.name, query, values)
-    return extent, [
+    through, rows = select(cursor, Badges.name, query, values, prepared=prepared)
+    return through, [
         ListedBadge(BadgeRow(*row), None if sealed is None else bytes(sealed)) for *row, sealed in rows
     ]

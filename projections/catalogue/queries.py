@@ -52,7 +52,7 @@ def read_module(
 ) -> tuple[Extent, VersionedModule | None]:
     """A module in a version, by default the latest."""
     query = f"{_MODULE} AND v.version = coalesce(%s, m.latest) WHERE m.id = %s"
-    extent, rows = select(cursor, Catalogue.name, query, (version, module_id))
+    extent, rows = select(cursor, Catalogue.name, query, (version, module_id), prepared=True)
     return extent, _versioned(rows[0]) if rows else None
 
 
@@ -73,7 +73,8 @@ def list_modules(
     query = (
         f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s"
     )
-    extent, rows = select(cursor, Catalogue.name, query, (*values, limit))
+    prepared = wanted == ModuleFilter()
+    extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
     return extent, [_versioned(row) for row in rows]
 
 

@@ -156,8 +156,8 @@ def pool(two: Two) -> Iterator[Pool]:
 
 @contextmanager
 def nobody_asking(pool: Pool) -> Iterator[Cursor]:
-    """A reading transaction in which nothing was said about who asks."""
-    with pool.transaction() as cursor:
+    """A reading cursor to which nothing was said about who asks."""
+    with pool.cursor() as cursor:
         yield cursor
 
 
@@ -166,7 +166,7 @@ def _listed(cursor: Cursor, asker: Asker, learner: str) -> set[str]:
     return {badge.row.id for badge in found}
 
 
-def test_a_query_in_a_transaction_that_named_no_asker_gets_nothing(two: Two, pool: Pool) -> None:
+def test_a_query_for_which_no_asker_was_named_gets_nothing(two: Two, pool: Pool) -> None:
     for asker in (AUDITOR, read_model.institution(two.brins[0]), read_model.learner(two.learner)):
         with nobody_asking(pool) as cursor:
             assert _listed(cursor, asker, two.learner) == set()
@@ -185,7 +185,7 @@ def test_a_query_without_its_tenant_gets_the_askers_rows_only(two: Two, pool: Po
         assert set(Vault(KEYS).read_notes(cursor, two.badges[0]).values()) == {None}
 
 
-def test_who_asks_is_forgotten_with_its_transaction(two: Two, pool: Pool) -> None:
+def test_who_asks_is_forgotten_with_its_statement(two: Two, pool: Pool) -> None:
     with asking(pool, AUDITOR) as cursor:
         assert _listed(cursor, AUDITOR, two.learner) == set(two.badges)
     for _ in range(4):

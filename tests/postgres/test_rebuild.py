@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ from consumers import rebuild as rebuilding
 from consumers.rebuild import RebuildError, rebuild
 from projections.all import read_models
 from projections.badges.projection import Badges
-from projections.read_model import NotRebuiltError, ReadModel, check_versions
+from projections.badges.queries import read_badge, read_statuses
+from projections.catalogue.queries import ModuleFilter, list_modules
+from projections.read_model import AUDITOR, NotRebuiltError, ReadModel, asking, check_versions
 from registry.domain.events import Event
-from registry.postgres.connections import Cursor
+from registry.postgres.connections import Cursor, Pool
 from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.postgres.commands import ORIGIN, award
@@ -199,3 +202,23 @@ def test_a_new_version_is_built_while_the_old_answers_and_then_fences_it(
     assert "public.badge_more" not in relations_of(url)
     check = partial(query, url, "SELECT version, relations FROM read_model WHERE name = 'badges'")
     assert check() == [(Badges.version, ["badge", "badge_status"])]
+
+
+def test_statements_prepared_before_a_swap_read_the_new_tables(url: str, registry: Registry) -> None:
+    badge = award(registry, "27UM", "prepared", "x")
+    with projectors(url, read_models()):
+        settled(url)
+    pool = Pool(url, "registry_read", 1)
+
+    def look_up() -> tuple[object, ...]:
+        with pool.cursor() as cursor:
+            _, statuses = read_statuses(cursor, [badge.id])
+            _, modules = list_modules(cursor, ModuleFilter(), dt.datetime.now(dt.UTC), 0, 10)
+        with asking(pool, AUDITOR) as cursor:
+            return statuses, modules, read_badge(cursor, AUDITOR, badge.id)
+
+    before = look_up()
+    for model in read_models():
+        rebuild(url, model, lambda _: None)
+    assert look_up() == before
+    pool.close()
