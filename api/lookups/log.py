@@ -19,8 +19,6 @@ from registry.event_store.log import Extent, LoggedEvent, extent_of, last_positi
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
-# With a type, one request reads at most this many positions, so that no filter scans the whole log.
-WINDOW = 100_000
 TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 
 
@@ -30,8 +28,8 @@ TYPES = sorted({fact.TYPE for fact in FACTS.values()})
     summary="The log after a position, one event a line",
     description=(
         "NDJSON in the order of positions, without gaps if no filter is set. The answer is complete up to the"
-        " position in the header `Registry-Position`: send it as `after` to continue. With `type`, an empty"
-        " answer need not be the last; the last is the one that does not increase `Registry-Position`."
+        " position in the header `Registry-Position`: send it as `after` to continue. An empty answer is the"
+        " last, also with `type`."
     ),
     responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
@@ -54,10 +52,8 @@ def list_events(
         if kind is None and subject is None:
             complete = min(last, after + limit)
             return _stream(read_pages(pool, after, complete), extent_of(database, complete))
-        window = last if subject is not None else min(last, after + WINDOW)
-        kinds = [kind] if kind is not None else []
-        events = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
-        complete = events[-1].position if len(events) == limit else window
+        events = read_log(database, after, limit, until=last, kind=kind or "", subject=subject or "")
+        complete = events[-1].position if len(events) == limit else last
         return _stream(iter([events]), extent_of(database, complete))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, copy, names
+from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, copy, names
 from registry.domain.badge import Status, status
 from registry.domain.events import (
     BadgeAwarded,
@@ -89,6 +89,13 @@ CREATE INDEX badge_of_learner ON badge (learner_id, award_position DESC);
 CREATE INDEX badge_of_institution ON badge (institution, award_position DESC);
 CREATE INDEX badge_of_module ON badge (module_id, award_position DESC);
 CREATE INDEX badge_revoked ON badge (institution, award_position DESC) WHERE revoked_since IS NOT NULL;
+CREATE INDEX badge_revoked_of_module ON badge (module_id, award_position DESC)
+    WHERE revoked_since IS NOT NULL;
+CREATE INDEX badge_suspended ON badge (institution, award_position DESC) WHERE ever_suspended;
+CREATE INDEX badge_suspended_of_module ON badge (module_id, award_position DESC) WHERE ever_suspended;
+CREATE INDEX badge_expiring ON badge (institution, valid_until) WHERE valid_until IS NOT NULL;
+CREATE INDEX badge_expiring_of_module ON badge (module_id, valid_until) WHERE valid_until IS NOT NULL;
+CREATE INDEX badge_by_day ON badge (institution, awarded_on);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON badge TO registry_project;
 GRANT SELECT ON badge TO registry_read;
@@ -132,7 +139,7 @@ class Badges:
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
-        """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
+        """Folds the batch per badge in memory; then one COPY of new rows, and one update a kind of change."""
         batch = folded(events)
         if batch.awarded:
             # PostgreSQL cannot COPY into a table with row-level security: use a temporary table.
@@ -141,8 +148,8 @@ class Badges:
             )
             copy(cursor, list(batch.awarded.values()), "new_badge")
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
-        for badge_id in sorted(batch.changed):
-            _update(cursor, badge_id, batch.changed[badge_id])
+        if batch.changed:
+            _update_all(cursor, batch.changed)
 
 
 def folded(events: Sequence[Event]) -> Folded:
@@ -204,8 +211,26 @@ def _module(name: str, study_load: StudyLoad | None, level: Level | None) -> str
     return canonical(ModuleOnAward(name, study_load, level)).decode()
 
 
-def _update(cursor: Cursor, badge_id: str, changes: dict[str, Any]) -> None:
-    assignments = ", ".join(f"{name} = %s" for name in changes)
-    cursor.execute(f"UPDATE badge SET {assignments} WHERE id = %s", (*changes.values(), badge_id))
-    if cursor.rowcount != 1:
-        raise LookupError(f"badge {badge_id} was never awarded")
+def _update_all(cursor: Cursor, changed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Updates badges by the set of columns that change; locks all in the order of their ids first."""
+    cursor.execute("SELECT FROM badge WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", (list(changed),))
+    by_columns: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    for badge_id, changes in changed.items():
+        by_columns.setdefault(tuple(changes), {})[badge_id] = changes
+    for changing, changes_by_id in by_columns.items():
+        _update(cursor, changing, changes_by_id)
+
+
+def _update(cursor: Cursor, changing: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Updates the same columns of many badges in one statement."""
+    kinds = columns(BadgeRow)
+    arrays = ", ".join(["%s::uuid[]", *(f"%s::{kinds[name]}[]" for name in changing)])
+    assignments = ", ".join(f"{name} = new.{name}" for name in changing)
+    values = [[change[name] for change in changes.values()] for name in changing]
+    cursor.execute(
+        f"UPDATE badge b SET {assignments} FROM unnest({arrays}) AS new (id, {', '.join(changing)})"
+        " WHERE b.id = new.id RETURNING b.id",
+        (list(changes), *values),
+    )
+    if missing := set(changes) - {badge_id for (badge_id,) in cursor.fetchall()}:
+        raise LookupError(f"badge {min(missing)} was never awarded")

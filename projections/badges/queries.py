@@ -190,7 +190,7 @@ def _unchanging(owned: tuple[Owner, str], wanted: Filter, before: int) -> tuple[
 
 _STATUS_CONDITIONS: dict[Status, str] = {
     "revoked": "b.revoked_since IS NOT NULL",
-    "suspended": "b.revoked_since IS NULL AND b.suspended_since IS NOT NULL",
+    "suspended": "b.ever_suspended AND b.revoked_since IS NULL AND b.suspended_since IS NOT NULL",
     "expired": "b.revoked_since IS NULL AND b.suspended_since IS NULL AND b.valid_until <= %s",
     "active": "b.revoked_since IS NULL AND b.suspended_since IS NULL"
     " AND (b.valid_until IS NULL OR NOT b.valid_until <= %s)",
