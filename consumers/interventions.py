@@ -1,13 +1,16 @@
 """Interventions: an operator tells a read model that has stopped at an event to retry it, or to skip it.
 
-Interventions are recorded permanently. A skipped event stays skipped, also when the read model is rebuilt.
+Interventions are recorded permanently, in a table and as events. A skipped event stays skipped, also when
+the read model is rebuilt.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from registry.domain.events import EventRetried, EventSkipped
 from registry.postgres.connections import Connection, Cursor
+from registry.recording.operators import ORIGIN, record_act
 
 Action = Literal["retry", "skip"]
 
@@ -44,6 +47,8 @@ def intervene(connection: Connection, name: str, action: Action, position: int |
             "INSERT INTO intervention (name, position, action, because) VALUES (%s, %s, %s, %s)",
             (name, at, action, because),
         )
+        kind = EventSkipped if action == "skip" else EventRetried
+        record_act(cursor, kind(**ORIGIN, read_model=name, at_position=at, reason=because))
         return at
 
 

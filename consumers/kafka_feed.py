@@ -25,13 +25,12 @@ from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent, time_of
 from registry.event_store.read_model_positions import positions_of, recorded_partitions
 from registry.kafka.clients import connected
-from registry.kafka.records import EVENTS, PROGRESS, milliseconds, read_event
+from registry.kafka.records import PROGRESS, milliseconds, read_event
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import HistoryError, check_history, event_tails
 from registry.kafka.topics import TopicError, check_topics, counted, error_name
 from registry.postgres.connections import Cursor
 
-GROUP = "registry.read-models"
 POLL_MS = 250
 SESSION_MS = 10_000
 HEARTBEAT_MS = 3_000
@@ -95,7 +94,7 @@ class KafkaFeed:
         self._consumer = connected(
             KafkaConsumer,
             **kafka.client(),
-            group_id=GROUP,
+            group_id=kafka.group,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             isolation_level="read_committed",
@@ -107,8 +106,8 @@ class KafkaFeed:
             metrics_enabled=False,
         )
         # Fetch metadata first: a leader that does not know the topic would assign no partitions.
-        self._consumer.partitions_for_topic(EVENTS)
-        self._consumer.subscribe([EVENTS], listener=_Listener(self))
+        self._consumer.partitions_for_topic(kafka.events)
+        self._consumer.subscribe([kafka.events], listener=_Listener(self))
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Adds partitions, which are read once it is known from where."""

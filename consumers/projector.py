@@ -22,6 +22,7 @@ from consumers.interventions import last_intervention
 from consumers.store_feed import Page
 from projections.read_model import ReadModel
 from registry.event_store.read_model_positions import OvertakenError, source_of
+from registry.logs import Troubles
 from registry.postgres.connections import Cursor, connect
 from registry.postgres.locks import Lock
 
@@ -45,6 +46,9 @@ class Projector:
         self._name = " and ".join(model.name for model in models)
         self._stopped: dict[str, _Stopped] = {}
         self._leaving = threading.Event()
+        self._troubles = Troubles(log)
+        self.turned = time.monotonic()
+        """When the loop last turned: one that stands still is seen from outside."""
         self._thread = threading.Thread(target=self._run, name=f"projector-{self._name}", daemon=True)
 
     def start(self) -> None:
@@ -62,6 +66,7 @@ class Projector:
     def _run(self) -> None:
         """Works while it may, and begins again after every failure."""
         while not self._leaving.is_set():
+            self.turned = time.monotonic()
             try:
                 # Rows and positions change together, so a transaction that a crash loses is applied again.
                 connection = connect(
@@ -76,10 +81,10 @@ class Projector:
                 with closing(connection), connection.cursor() as cursor:
                     self._work(cursor)
             except (OvertakenError, WaitError) as error:
-                log.warning("%s", error)
+                self._troubles.met(str(error))
             except Exception as error:
                 # Begin again after every error: a read model must not stay behind unnoticed.
-                log.warning("%s begins again after %s", self._name, type(error).__name__)
+                self._troubles.met(f"{self._name} begins again after {type(error).__name__}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:
@@ -89,12 +94,14 @@ class Projector:
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         while not (going := self._going(cursor)):
+            self.turned = time.monotonic()
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         with closing(self._source.feed(going, cursor)) as feed:
+            self._troubles.over()
             active = checked = time.monotonic()
             while going and not self._leaving.is_set():
-                began = time.monotonic()
+                began = self.turned = time.monotonic()
                 pages = self._read(cursor, feed, going)
                 for model, page in pages:
                     if not self._apply(cursor, model, page):

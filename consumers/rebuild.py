@@ -19,11 +19,13 @@ from consumers.feeds import PoisonError
 from consumers.interventions import skipped_positions
 from consumers.store_feed import LogEnd, StoreFeed
 from projections.read_model import KINDS, ReadModel, create_relations, move_relations, position, relations
+from registry.domain.events import ReadModelReplaced
 from registry.event_store.log import LoggedEvent, read_log
 from registry.event_store.read_model_positions import OvertakenError, positions_of
 from registry.postgres.connections import Connection, Cursor, Pool, connect, is_lost
 from registry.postgres.disk_space import Room
 from registry.postgres.locks import Lock
+from registry.recording.operators import ORIGIN, record_act
 
 PAGE = 10_000
 PROGRESS = 100_000
@@ -50,21 +52,21 @@ class Difference:
     keys: list[str]
 
 
-def rebuild(url: str, model: ReadModel, say: Say, *, force: bool = False) -> int:
+def rebuild(url: str, model: ReadModel, say: Say, *, force_because: str | None = None) -> int:
     """Rebuilds the read model and swaps in the new copy; returns the position at which it was swapped.
 
     `url` is the owner's. Raises `RebuildError` when another rebuild is running, an event cannot be applied,
-    or the new copy differs from the old one and `force` is not set.
+    or the new copy differs from the old one. With `force_because`, an operator's reason, it is not compared.
     """
     began = time.monotonic()
     schema = f"rebuild_{model.name}"
     with _alone(url, model.name) as owner:
         active = _prepare(owner, model, schema)
         say(f"{model.name}: building version {model.version} beside version {active}, which stays in use")
-        compare = active == model.version and not force
+        compare = active == model.version and force_because is None
         try:
             built = _build(url, model, schema, say)
-            at = _swap(owner, model, schema, built, say, compare=compare)
+            at = _swap(owner, model, schema, built, say, force_because, compare=compare)
         except RebuildError:
             with owner.cursor() as cursor:
                 cursor.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -159,7 +161,16 @@ def _apply(cursor: Cursor, model: ReadModel, page: Sequence[LoggedEvent], skippe
     return page[-1].position
 
 
-def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say, *, compare: bool) -> int:
+def _swap(
+    owner: Connection,
+    model: ReadModel,
+    schema: str,
+    built: int,
+    say: Say,
+    because: str | None,
+    *,
+    compare: bool,
+) -> int:
     with owner.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
@@ -174,6 +185,11 @@ def _swap(owner: Connection, model: ReadModel, schema: str, built: int, say: Say
             if compare:
                 _compare(cursor, model, schema, say)
             _swap_with_retries(cursor, model, schema, say)
+            if because is not None:
+                record_act(
+                    cursor,
+                    ReadModelReplaced(**ORIGIN, read_model=model.name, version=model.version, reason=because),
+                )
         except BaseException:
             if not owner.closed:
                 cursor.execute("ROLLBACK")

@@ -9,23 +9,31 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import hmac
+import queue
 import re
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
-from registry.postgres.connections import Connection, Cursor, Pool
+from registry.domain.events import TokenRole
+from registry.postgres.connections import Connection, Cursor, Pool, UnavailableError
 
-Role = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
+Role = TokenRole
 ROLES: tuple[Role, ...] = get_args(Role)
 KEPT_SECONDS = 1.0
 """How long a process trusts a token that it has read; after this time a revocation holds everywhere."""
 
+EXPIRY_WARNING = dt.timedelta(days=14)
+"""A bearer is told of the end of a token that has less than this left."""
+TOKEN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
+
 _FORMAT = re.compile(r"mcr_([0-9a-f]{16})_([0-9A-Za-z_-]{43})", re.ASCII)
 _MAX_KEPT = 10_000
+_MAX_USES_WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,50 @@ class Principal:
     role: Role
     institution: str | None
     learner_id: str | None
+    expires_at: dt.datetime
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is known of a token, without its secret and its hash. `last_used_on` is a day in UTC."""
+
+    id: str
+    role: Role
+    institution: str | None
+    learner_id: str | None
+    name: str | None
+    created_at: dt.datetime
+    expires_at: dt.datetime
+    revoked_at: dt.datetime | None
+    last_used_on: dt.date | None
+
+
+def list_tokens(cursor: Cursor, after: str = "", limit: int | None = None) -> list[Token]:
+    """Tokens in the order of their ids, from beyond `after`; also those that are expired or revoked."""
+    cursor.execute(
+        "SELECT id, role, institution, learner_id::text, name, created_at, expires_at, revoked_at,"
+        " last_used_on FROM token WHERE id > %s ORDER BY id LIMIT %s",
+        (after, limit),
+    )
+    return [Token(*row) for row in cursor.fetchall()]
+
+
+def count_expiring(cursor: Cursor) -> int:
+    """The tokens that are in use and end soon: valid, made for longer than the warning, used within it."""
+    cursor.execute(
+        "SELECT count(*) FROM token WHERE revoked_at IS NULL AND expires_at > now()"
+        " AND expires_at <= now() + %(warning)s AND expires_at - created_at > %(warning)s"
+        " AND last_used_on >= (now() AT TIME ZONE 'UTC' - %(warning)s)::date",
+        {"warning": EXPIRY_WARNING},
+    )
+    (count,) = cursor.fetchone() or (0,)
+    return int(count)
+
+
+def token_id(text: str) -> str | None:
+    """The id of a whole token, or of a text that is an id; None for any other text."""
+    match = _FORMAT.fullmatch(text)
+    return match[1] if match else text if TOKEN_ID.fullmatch(text) else None
 
 
 def create_token(
@@ -47,24 +99,26 @@ def create_token(
     learner_id: str | None = None,
     name: str | None = None,
 ) -> str:
-    """Creates a token and returns it: this is the only time that it can be seen whole."""
-    token_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    """Stores a token and returns it: this is the only time that it can be seen whole.
+
+    The command that creates one also records that (`registry.recording.operators.create_token`).
+    """
+    new_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO token (id, hash, role, institution, learner_id, name, expires_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, now() + %s)",
-            (token_id, _hash(secret), role, institution, learner_id, name, lifetime),
+            (new_id, _hash(secret), role, institution, learner_id, name, lifetime),
         )
-    return f"mcr_{token_id}_{secret}"
+    return f"mcr_{new_id}_{secret}"
 
 
 def revoke_token(connection: Connection, token_or_id: str) -> bool:
     """Revokes a token permanently; False where it is unknown or already revoked."""
-    match = _FORMAT.fullmatch(token_or_id)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE token SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",
-            (match[1] if match else token_or_id,),
+            (token_id(token_or_id),),
         )
         return cursor.rowcount == 1
 
@@ -80,8 +134,9 @@ def tokens_of(cursor: Cursor, institution: str, token_ids: Sequence[str]) -> set
 class TokenReader:
     """Finds the principal of a token, and keeps it for a second."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, note_use: Callable[[str], None] = lambda _: None) -> None:
+        """`note_use` is called with the id of a token that is used for the first time on a day."""
+        self._pool, self._note_use = pool, note_use
         self._kept: dict[bytes, tuple[float, Principal]] = {}
         self._lock = threading.Lock()
 
@@ -98,19 +153,57 @@ class TokenReader:
         until = time.monotonic() + KEPT_SECONDS
         with self._pool.cursor() as cursor:
             cursor.execute(
-                "SELECT hash, role, institution, learner_id::text FROM token"
+                "SELECT hash, last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date,"
+                " role, institution, learner_id::text, expires_at FROM token"
                 " WHERE id = %s AND revoked_at IS NULL AND expires_at > now()",
                 (match[1],),
             )
             row = cursor.fetchone()
         if row is None or not hmac.compare_digest(bytes(row[0]), _hash(match[2])):
             return None
-        principal = Principal(match[1], *row[1:])
+        if row[1]:
+            self._note_use(match[1])
+        principal = Principal(match[1], *row[2:])
         with self._lock:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
             self._kept[_hash(token)] = (until, principal)
         return principal
+
+
+class LastUses:
+    """Writes the day of the last use of a token, once a day, in a thread of its own: no request waits for it.
+
+    Where PostgreSQL is away the day is not written; the next use of the token tries again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._pool = Pool(url, "registry_write", 1)
+        # None ends the thread.
+        self._waiting: queue.Queue[str | None] = queue.Queue(_MAX_USES_WAITING)
+        self._thread = threading.Thread(target=self._run, name="token-uses", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def note(self, used: str) -> None:
+        """Notes the use of a token, by its id; never waits."""
+        with suppress(queue.Full):
+            self._waiting.put_nowait(used)
+
+    def stop(self) -> None:
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
+
+    def _run(self) -> None:
+        while (used := self._waiting.get()) is not None:
+            with suppress(UnavailableError), self._pool.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE token SET last_used_on = (now() AT TIME ZONE 'UTC')::date"
+                    " WHERE id = %s AND last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date",
+                    (used,),
+                )
+        self._pool.close()
 
 
 def _hash(text: str) -> bytes:

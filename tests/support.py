@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from registry import tokens
 from registry.cli import database
 from registry.event_store.migrate import migrate
 from registry.keys import Keys
-from registry.postgres.connections import connect
+from registry.postgres.connections import Login, connect
 from registry.postgres.embedded import EmbeddedPostgres
 from registry.settings import Settings
 
@@ -44,7 +45,8 @@ class Databases:
         connection.close()
 
     def url(self, name: str) -> str:
-        return self._embedded.url.replace("dbname=registry", f"dbname={name}")
+        """As the server's superuser, who can become each role, and break what tests want broken."""
+        return self._embedded.url_as("postgres", name)
 
     def fresh(self) -> str:
         """The connection string of a new registry's database (as owner)."""
@@ -73,6 +75,11 @@ def databases(folder: Path) -> Iterator[Databases]:
 
 def settings(folder: Path, url: str | None = None, **more: Any) -> Settings:
     return Settings(data_dir=folder, key_file=folder / "keys.json", database_url=url, **more)
+
+
+def as_login(url: str, login: Login) -> str:
+    """The same database for one of the registry's logins; `url` is another login's."""
+    return re.sub(r"(user=|//)\w+", rf"\g<1>{login}", url, count=1)
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -25,18 +25,31 @@ router = APIRouter(tags=["badges"])
 class RevocationBody(Body):
     """The reason of a permanent revocation. `effectiveOn` is informative and changes no status."""
 
+    example: ClassVar[dict[str, Any]] = {
+        "reason": "awarded-in-error",
+        "note": "Awarded to another student of the same name.",
+    }
+
     reason: RevocationReason
     effective_on: Day | None = None
     note: Note | None = None
 
 
 class BadgeSuspensionBody(Body):
+    """The reason of a suspension, which can be ended."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "reason": "investigation",
+        "note": "The examination board investigates.",
+    }
     reason: BadgeSuspensionReason
     note: Note | None = None
 
 
 class CorrectionBody(Body):
     """The right grade, or the right spelling of the learner's name."""
+
+    example: ClassVar[dict[str, Any]] = {"grade": "9"}
 
     grade: Grade | None = None
     name: Name | None = None

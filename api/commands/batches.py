@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -37,11 +38,15 @@ router = APIRouter(tags=["badges"])
 MEDIA_TYPE = "application/x-ndjson"
 MAX_PLAIN = 16 * 1024 * 1024
 """Outcomes without a refusal are kept uncompressed up to this number of bytes."""
+PAGES_AT_ONCE = 2
+"""Of a batch: one is decided while the other waits for its commit."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
 
 
 class BadgeRevocationBody(Body):
     """A line of a bulk revocation: the badge by `id` or by the award's `reference`."""
+
+    example: ClassVar[dict[str, Any]] = {"reference": "2026-0001", "reason": "awarded-in-error"}
 
     id: Uuid | None = None
     reference: Reference | None = None
@@ -143,36 +148,54 @@ def _decided(outcome: Settled) -> BadgeOutcome | Refusal:
     return cast("BadgeOutcome | Refusal", outcome)
 
 
+class _Page(msgspec.Struct):
+    """Lines on their way to the log; `subjects` are what their commands write to."""
+
+    lines: list[_Read]
+    subjects: set[str]
+    recording: asyncio.Task[list[Settled]] | None = None
+
+    async def outcomes(self) -> list[BadgeOutcome | Refusal]:
+        return [_decided(outcome) for outcome in await self.recording] if self.recording is not None else []
+
+
 async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     """Reads to the end before it answers, so that clients that send first and read later do not hang.
 
-    Pages are recorded one after the other: of two lines with one reference the first wins, and nothing is
-    recorded after a page that failed. The next page is read while one is being recorded.
+    A page is recorded beside the one before it where the two write to different badges, and after it
+    otherwise: of two lines with one reference the first wins. The next page is read meanwhile. Nothing is
+    submitted after a page that failed.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
     registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
-    before: list[_Read] = []
-    recording: asyncio.Task[list[Settled]] | None = None
-
-    async def outcomes_of(page: asyncio.Task[list[Settled]] | None) -> list[BadgeOutcome | Refusal]:
-        return [_decided(outcome) for outcome in await page] if page is not None else []
-
+    on_their_way: deque[_Page] = deque()
     try:
         async for some in lines.pages():
-            page = await run_in_threadpool(_read, some, parse_line)
-            decided = await outcomes_of(recording)
-            commands = [read.command for read in page if not isinstance(read.command, Refusal)]
-            recording = asyncio.create_task(settled(registry, commands)) if commands else None
-            await run_in_threadpool(outcomes.add, before, decided)  # while the page is recorded
-            before = page
-        outcomes.add(before, await outcomes_of(recording))
+            read = await run_in_threadpool(_read, some, parse_line)
+            commands = [line.command for line in read if not isinstance(line.command, Refusal)]
+            page = _Page(read, {command.subjects[0] for command in commands})
+            finished = []
+            while len(on_their_way) == PAGES_AT_ONCE or not all(
+                page.subjects.isdisjoint(earlier.subjects) for earlier in on_their_way
+            ):
+                first = on_their_way.popleft()
+                finished.append((first, await first.outcomes()))
+            if commands:
+                page.recording = asyncio.create_task(settled(registry, commands))
+            on_their_way.append(page)
+            for first, settled_ in finished:
+                await run_in_threadpool(outcomes.add, first.lines, settled_)
+        while on_their_way:
+            first = on_their_way.popleft()
+            outcomes.add(first.lines, await first.outcomes())
     finally:
-        # A request that ended early records nothing beyond the page already being recorded.
-        if recording is not None:
+        # A request that ended early records nothing beyond the pages already being recorded.
+        left = [page.recording for page in on_their_way if page.recording is not None]
+        for recording in left:
             recording.cancel()
-            await asyncio.gather(recording, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
     if lines.too_large:
         raise lines.too_large
     return outcomes.answer()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -30,6 +30,14 @@ router = APIRouter(tags=["institutions"])
 class InstitutionBody(Body):
     """An institution in full."""
 
+    example: ClassVar[dict[str, Any]] = {
+        "name": "De Haagse Hogeschool",
+        "nameEn": "The Hague University of Applied Sciences",
+        "kind": "hbo",
+        "schacHome": "hhs.nl",
+        "admittedFrom": "2022-02-01",
+    }
+
     name: Name
     name_en: Name | None = None
     kind: Sector
@@ -48,12 +56,20 @@ class InstitutionBody(Body):
 class SuspensionBody(Body):
     """The reason of a suspension. The note is kept in the vault."""
 
+    example: ClassVar[dict[str, Any]] = {"reason": "quality", "note": "Until the audit of next spring."}
+
     reason: SuspensionReason
     note: Note | None = None
 
 
 class ExemptionBody(Body):
     """The rule that is lifted for a module reference, and the reason, which is public."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "moduleReference": "PILOT-2026",
+        "rule": "study-load",
+        "reason": "A pilot of 40 ECTS.",
+    }
 
     module_reference: Reference
     rule: ExemptionRule

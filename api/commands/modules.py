@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
@@ -46,11 +46,15 @@ class StudyLoadBody(Body):
 
 
 class LevelBody(Body):
+    """The level of a module."""
+
     nlqf: Nlqf
     eqf: Eqf | None = None
 
 
 class QualityAssuranceBody(Body):
+    """The body that assures the quality of a module."""
+
     name: Name
     url: Url
     description: Description | None = None
@@ -58,6 +62,22 @@ class QualityAssuranceBody(Body):
 
 class ModuleBody(Body):
     """A module version in full. All of it is public."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "reference": "ZORG-1",
+        "name": "Zorg op afstand",
+        "description": "Zorg met beeld en geluid.",
+        "studyLoad": {"ects": 5},
+        "level": {"nlqf": "6", "eqf": "6"},
+        "learningOutcomes": ["Kiest passende zorg op afstand"],
+        "language": "nl-NL",
+        "isced": "0913",
+        "participation": "blended",
+        "assessment": ["portfolio"],
+        "supervision": "onsite-with-identity",
+        "qualityAssurance": {"name": "NVAO", "url": "https://www.nvao.net"},
+        "stackable": True,
+    }
 
     reference: Reference
     name: Name
@@ -91,6 +111,8 @@ class ModuleBody(Body):
 
 class WithdrawalBody(Body):
     """The day from which the module accepts no awards; today if it is left out."""
+
+    example: ClassVar[dict[str, Any]] = {}
 
     may_be_empty = True
     from_: Annotated[Day | None, Field(alias="from")] = None

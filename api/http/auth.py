@@ -10,6 +10,9 @@ from api.http.service import service_of
 from registry.domain.institution import Origin
 from registry.tokens import Principal, Role
 
+EXPIRY_HEADER = "Registry-Token-Expires"
+"""The header of an answer to a token that expires soon (`registry.tokens.EXPIRY_WARNING`): when it does."""
+
 
 async def authenticate(request: Request) -> Principal:
     """The principal of the request's bearer token."""
@@ -20,6 +23,7 @@ async def authenticate(request: Request) -> Principal:
     principal = reader.kept(token.strip()) or await run_in_threadpool(reader.read, token.strip())
     if principal is None:
         raise Unauthenticated
+    request.state.principal = principal  # for `api.operations.metrics.Observed`
     return principal
 
 

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Match, Route
@@ -40,18 +41,19 @@ class FastRoute(Route):
 
 def _without_query(route: APIRoute) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint, for texts in its path, and for a principal where it has one."""
-    texts = {parameter.name: parameter.alias for parameter in route.dependant.path_params}
     dependencies = [(dependency.name, dependency.call) for dependency in route.dependant.dependencies]
     guards = [(name, call) for name, call in dependencies if call is authenticate or isinstance(call, Allow)]
     absent = {name: None for name, call in dependencies if name and (name, call) not in guards}
 
     async def answer(request: Request) -> Response:
         await only_known_parameters(request)
-        arguments = {name: request.path_params[alias] for name, alias in texts.items()}
-        for name, guard in guards:
-            principal = await guard(request)
-            if name is not None:
-                arguments[name] = principal
+        principals = {name: await guard(request) for name, guard in guards}
+        arguments = {name: principal for name, principal in principals.items() if name is not None}
+        for field in route.dependant.path_params:
+            path, errors = field.validate(request.path_params[field.alias], loc=("path", field.alias))
+            if errors:
+                raise RequestValidationError(errors)
+            arguments[field.name] = path
         if inspect.iscoroutinefunction(route.endpoint):
             found: Response = await route.endpoint(request, **arguments, **absent)
             return found

@@ -21,23 +21,23 @@ from pydantic_core import CoreSchema, core_schema
 
 from registry.domain import values
 
+MAX_ASKED_REFERENCE = 2_000
+
 
 @dataclass(frozen=True)
 class Text:
-    """A text in NFC of 1 to `max_length` characters, on several lines where `lines` is set.
-
-    The length is counted after normalisation, because the normalised text is stored.
-    """
+    """A text in NFC of 1 to `max_length` characters, on several lines where `lines` is set."""
 
     max_length: int
     lines: bool = False
     remedy: str = ""
 
     def check(self, value: str) -> str:
-        value = values.clean_text(value) if self.lines else values.clean_line(value)
-        if not 1 <= len(value) <= self.max_length:
-            raise ValueError(f"must be 1 to {self.max_length} characters{self.remedy}")
-        return value
+        clean = values.clean_text if self.lines else values.clean_line
+        try:
+            return clean(value, self.max_length)
+        except ValueError as error:
+            raise ValueError(f"{error}{self.remedy}") from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
@@ -54,9 +54,10 @@ class Form:
 
     pattern: str
     sentence: str
+    max_length: int
 
     def check(self, value: str) -> str:
-        if not re.fullmatch(self.pattern, value):
+        if len(value) > self.max_length or not re.fullmatch(self.pattern, value):
             raise ValueError(self.sentence)
         return value
 
@@ -66,7 +67,7 @@ class Form:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": self.pattern}
+        return {**handler(schema), "pattern": self.pattern, "maxLength": self.max_length}
 
 
 def _day(value: object) -> object:
@@ -80,45 +81,60 @@ def _award_day(value: dt.date, info: ValidationInfo) -> dt.date:
     return values.award_day(value, info.context["today"])
 
 
+def _asked_reference(value: str) -> str:
+    return values.reference(value, MAX_ASKED_REFERENCE)
+
+
+def _schema(max_length: int, pattern: str | None = None) -> WithJsonSchema:
+    """The description for programs of a text that a function of the domain checks."""
+    form = {} if pattern is None else {"pattern": pattern}
+    return WithJsonSchema({"type": "string", "minLength": 1, "maxLength": max_length, **form})
+
+
 Day = Annotated[dt.date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 AwardDay = Annotated[Day, AfterValidator(_award_day)]
 
 Name = Annotated[str, Text(255)]
-Reference = Annotated[str, Text(100)]
+Reference = Annotated[str, AfterValidator(values.reference), _schema(values.MAX_REFERENCE, r"^\S(.*\S)?$")]
+# The reference of a look-up. Those of imported awards and modules are addresses, which may be longer.
+AskedReference = Annotated[str, AfterValidator(_asked_reference), _schema(MAX_ASKED_REFERENCE)]
 Grade = Annotated[str, Text(100, remedy="; leave it out if there is none")]
-EduId = Annotated[str, Text(200), AfterValidator(values.no_citizen_number)]
-Eppn = Annotated[str, Text(200), AfterValidator(values.no_citizen_number_before_at)]
+EduId = Annotated[str, AfterValidator(values.edu_id), _schema(values.MAX_IDENTIFIER, "^[!-~]+$")]
+Eppn = Annotated[str, AfterValidator(values.eppn), _schema(values.MAX_IDENTIFIER, "^[!-?A-~]+@[!-?A-~]+$")]
 Description = Annotated[str, Text(4_000, lines=True)]
 Note = Annotated[str, Text(4_000, lines=True)]
 PublicReason = Annotated[str, Text(500, lines=True)]
 LearningOutcome = Annotated[str, Text(500, lines=True)]
-URL = r"^https?://[^\s/?#]+\S*$"
+URL = r"^https?://[^\s/?#]\S*$"
 Url = Annotated[
     str,
     Text(2_000),
-    Form(URL, "must be an http or https URL, as https://www.example.org"),
+    Form(URL, "must be an http or https URL, as https://www.example.org", 2_000),
     Field(description="http or https"),
 ]
 EMAIL = r"^[^@\s]+@[^@\s]+$"
-Email = Annotated[str, Text(254), Form(EMAIL, "must be an e-mail address, as name@example.org")]
+Email = Annotated[str, Text(254), Form(EMAIL, "must be an e-mail address, as name@example.org", 254)]
 Uuid = Annotated[
     str,
-    Form(f"^{values.UUID.pattern}$", "must be a UUID in lower case"),
-    Field(description="A UUID in lower case."),
+    Form(
+        f"^{values.UUID_IN_ANY_CASE.pattern}$", "must be a UUID, as 01234567-89ab-8def-8123-456789abcdef", 36
+    ),
+    AfterValidator(values.lower_uuid),
+    Field(description="A UUID, in any case; it is answered in lower case."),
 ]
 Isced = Annotated[
     str,
-    Form("^[0-9]{2,4}$", "must be 2 to 4 digits (ISCED-F 2013)"),
+    Form("^[0-9]{2,4}$", "must be 2 to 4 digits (ISCED-F 2013)", 4),
     Field(description="ISCED-F 2013, 2 to 4 digits."),
 ]
 Language = Annotated[
     str,
-    Form(f"^{values.LANGUAGE.pattern}$", "must be a BCP 47 language tag, as nl-NL"),
+    Form(f"^{values.LANGUAGE.pattern}$", "must be a BCP 47 language tag, as nl-NL", values.MAX_LANGUAGE),
     Field(description="A BCP 47 language tag."),
 ]
 SchacHome = Annotated[
     str,
-    Form(r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$", "must be a domain name, as hhs.nl"),
+    Form(r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$", "must be a domain name, as hhs.nl", 253),
     Field(description="The home organisation's domain name."),
 ]
 Nlqf = Literal["1", "2", "3", "4", "4+", "5", "6", "7", "8"]

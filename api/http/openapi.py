@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,11 +10,16 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.http.auth import Allow
-from api.http.problems import MEDIA_TYPE
+from api.http.auth import EXPIRY_HEADER, Allow
+from api.http.glossary import describe as describe_member
+from api.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from api.http.requests import Body
 from api.http.responses import EXTENT_HEADERS, Answer, Problem
+from registry.domain.events import FACTS
+from registry.domain.values import BRIN
 
+NDJSON = "application/x-ndjson"
+EVENT_TYPES = sorted({fact.TYPE for fact in FACTS.values()})
 _DESCRIPTIONS = {
     400: "The request is invalid; `errors` lists everything that must be changed.",
     401: "A valid token is needed.",
@@ -44,7 +50,8 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 def accepts(model: type[Body]) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads its body itself (`api.http.requests.body`)."""
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    content = {"application/json": {"schema": schema, "example": model.example}}
     BODIES[model.__name__] = model
     return {"requestBody": {"required": not model.may_be_empty, "content": content}}
 
@@ -52,7 +59,9 @@ def accepts(model: type[Body]) -> dict[str, Any]:
 def accepts_lines(model: type[Body]) -> dict[str, Any]:
     """The same for a route that accepts NDJSON: each line is a `model`."""
     BODIES[model.__name__] = model
-    return {"requestBody": {"required": True, "content": _lines(model, "1 to 100,000 lines")}}
+    content = _lines(model, "1 to 100,000 lines")
+    content[NDJSON]["example"] = json.dumps(model.example) + "\n"
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def answers_lines(model: type[Answer], description: str) -> dict[int | str, dict[str, Any]]:
@@ -64,11 +73,12 @@ def answers_lines(model: type[Answer], description: str) -> dict[int | str, dict
 def _lines(model: type[Answer | Body], what: str) -> dict[str, Any]:
     schema = {
         "type": "string",
+        "format": "binary",  # generators of clients then send and keep the bytes as they are
         "description": f"{what}, each a JSON object as in the schema {model.__name__}.",
-        "contentMediaType": "application/x-ndjson",
+        "contentMediaType": NDJSON,
         "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"},
     }
-    return {"application/x-ndjson": {"schema": schema}}
+    return {NDJSON: {"schema": schema}}
 
 
 BODIES: dict[str, type[Answer | Body]] = {"Problem": Problem}
@@ -114,6 +124,8 @@ def _document(app: FastAPI, described: Sequence[APIRoute]) -> dict[str, Any]:
     for route in described:
         for method in route.methods or ():
             _complete(document["paths"][route.path_format][method.lower()], route)
+    for name, schema in schemas.items():
+        _describe(name, schema)
     return document
 
 
@@ -122,8 +134,67 @@ def routes(routers: Sequence[APIRouter]) -> list[APIRoute]:
     return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
 
 
+_BRIN = {"pattern": f"^{BRIN.pattern}$"}
+_UUID = {"format": "uuid"}
+_PROBLEM_TYPE = {"enum": PROBLEM_TYPES}
+# The forms of texts, by the name of the member or parameter, or by schema and name.
+_FORMS: dict[str, dict[str, Any]] = {
+    "brin": _BRIN,
+    "contentHash": {"pattern": "^[0-9a-f]{64}$"},
+    "id": _UUID,
+    "institution": _BRIN,
+    "learnerId": _UUID,
+    "moduleId": _UUID,
+    "supersedes": _UUID,
+    "LineProblem.type": _PROBLEM_TYPE,
+    "Problem.type": _PROBLEM_TYPE,
+    "RecordedEvent.id": {},
+    "RecordedEvent.type": {"enum": EVENT_TYPES},
+}
+
+
+def _describe(name: str, schema: dict[str, Any]) -> None:
+    """Completes a schema: each member with its meaning, and without what only the framework needs."""
+    schema.pop("title", None)
+    for member, described in schema.get("properties", {}).items():
+        described.pop("title", None)
+        if described.get("default", ...) is None:
+            # Generators take a member with a default for one that is always there.
+            del described["default"]
+            if not name.endswith("Body"):
+                _without_null(described)  # an answer leaves it out
+        if meaning := describe_member(member, name):
+            described["description"] = meaning
+        if (form := _FORMS.get(f"{name}.{member}", _FORMS.get(member))) is not None:
+            for alternative in described.get("anyOf", [described]):
+                if alternative.get("type") == "string":
+                    alternative.update(form)
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    alternatives = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
+    if len(alternatives) == 1:
+        (present,) = alternatives
+        schema |= {key: value for key, value in present.items() if key not in schema}
+    elif alternatives:
+        schema["anyOf"] = alternatives
+
+
+def _complete_parameter(parameter: dict[str, Any]) -> None:
+    """A query has no null: what may be absent is not required."""
+    name, schema = parameter["name"], parameter["schema"]
+    if "description" not in parameter and (meaning := describe_member(name)):
+        parameter["description"] = meaning
+    for key in ("title", "description"):
+        schema.pop(key, None)
+    _without_null(schema)
+    schema |= _FORMS.get(name, {}) if schema.get("type") == "string" else {}
+
+
 def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     operation["responses"].pop("422", None)
+    for parameter in operation.get("parameters", []):
+        _complete_parameter(parameter)
     roles = sorted(roles_of(route))
     if roles:
         operation["security"] = [{"token": []}]
@@ -141,6 +212,15 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
             "description": "The version of this API.",
             "schema": {"type": "string"},
         }
+        answer["headers"]["Registry-Request-Id"] = {
+            "description": "The id of this request in the registry's log; name it when you report a problem.",
+            "schema": {"type": "string"},
+        }
+        if roles:
+            answer["headers"][EXPIRY_HEADER] = {
+                "description": "When the token expires, if it has less than 14 days left.",
+                "schema": {"type": "string", "format": "date-time"},
+            }
 
 
 def roles_of(route: APIRoute) -> frozenset[str]:

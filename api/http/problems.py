@@ -22,6 +22,7 @@ from starlette.routing import Match
 from api.http.error_texts import sentence
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
+from registry.postgres.clock import ClockError
 from registry.postgres.connections import BusyError, UnavailableError
 from registry.postgres.disk_space import NoRoomError
 
@@ -58,6 +59,14 @@ class TooLarge(Refusal):
 class WrongMediaType(Refusal):
     def __init__(self, expected: str) -> None:
         super().__init__(f"Content-Type must be {expected}.")
+
+
+class WrongCoding(Refusal):
+    def __init__(self) -> None:
+        super().__init__(
+            "The body must be plain UTF-8: leave out Content-Encoding, any Transfer-Encoding but chunked,"
+            " and any charset but utf-8."
+        )
 
 
 class NotReady(Refusal):
@@ -111,6 +120,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
     errors.SupersededNotRevoked: Kind(409, "superseded-not-revoked", "The superseded badge is not revoked"),
     TooLarge: Kind(413, "too-large", "The body is too large"),
     WrongMediaType: Kind(415, "media-type", "Wrong media type"),
+    WrongCoding: Kind(415, "coding", "The body is encoded"),
     NotReady: Kind(503, "not-ready", "Not ready"),
 }
 INTERNAL = Kind(500, "internal", "Internal error")
@@ -122,6 +132,12 @@ BY_FRAMEWORK = {
         "The path does not have this method; the header Allow lists those it has.",
     ),
 }
+
+PROBLEM_TYPES = sorted(
+    {f"/problems/{kind.slug}" for kind in (*PROBLEMS.values(), INTERNAL)}
+    | {f"/problems/{slug}" for slug, _, _ in BY_FRAMEWORK.values()}
+    | {"/problems/too-many-requests"}  # by the proxy
+)
 
 
 def problem(
@@ -180,6 +196,11 @@ def unavailable(request: Request, error: Exception) -> Response:
         detail = (
             "The registry has no room to record anything now; what is recorded can be read. Try again later."
         )
+    elif isinstance(error, ClockError):
+        detail = (
+            "The registry's clocks disagree, so it records nothing now; what is recorded can be read."
+            " Try again later."
+        )
     elif isinstance(error, BusyError):
         detail = (
             "The registry cannot record this now; send it again soon. What was recorded after all is known."
@@ -204,7 +225,9 @@ def http_error(request: Request, error: Exception) -> Response:
     )
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request) or {headers["Allow"]}))
+        methods = _methods(request) or set(headers["Allow"].split(", "))
+        also = {"HEAD"} if "GET" in methods else set()  # see `api.http.answer_headers.Head`
+        headers["Allow"] = ", ".join(sorted(methods | also))
     return problem(request, Kind(error.status_code, slug, title), detail, headers)
 
 

@@ -26,6 +26,7 @@ class Body(BaseModel):
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, populate_by_name=False
     )
     may_be_empty: ClassVar[bool] = False
+    example: ClassVar[dict[str, Any]]
 
     @classmethod
     def across(cls, members: dict[str, Any]) -> Iterable[tuple[str, str]]:

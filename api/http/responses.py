@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from pydantic.alias_generators import to_camel
 
 from registry.domain.badge import Status
-from registry.domain.events import Sector
+from registry.domain.events import Sector, TokenRole
 from registry.domain.values import iso_time
 from registry.event_store.log import Extent
 
@@ -66,26 +66,36 @@ class InstitutionAnswer(Answer):
 
 
 class InstitutionList(Answer):
+    """A page of institutions."""
+
     items: list[InstitutionAnswer]
     next: str | None
 
 
 class InstitutionWritten(Answer):
+    """The institution that a write admitted or changed."""
+
     brin: str
     position: int
 
 
 class StudyLoad(Answer):
+    """The study load: ECTS credits or hours (SBU)."""
+
     ects: int | float | None = LEFT_OUT
     sbu: int | None = LEFT_OUT
 
 
 class Level(Answer):
+    """The level of a module."""
+
     nlqf: str
     eqf: str | None = LEFT_OUT
 
 
 class QualityAssurance(Answer):
+    """The body that assures the quality of a module."""
+
     name: str
     url: str
     description: str | None = LEFT_OUT
@@ -127,11 +137,15 @@ class ModuleAnswer(ModuleContent):
 
 
 class ModuleList(Answer):
+    """A page of modules."""
+
     items: list[ModuleAnswer]
     next: str | None
 
 
 class ModuleWritten(Answer):
+    """The version that a write registered."""
+
     id: str
     version: int
     position: int
@@ -160,6 +174,8 @@ class StatusAnswer(Answer):
 
 
 class ModuleShort(Answer):
+    """The module of a badge in a list, as it was when awarded."""
+
     id: str
     version: int
     name: str
@@ -183,6 +199,8 @@ class BadgeItem(Answer):
 
 
 class BadgeList(Answer):
+    """A page of badges."""
+
     items: list[BadgeItem]
     next: str | None
 
@@ -194,6 +212,8 @@ class LearnerFound(Answer):
 
 
 class LearnerAnswer(Answer):
+    """The learner, as the award named them: for the learner and the awarding institution only."""
+
     edu_id: str | None = LEFT_OUT
     eppn: str | None = LEFT_OUT
     edubadges: str | None = LEFT_OUT
@@ -202,10 +222,21 @@ class LearnerAnswer(Answer):
 
 
 class EvidenceAnswer(Answer):
+    """A piece of evidence."""
+
     url: str | None = LEFT_OUT
     name: str | None = LEFT_OUT
     narrative: str | None = LEFT_OUT
     description: str | None = LEFT_OUT
+
+
+class SaltsAnswer(Answer):
+    """The salts of the commitments in the badge's events, in hex: with them the parts can be proved."""
+
+    recipient: str | None = LEFT_OUT
+    reference: str | None = LEFT_OUT
+    grade: str | None = LEFT_OUT
+    evidence: str | None = LEFT_OUT
 
 
 class StatusReason(Answer):
@@ -227,7 +258,7 @@ class BadgeModule(ModuleContent):
 
 
 class BadgeAnswer(Answer):
-    """A badge in full. Only its institution and its learner see learner, reference, grade and evidence."""
+    """A badge in full. Only its institution and its learner see the private members and their salts."""
 
     id: str
     status: Status
@@ -244,6 +275,7 @@ class BadgeAnswer(Answer):
     reference: str | None = LEFT_OUT
     grade: str | None = LEFT_OUT
     evidence: list[EvidenceAnswer] | None = LEFT_OUT
+    salts: SaltsAnswer | None = LEFT_OUT
     position: int
 
 
@@ -264,6 +296,25 @@ class History(Answer):
     """A badge's events in order."""
 
     items: list[RecordedEvent]
+
+
+class TokenAnswer(Answer):
+    """A token, without its secret: the bearer's role and, where it has one, institution or learner."""
+
+    id: str
+    role: TokenRole
+    institution: str | None = LEFT_OUT
+    learner_id: str | None = LEFT_OUT
+    name: str | None = LEFT_OUT
+    created_at: Time
+    expires_at: Time
+    revoked_at: Time | None = LEFT_OUT
+    last_used_on: dt.date | None = LEFT_OUT
+
+
+class TokenList(Answer):
+    items: list[TokenAnswer]
+    next: str | None
 
 
 class ReadModelHealth(Answer):
@@ -288,6 +339,7 @@ class Readiness(Answer):
     """`ready`, or `degraded` with the reasons: awards are recorded and statuses true all the same."""
 
     status: Literal["ready", "degraded"]
+    release: str
     reasons: list[str] | None = LEFT_OUT
     position: int
     kafka: Literal["reachable", "unreachable"] | None = LEFT_OUT
@@ -296,6 +348,8 @@ class Readiness(Answer):
 
 
 class ProblemError(Answer):
+    """An error: where it is, and how to fix it."""
+
     pointer: str
     detail: str
 
@@ -346,17 +400,58 @@ class Statistics(Answer):
     """The figures at a position of the log, one item for each group."""
 
     position: int
+    as_of: dt.date | None = LEFT_OUT
     items: list[AwardFigures]
 
 
+class RevocationFigures(Answer):
+    """The requested dimensions, and the figures of revocations: see the codebook."""
+
+    model_config = ConfigDict(extra="allow")
+
+    revoked: int
+    median_days: int | float
+
+
+class RevocationStatistics(Answer):
+    """The revocations at a position of the log, one item for each group."""
+
+    position: int
+    as_of: dt.date | None = LEFT_OUT
+    items: list[RevocationFigures]
+
+
+class LearnerFigures(Answer):
+    """How many learners hold a number of microcredentials: see the codebook."""
+
+    model_config = ConfigDict(extra="allow")
+
+    microcredentials: int
+    learners: int
+
+
+class LearnerStatistics(Answer):
+    """Learners by how many microcredentials they hold, at a position of the log."""
+
+    position: int
+    as_of: dt.date | None = LEFT_OUT
+    items: list[LearnerFigures]
+
+
 class CodebookEntry(Answer):
+    """A name that the statistics use, and its meaning."""
+
     name: str
     description: str
 
 
 class Codebook(Answer):
-    """The meaning of the dimensions, measures and filters of the statistics."""
+    """The meaning of the names in the statistics, and how its CSV is read."""
 
     dimensions: list[CodebookEntry]
     measures: list[CodebookEntry]
+    revocations: list[CodebookEntry]
+    learners: list[CodebookEntry]
     filters: list[CodebookEntry]
+    csv: list[CodebookEntry]
+    notes: list[CodebookEntry]

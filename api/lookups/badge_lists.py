@@ -11,7 +11,7 @@ from api.http import cursors
 from api.http.as_of import HeldAsOf
 from api.http.auth import Allow, authenticate
 from api.http.cursors import CursorParameter, Limit
-from api.http.fields import Day
+from api.http.fields import AskedReference, Day
 from api.http.openapi import answers
 from api.http.parameters import LearnerId, ModuleId
 from api.http.problems import Forbidden, NotFound
@@ -36,8 +36,8 @@ from projections.catalogue.queries import read_institution, read_module
 from projections.read_model import asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
-from registry.domain.values import clean_line
 from registry.event_store.log import Extent
+from registry.event_store.vault import Owner as OwnerOfParts
 from registry.event_store.vault import Vault
 from registry.tokens import Principal
 
@@ -45,8 +45,7 @@ from registry.tokens import Principal
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
-LEARNER_ID = "must be a learner's id, a UUID; an institution finds it by POST /v1/learner-lookups"
-ReferenceFilter = Annotated[str | None, Query(min_length=1, max_length=2_000, alias="reference")]
+ReferenceFilter = Annotated[AskedReference | None, Query(alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
 AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
 AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="The last day, inclusive.")]
@@ -83,8 +82,6 @@ def list_learner_badges(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
-    if not is_id(learner_id):
-        raise InvalidInput(("/learnerId", LEARNER_ID))
     if principal.role == "learner" and principal.learner_id != learner_id:
         raise Forbidden("The token of a learner shows the badges of that learner only.")
     return _list(request, principal, ("learner_id", learner_id), Filter(), as_of, limit, cursor)
@@ -165,7 +162,7 @@ def _filter(
         )
     badge_id = None
     if reference is not None:
-        badge_id = reading_of(request).keys.made_id("badge", brin, clean_line(reference))
+        badge_id = reading_of(request).keys.made_id("badge", brin, reference)
     return Filter(badge_id, status, awarded_from, awarded_until)
 
 
@@ -194,7 +191,8 @@ def _list(
 
 def _item(badge: ListedBadge, vault: Vault, moment: dt.datetime) -> BadgeItem:
     row, sealed = badge
-    reference = None if sealed is None else vault.open(f"{row.id}/1", sealed).reference
+    owner = OwnerOfParts(f"{row.id}/1", row.institution, row.learner_id)
+    reference = None if sealed is None else vault.open(owner, sealed).reference
     status, since = row.status(moment)
     short = module_on_award(row)
     return BadgeItem(

@@ -25,6 +25,7 @@ from api.http.responses import (
     EvidenceAnswer,
     History,
     LearnerAnswer,
+    SaltsAnswer,
     StatusAnswer,
     StatusReason,
     answered,
@@ -117,7 +118,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: Hel
     "/badges/{id}/history",
     operation_id="getBadgeHistory",
     summary="A badge's events, in order, as they were recorded",
-    description="An institution sees those of its own badges, without the `client` of others.",
+    description="An institution reads those of its own badges, with its own tokens alone as `client`.",
     responses=answers(400, 401, 403, 404, ok=History),
     dependencies=[Depends(authenticate), Depends(held_by())],
 )
@@ -205,5 +206,14 @@ def _badge(
         reference=private.reference,
         grade=private.grade,
         evidence=None if evidence is None else [EvidenceAnswer(**asdict(item)) for item in evidence],
+        salts=_salts(private.salts),
         position=row.last_position,
+    )
+
+
+def _salts(salts: Salts) -> SaltsAnswer | None:
+    if salts.recipient is None:
+        return None
+    return SaltsAnswer(
+        recipient=salts.recipient, reference=salts.reference, grade=salts.grade, evidence=salts.evidence
     )

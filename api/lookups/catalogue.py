@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.http import cursors
 from api.http.cursors import CursorParameter, Limit
+from api.http.fields import AskedReference
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
 from api.http.problems import NotFound
@@ -28,7 +29,7 @@ from api.lookups.common import is_id
 from projections.catalogue import queries
 from projections.catalogue.projection import InstitutionRow, VersionRow
 from projections.catalogue.queries import ModuleFilter, VersionedModule
-from registry.domain.values import BRIN, clean_line, iso_time
+from registry.domain.values import BRIN, iso_time
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 
@@ -71,13 +72,13 @@ def get_institution(request: Request, brin: str) -> Response:
 def list_modules(
     request: Request,
     institution: Annotated[str | None, Query(max_length=4, description="A BRIN.")] = None,
-    reference: Annotated[str | None, Query(max_length=2_000)] = None,
+    reference: Annotated[AskedReference | None, Query()] = None,
     withdrawn: Annotated[bool | None, Query(description="As of today.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
-    wanted = ModuleFilter(institution, None if reference is None else clean_line(reference), withdrawn)
+    wanted = ModuleFilter(institution, reference, withdrawn)
     with reading_of(request).pool.cursor() as database:
         extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -26,6 +26,7 @@ Institution = Annotated[Principal, Depends(Allow("institution"))]
 class LearnerLookupBody(Body):
     """The learner: exactly one of eduId and eppn."""
 
+    example: ClassVar[dict[str, Any]] = {"eppn": "s1234567@hhs.nl"}
     edu_id: EduId | None = None
     eppn: Eppn | None = None
 

@@ -17,6 +17,7 @@ from registry.kafka.brokers import Brokers
 from registry.postgres.connections import Cursor
 from registry.postgres.disk_space import NoRoomError
 from registry.postgres.locks import Lock
+from registry.release import RELEASE
 
 router = APIRouter(include_in_schema=False)
 _READ_MODELS = """
@@ -84,6 +85,7 @@ def ready(request: Request) -> Response:
     return answered(
         Readiness(
             status="degraded" if reasons else "ready",
+            release=RELEASE,
             reasons=reasons or None,
             position=last,
             kafka=kafka,
@@ -129,7 +131,7 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
             behind_events=max(0, last - position),
             behind_seconds=age(waiting),
             stopped_at=stopped_at,
-            stopped_because=because,
+            stopped_because=because and _public(because),
         )
         for name, position, stopped_at, because, waiting in rows
     ]
@@ -148,6 +150,11 @@ def read_relay(cursor: Cursor, last: int) -> RelayHealth | None:
         behind_events=max(0, last - relayed),
         behind_seconds=age(waiting),
     )
+
+
+def _public(because: str) -> str:
+    """The type of the event and the class of the error, without the error's text: anyone may read it."""
+    return ": ".join(because.split(": ")[:2])
 
 
 def age(time: dt.datetime | None) -> float:

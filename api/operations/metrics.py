@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import ipaddress
+import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
-from api.http.auth import authenticate
+from api.http.auth import EXPIRY_HEADER, authenticate
 from api.http.problems import Forbidden
 from api.http.responses import RelayHealth
 from api.operations.health import Operations, read_health, read_relay
+from registry.domain.values import iso_time
+from registry.logs import request_id
+from registry.postgres.clock import SystemTime, compare_clocks
 from registry.postgres.connections import Pool, UnavailableError
+from registry.release import RELEASE
+from registry.tokens import EXPIRY_WARNING, Principal, count_expiring
 
 router = APIRouter(include_in_schema=False)
+access = logging.getLogger("registry.access")
+_VERSION = RELEASE.encode()
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,11 +47,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """For a scraper on this host, or with an operator's token."""
-    if not _from_here(request):
+    measured: Metrics = request.app.state.metrics
+    if measured.need_token or not _from_here(request):
         principal = await authenticate(request)
         if principal.role != "operator":
             raise Forbidden
-    measured: Metrics = request.app.state.metrics
     return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -55,8 +72,7 @@ def _relay_gauges(relay: RelayHealth | None) -> list[GaugeMetricFamily]:
 
 def _from_here(request: Request) -> bool:
     """Whether the request comes from the loopback, and not through a proxy on this host."""
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-    if request.client is None or forwarded:
+    if request.client is None or not _SCRAPERS_HEADERS.issuperset(request.headers):
         return False
     try:
         address = ipaddress.ip_address(request.client.host)
@@ -66,11 +82,25 @@ def _from_here(request: Request) -> bool:
     return (mapped or address).is_loopback
 
 
+# A proxy adds headers of its own choice, so only a request without any other header is the scraper's own.
+_SCRAPERS_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "host",
+        "user-agent",
+        "x-prometheus-scrape-timeout-seconds",
+    }
+)
+
+
 class _DatabaseCollector(Collector):
     """Gauges that are read from the database at each scrape."""
 
-    def __init__(self, pool: Pool, operations: Operations) -> None:
-        self._pool, self._operations = pool, operations
+    def __init__(self, pool: Pool, operations: Operations, time: SystemTime) -> None:
+        self._pool, self._operations, self._time = pool, operations, time
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("registry_database_up", "1 while PostgreSQL answers")
@@ -78,6 +108,8 @@ class _DatabaseCollector(Collector):
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
                 relay = read_relay(cursor, last)
+                expiring = count_expiring(cursor)
+                clocks = compare_clocks(cursor, self._time)
         except UnavailableError:
             up.add_metric([], 0)
             yield up
@@ -90,6 +122,16 @@ class _DatabaseCollector(Collector):
             float(self._operations.has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
+        yield GaugeMetricFamily(
+            "registry_clock_difference_seconds",
+            "Clock of PostgreSQL less that of this process; nothing is recorded beyond 5 seconds",
+            clocks.difference,
+        )
+        yield GaugeMetricFamily(
+            "registry_log_ahead_seconds",
+            "Seconds by which the last event lies in the future; nothing is recorded beyond 5",
+            clocks.log_ahead,
+        )
         yield from _relay_gauges(relay)
         if self._operations.brokers is not None:
             yield GaugeMetricFamily(
@@ -97,6 +139,11 @@ class _DatabaseCollector(Collector):
                 "1 while a broker accepts connections",
                 float(self._operations.brokers.answer()),
             )
+        yield GaugeMetricFamily(
+            "registry_tokens_expiring",
+            "Tokens in use that expire within 14 days, of those made for longer",
+            expiring,
+        )
         gauges = {
             "position": "Position of the last event in the read model",
             "behind_events": "Events that the read model does not have yet",
@@ -114,9 +161,16 @@ class _DatabaseCollector(Collector):
 class Metrics:
     """This process's Prometheus metrics."""
 
-    def __init__(self, pool: Pool, operations: Operations) -> None:
+    def __init__(
+        self, pool: Pool, operations: Operations, time: SystemTime, *, need_token: bool = False
+    ) -> None:
+        self.need_token = need_token
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._registry.register(_DatabaseCollector(pool, operations))
+        Gauge(
+            "registry_build_info", "The release of this process", ["release"], registry=self._registry
+        ).labels(RELEASE).set(1)
+        self._registry.register(_DatabaseCollector(pool, operations, time))
         self.requests = Counter(
             "registry_http_requests_total",
             "Answers by route and status",
@@ -140,30 +194,68 @@ class Metrics:
 
 
 class Observed:
-    """ASGI middleware: counts and times every answer, and adds its `API-Version`."""
+    """ASGI middleware: counts and times every answer, and adds the headers that each one has.
 
-    def __init__(self, app: App, metrics: Metrics, version: str) -> None:
-        self._app, self._metrics, self._version = app, metrics, version.encode()
+    With `log_access` it also logs each answer, by its route: a path or a query may hold anything.
+    """
+
+    def __init__(self, app: App, metrics: Metrics, *, log_access: bool) -> None:
+        self._app, self._metrics, self._log_access = app, metrics, log_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
+        request = secrets.token_hex(8)
+        request_id.set(request)
 
-        async def send_with_version(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"api-version", self._version)]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"api-version", _VERSION),
+                    (b"registry-request-id", request.encode()),
+                    *_expiry(_principal(scope)),
+                ]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_version)
+            await self._app(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.observe(method, route, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.observe(method, route, status, seconds)
+            if self._log_access:
+                _log_answer(method, route, status, seconds, _principal(scope))
+
+
+def _principal(scope: Scope) -> Principal | None:
+    principal: Principal | None = scope.get("state", {}).get("principal")
+    return principal
+
+
+def _log_answer(method: str, route: str, status: int, seconds: float, principal: Principal | None) -> None:
+    """`client` is the id of the token, as in the events."""
+    milliseconds = round(seconds * 1000, 1)
+    client = principal.token_id if principal else "-"
+    members = {"method": method, "route": route, "status": status, "milliseconds": milliseconds}
+    access.info(
+        "%s %s %s %s ms %s",
+        *members.values(),
+        client,
+        extra={"members": members | {"client": client}},
+    )
+
+
+def _expiry(principal: Principal | None) -> list[tuple[bytes, bytes]]:
+    """The header that tells a bearer of the token's end, if that is near."""
+    if principal is None or principal.expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
+        return []
+    return [(EXPIRY_HEADER.lower().encode(), iso_time(principal.expires_at).encode())]
 
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

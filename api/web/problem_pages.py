@@ -72,6 +72,8 @@ REMEDIES = {
     " batch before the limit are recorded; send the rest as another batch.",
     "media-type": "Set <code>Content-Type: application/json</code>, or <code>application/x-ndjson</code> for"
     " a batch.",
+    "coding": "Send the body as it is, in UTF-8. A body may come in chunks, but not compressed, and"
+    " <code>Content-Type</code> may name no charset but <code>utf-8</code>.",
     "too-many-requests": "Too many requests a second came from your address. Wait for the number of seconds"
     " in <code>Retry-After</code>, and send many awards as one batch.",
     "not-ready": "The request is valid. Send it again after the number of seconds in"

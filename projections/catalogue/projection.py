@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal, assert_never
 
 from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, insert
 from registry.domain.events import (
-    BadgeFact,
     Event,
     InstitutionAdmitted,
     InstitutionChanged,
     InstitutionExempted,
+    InstitutionFact,
     InstitutionReinstated,
     InstitutionSuspended,
     MisplacedEventError,
+    ModuleFact,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
@@ -121,7 +122,7 @@ class Catalogue:
 
 def _apply(cursor: Cursor, event: Event) -> None:
     fact = event.data
-    if isinstance(fact, BadgeFact):
+    if not isinstance(fact, InstitutionFact | ModuleFact):
         raise MisplacedEventError(f"{fact.TYPE} is not an event of the catalogue")
     match fact:
         case InstitutionAdmitted() | InstitutionChanged():

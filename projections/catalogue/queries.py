@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -76,6 +77,17 @@ def list_modules(
     prepared = wanted == ModuleFilter()
     extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
     return extent, [_versioned(row) for row in rows]
+
+
+def names_of(cursor: Cursor, brins: Collection[str], module_ids: Collection[str]) -> dict[str, str]:
+    """The names of institutions and of modules in their latest version, by BRIN and id."""
+    cursor.execute(
+        "SELECT brin, name FROM institution WHERE brin = ANY(%s)"
+        " UNION ALL SELECT m.id::text, v.content::json ->> 'name' FROM module m"
+        " JOIN module_version v ON v.module_id = m.id AND v.version = m.latest WHERE m.id = ANY(%s::uuid[])",
+        (list(brins), list(module_ids)),
+    )
+    return dict(cursor.fetchall())
 
 
 def _versioned(row: tuple[Any, ...]) -> VersionedModule:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
+from contextlib import closing
 
 from consumers.interventions import NotStoppedError
 from consumers.rebuild import RebuildError
 from projections.all import read_models
 from projections.read_model import NotRebuiltError, check_versions
+from registry import logs
 from registry.cli import database
 from registry.domain.errors import Refusal
 from registry.event_store import migrate
 from registry.kafka.topic_ends import HistoryError
 from registry.kafka.topics import TopicError
 from registry.keys import KeyFileError, Keys
-from registry.postgres.connections import PrivilegedRoleError, UnavailableError, check_roles
+from registry.postgres.connections import ROLES, Login, LoginError, UnavailableError, check_login, connect
 from registry.postgres.embedded import EmbeddedPostgresError
 from registry.settings import Settings, SettingsError
 
 
 class NotYetRecordedError(Exception):
     """The question is about a time or position that is not recorded yet, so the answer could still change."""
+
+
+class BackupError(Exception):
+    """The backup cannot be made or restored; says why and what to do."""
 
 
 FAILURES = (
@@ -37,13 +44,15 @@ FAILURES = (
     RebuildError,
     HistoryError,
     TopicError,
-    PrivilegedRoleError,
+    LoginError,
     UnavailableError,
     Refusal,
     NotYetRecordedError,
+    BackupError,
 )
 """The errors that end a command with one sentence and exit status 1."""
 
+log = logging.getLogger("registry")
 LAST_RESORT_SECONDS = 8
 GC_THRESHOLDS = (10_000, 20, 20)
 
@@ -53,18 +62,32 @@ class UsageError(Exception):
 
 
 def say(line: str) -> None:
-    """Prints progress, flushed so that it can be seen at once in a file too."""
-    print(line, flush=True)
+    """Prints progress, flushed so that it can be seen at once in a file too; a JSON log has it instead."""
+    if logs.is_json():
+        log.info(line)
+    else:
+        print(line, flush=True)
+
+
+def check_database(url: str, login: Login) -> None:
+    """Checks that the database is migrated, and that this process can do what `login` may and no more."""
+    with closing(connect(url)) as connection:
+        database.check_migrated(connection)
+    check_login(url, login)
+
+
+def check_read_models(url: str, login: Login) -> None:
+    """Checks the database, and that its read models have the versions of this release."""
+    check_database(url, login)
+    with closing(connect(url, ROLES[login][0])) as connection:
+        check_versions(connection, read_models())
 
 
 def checked_keys(url: str, settings: Settings) -> Keys:
-    """Checks that the database is ready for this release, and returns its secrets."""
-    with database.owner(url) as connection:
-        database.check_migrated(connection)
-        check_versions(connection, read_models())
-        keys = database.open_keys(connection, settings)
-    check_roles(url)
-    return keys
+    """Checks the database for a process that serves or records, and returns the secrets."""
+    check_read_models(url, "registry_serve")
+    with closing(connect(url, "registry_read")) as connection, connection.cursor() as cursor:
+        return database.read_keys(cursor, settings)
 
 
 def end_in_time() -> None:

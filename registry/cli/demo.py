@@ -155,7 +155,7 @@ def _award(registry: Registry, module: DemoModule, reference: str, learner: int)
 
 
 def run(settings: Settings, _: argparse.Namespace) -> int:
-    with database.started(settings) as url:
+    with database.started(settings, "registry_serve") as url:
         registry = Registry(url, checked_keys(url, settings), utc_now)
         try:
             last = load(registry)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from registry.cli import database
 from registry.cli.common import UsageError, checked_keys
-from registry.domain.values import BRIN, UUID, calendar_day, day_in_amsterdam
+from registry.domain.values import BRIN, UUID, calendar_day, day_in_amsterdam, lower_uuid
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_documents
 from registry.edubadges.importer import ReportLine, import_bulk, import_hosted
@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also import regular and extra-curricular badges, marked as such",
     )
     parser.add_argument("--csv", action="store_true", help="PATH is a bulk CSV, by eppn or by e-mail address")
-    parser.add_argument("--module", metavar="ID", help="with --csv: the id of the awarded module")
+    parser.add_argument(
+        "--module", type=lower_uuid, metavar="ID", help="with --csv: the id of the awarded module"
+    )
     parser.add_argument("--awarded-on", type=_day, metavar="DATE", help="with --csv: the day of the awards")
 
 
@@ -45,7 +47,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         _check(arguments, day_in_amsterdam(utc_now()))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    with database.started(settings) as url:
+    with database.started(settings, "registry_serve") as url:
         registry = Registry(url, checked_keys(url, settings), utc_now)
         try:
             return _record(registry, arguments)

@@ -10,17 +10,21 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import psycopg2
 
 from projections.all import read_models
-from registry import tokens
-from registry.cli import admin, demo, import_edubadges, replay, serve, stream
+from registry import logs, tokens
+from registry.cli import admin, backup, demo, import_edubadges, replay, stream
 from registry.cli.common import FAILURES, UsageError
+from registry.domain.values import lower_uuid
+from registry.release import RELEASE
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
 MAX_PARTITIONS = 256
+MAX_REASON = 500
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
@@ -56,13 +60,7 @@ def _run(argv: Sequence[str] | None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         settings = read_settings()
-        logging.basicConfig(
-            level=settings.log_level,
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        )
-        logging.getLogger("fastapi").setLevel(logging.ERROR)
-        logging.getLogger("kafka").setLevel(logging.WARNING)  # at lower levels it logs records
+        logs.configure(settings.log_level, settings.log_format)
         for name in unknown_settings():
             log.warning("unknown setting %s", name)
         run: Run = arguments.run
@@ -87,11 +85,19 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
 
 
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    # The web framework takes longer to import than everything else, and no other command needs it.
+    from registry.cli import serve  # noqa: PLC0415
+
+    return serve.run(settings, arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="registry",
         description="The microcredential registry. Its settings are environment variables named REGISTRY_*.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {RELEASE}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Run, summary: str) -> argparse.ArgumentParser:
@@ -99,11 +105,16 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    serving = add("serve", serve.run, "Serve the API, and keep the read models up to date.")
+    serving = add("serve", _serve, "Serve the API, and keep the read models up to date.")
     serving.add_argument(
         "--demo", action="store_true", help="print three curl commands to try, with tokens filled in"
     )
     add("migrate", admin.run_migrate, "Migrate the database to this release; make keys for an empty one.")
+    for name, run, summary in (
+        ("backup", backup.run_backup, "Copy the database into a new folder, without the key file."),
+        ("restore", backup.run_restore, "Fill an empty database from a backup; the key file must be there."),
+    ):
+        add(name, run, summary).add_argument("folder", metavar="FOLDER", type=Path)
     add("demo-data", demo.run, "Record the pilot's data, once.")
     _add_stream(add)
     replaying = add("replay", replay.run, "Print the log, count its events, or show a badge as it was.")
@@ -112,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     replaying.add_argument("--until", type=_time, metavar="TIME", help="stop at the last event by this time")
     replaying.add_argument("--format", choices=("ndjson", "summary"), help="default: ndjson")
-    replaying.add_argument("--badge", metavar="ID", help="with --as-of: show this badge")
+    replaying.add_argument("--badge", type=lower_uuid, metavar="ID", help="with --as-of: show this badge")
     replaying.add_argument(
         "--as-of", type=_moment, metavar="TIME|POSITION", help="with --badge: as it was then"
     )
@@ -128,21 +139,45 @@ def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None
     topics.add_argument(
         "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
     )
+    topics.add_argument(
+        "--relay-user", metavar="NAME", help="give this user of Kafka the rights that a relay needs"
+    )
+    topics.add_argument(
+        "--consumer-user", metavar="NAME", help="give this user of Kafka the rights that a consumer needs"
+    )
     topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
+    _add_because(topics, "required with --repartition")
     add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
     rebuild = add(
         "rebuild", stream.run_rebuild, "Build a new copy of a read model beside the old one, and swap them."
     )
     rebuild.add_argument("name", metavar="NAME", choices=names)
     rebuild.add_argument("--force", action="store_true", help="swap even if the new copy differs")
+    _add_because(rebuild, "required with --force")
     retry = add("retry", stream.run_retry, "Make a read model retry the event at which it stopped.")
     skip = add("skip", stream.run_skip, "Make a read model permanently skip the event at which it stopped.")
     for command in (retry, skip):
         command.add_argument("name", metavar="NAME", choices=names)
-        command.add_argument(
-            "--because", required=True, metavar="TEXT", help="the reason, which must name no person"
-        )
+        _add_because(command, "required")
     skip.add_argument("position", type=_position, metavar="POSITION", help="the position at which it stopped")
+
+
+def _add_because(command: argparse.ArgumentParser, when: str) -> None:
+    command.add_argument(
+        "--because",
+        type=_reason,
+        required=when == "required",
+        metavar="TEXT",
+        help=f"the reason, which must name no person: it is recorded in the log permanently; {when}",
+    )
+
+
+def _reason(text: str) -> str:
+    if not (1 <= len(text) <= MAX_REASON and text.isprintable() and text.strip()):
+        raise argparse.ArgumentTypeError(
+            f"must be a line of 1 to {MAX_REASON} characters that names no person"
+        )
+    return text
 
 
 def _partitions(text: str) -> int:
@@ -162,23 +197,28 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    token = commands.add_parser("token", help="Create and revoke tokens.")
+    token = commands.add_parser("token", help="Create, list and revoke tokens.")
     actions = token.add_subparsers(required=True, metavar="action")
     create = actions.add_parser("create", help="Create a token; it is printed alone on the last line.")
     create.add_argument("--role", required=True, choices=tokens.ROLES)
     create.add_argument("--institution", metavar="BRIN", help="for the role institution")
-    create.add_argument("--learner", metavar="ID", help="for the role learner")
+    create.add_argument("--learner", type=lower_uuid, metavar="ID", help="for the role learner")
     create.add_argument(
         "--expires-in",
         type=_lifetime,
         default=_lifetime("30d"),
         metavar="TIME",
-        help="such as 30d (the default), 12h, 5m or 10s",
+        help="default: 30d; a number with d, h, m or s",
     )
     create.add_argument("--name", metavar="TEXT", help="to tell tokens apart; kept in the database only")
     create.set_defaults(run=admin.run_token_create)
+    actions.add_parser("list", help="List all tokens, without their secrets.").set_defaults(
+        run=admin.run_token_list
+    )
     revoke = actions.add_parser("revoke", help="Revoke a token permanently.")
-    revoke.add_argument("token", help="the token, or its id (the middle part)")
+    revoke.add_argument(
+        "token", metavar="ID", help="the middle part of the token; - reads the token from standard input"
+    )
     revoke.set_defaults(run=admin.run_token_revoke)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import assert_never
 
 from registry.cli import database
-from registry.cli.common import NotYetRecordedError, UsageError
+from registry.cli.common import NotYetRecordedError, UsageError, check_database
 from registry.domain import badge as badges
 from registry.domain.errors import BadgeUnknown
 from registry.domain.events import (
@@ -43,9 +43,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise UsageError("--badge cannot be combined with --after, --until or --format")
     if arguments.badge is not None and not UUID.fullmatch(arguments.badge):
         raise UsageError("--badge must be a badge's id, which is a UUID")
-    with database.started(settings) as url:
-        with database.owner(url) as connection:
-            database.check_migrated(connection)
+    with database.started(settings, "registry_serve") as url:
+        check_database(url, "registry_serve")
         pool = Pool(url, "registry_read", 1)
         try:
             if arguments.badge is not None:

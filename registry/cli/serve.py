@@ -14,12 +14,13 @@ from types import FrameType
 import uvicorn
 
 from api.app import create_app
-from registry import tokens
+from api.http.strict_protocol import StrictProtocol
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
 from registry.event_store.log import last_position
 from registry.kafka.brokers import Brokers
 from registry.keys import Keys
+from registry.recording import operators
 from registry.settings import Settings
 
 log = logging.getLogger("registry")
@@ -29,14 +30,22 @@ STOP_SECONDS = 5
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in settings.shown():
         print(line, file=sys.stderr)
-    with database.started(settings) as url:
+    with database.started(settings, "registry_serve") as url:
         keys = checked_keys(url, settings)
 
         def lines(address: str) -> list[str]:
-            return _curl_lines(url, keys, address) if arguments.demo else []
+            return _curl_lines(settings, keys, address) if arguments.demo else []
 
         brokers = None if settings.kafka is None else Brokers(settings.kafka)
-        return _serve(settings, create_app(url, keys, projecting=brokers is None, brokers=brokers), lines)
+        app = create_app(
+            url,
+            keys,
+            projecting=brokers is None,
+            brokers=brokers,
+            metrics_need_token=settings.metrics_need_token,
+            log_access=settings.access_log,
+        )
+        return _serve(settings, app, lines)
 
 
 def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]]) -> int:
@@ -48,7 +57,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=STOP_SECONDS,
-        http="httptools",
+        http=StrictProtocol,
         loop="uvloop",
         lifespan="on",
     )
@@ -105,15 +114,15 @@ def _address(settings: Settings, listening: socket.socket) -> str:
     return settings.base_url.removesuffix(":0") + f":{listening.getsockname()[1]}"
 
 
-def _curl_lines(url: str, keys: Keys, address: str) -> list[str]:
+def _curl_lines(settings: Settings, keys: Keys, address: str) -> list[str]:
     """Commands for an award, its revocation and its status, which work as printed, any number of times."""
     reference = f"try-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
-    with database.owner(url) as connection:
-        with connection.cursor() as cursor:
-            last = last_position(cursor)
-        token = tokens.create_token(
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
+        token, _ = operators.create_token(
             connection, "institution", dt.timedelta(days=1), institution=demo.HAAGSE, name="make run"
         )
+        with connection.cursor() as cursor:
+            last = last_position(cursor)
     badge = f"{address}/v1/badges/{keys.made_id('badge', demo.HAAGSE, reference)}"
     post = f"curl -sS -X POST -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
     award = (

@@ -17,11 +17,13 @@ from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.read_model import ReadModel
 from registry.cli import database
-from registry.cli.common import UsageError, checked_keys, end_in_time, say, tune_gc
+from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
+from registry.cli.monitoring import monitored
 from registry.kafka.relay import Relay
+from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import counted, make_first_topics, make_topics
-from registry.postgres.connections import Pool
+from registry.postgres.connections import Login, Pool, connect
 from registry.settings import Settings
 
 PAGE_SECONDS = 1.0
@@ -47,40 +49,53 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
 
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with database.started(settings) as url:
-        checked_keys(url, settings)
-        if arguments.repartition:
+    because = _because(arguments, "repartition")
+    # Who divides the log anew records it in the log, which the login of a relay cannot.
+    login: Login = "registry_owner" if because else "registry_stream"
+    with database.started(settings, login) as url:
+        check_read_models(url, login)
+        if because is not None:
             for model in read_models():
                 level(url, model)
-        with database.owner(url) as connection:
-            count = make_topics(connection, kafka, arguments.partitions, repartition=arguments.repartition)
+        with closing(connect(url, None if because else "registry_project")) as connection:
+            count = make_topics(connection, kafka, arguments.partitions, repartition_because=because)
+    give_rights(kafka, arguments.relay_user, arguments.consumer_user)
     say(f"the log is divided into {counted(count)}")
     return 0
 
 
 def run_relay(settings: Settings, _: argparse.Namespace) -> int:
     kafka = _kafka(settings)
-    with database.started(settings) as url:
-        checked_keys(url, settings)
-        with database.owner(url) as connection:
+    with database.started(settings, "registry_stream") as url:
+        check_read_models(url, "registry_stream")
+        with closing(connect(url, "registry_project")) as connection:
             make_first_topics(connection, kafka)
         relay = Relay(url, kafka, say)
         _on_stop_signal(relay.leave)
         say("standing by")
         tune_gc()
         # The relay has its own thread, so that this one can react to a signal while PostgreSQL hangs.
-        with ThreadPoolExecutor(1, "relay") as pool:
+        with monitored(settings, "relay", lambda: relay.turned), ThreadPoolExecutor(1, "relay") as pool:
             pool.submit(relay.run).result()
     return 0
 
 
 def run_consume(settings: Settings, _: argparse.Namespace) -> int:
-    with database.started(settings) as url:
-        checked_keys(url, settings)
+    with database.started(settings, "registry_stream") as url:
+        check_read_models(url, "registry_stream")
         pool = Pool(url, "registry_project", 4)
         stopping = threading.Event()
         _on_stop_signal(stopping.set)
-        with closing(pool), at_work(projectors(url, pool, settings.kafka), PAGE_SECONDS):
+        working = projectors(url, pool, settings.kafka)
+
+        def turned() -> float:
+            return min(projector.turned for projector in working)
+
+        with (
+            closing(pool),
+            at_work(working, PAGE_SECONDS),
+            monitored(settings, "consume", turned),
+        ):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")
             tune_gc()
@@ -102,11 +117,20 @@ def _model(name: str) -> ReadModel:
     return model
 
 
+def _because(arguments: argparse.Namespace, option: str) -> str | None:
+    """The reason of an option that is recorded; None where it is not given."""
+    if getattr(arguments, option) != (arguments.because is not None):
+        raise UsageError(f"--{option} and --because must be given together")
+    because: str | None = arguments.because
+    return because
+
+
 def run_rebuild(settings: Settings, arguments: argparse.Namespace) -> int:
-    with database.started(settings) as url:
+    because = _because(arguments, "force")
+    with database.started(settings, "registry_owner") as url:
         with database.owner(url) as connection:
             database.check_migrated(connection)
-        rebuild(url, _model(arguments.name), say, force=arguments.force)
+        rebuild(url, _model(arguments.name), say, force_because=because)
     return 0
 
 
@@ -119,9 +143,7 @@ def run_skip(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _intervene(settings: Settings, action: Action, name: str, position: int | None, because: str) -> int:
-    if not 1 <= len(because) <= 500 or not because.isprintable():
-        raise UsageError("--because must be a line of 1 to 500 characters that names no person")
-    with database.started(settings) as url, database.owner(url) as connection:
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
         at = intervene(connection, name, action, position, because)
     say(f"recorded: {name} will {action} the event at position {at}")

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
-Channel = Literal["api", "batch", "import", "stream", "demo"]
+Channel = Literal["api", "batch", "import", "stream", "demo", "operator"]
 Sector = Literal["hbo", "wo", "mbo"]
 SuspensionReason = Literal["accreditation", "quality", "request", "other"]
 BadgeSuspensionReason = Literal["investigation", "appeal", "other"]
 RevocationReason = Literal["awarded-in-error", "fraud", "identity-error", "learner-request", "other"]
 BadgeType = Literal["regular", "extra-curricular"]
 ExemptionRule = Literal["study-load"]
+TokenRole = Literal["registrar", "institution", "auditor", "statistician", "learner", "operator"]
 
 
 class _Members(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
@@ -219,6 +220,56 @@ class BadgeRevoked(_BadgeMembers, frozen=True):
     observed: bool | None = None
 
 
+class TokenCreated(_Fact, frozen=True):
+    """The subject is the token's id: the `client` of what its bearer records. Its name is not in the log."""
+
+    TYPE = "token.created"
+    role: TokenRole
+    expires_at: dt.datetime
+    institution: str | None = None
+    learner_id: str | None = None
+
+
+class TokenRevoked(_Fact, frozen=True):
+    TYPE = "token.revoked"
+
+
+class _OperatorsAct(_Fact, frozen=True):
+    """An act of an operator on the registry itself; `reason` is the operator's, and names no person."""
+
+    reason: str
+
+
+class _Intervention(_OperatorsAct, frozen=True):
+    """What a read model is to do with the event at `at_position`, at which it had stopped."""
+
+    read_model: str
+    at_position: int
+
+
+class EventSkipped(_Intervention, frozen=True):
+    TYPE = "registry.skipped"
+
+
+class EventRetried(_Intervention, frozen=True):
+    TYPE = "registry.retried"
+
+
+class ReadModelReplaced(_OperatorsAct, frozen=True):
+    """A rebuilt copy was swapped in without comparing it with the one in use."""
+
+    TYPE = "registry.replaced"
+    read_model: str
+    version: int
+
+
+class LogRepartitioned(_OperatorsAct, frozen=True):
+    """The topics were deleted and recreated, with this number of partitions."""
+
+    TYPE = "registry.repartitioned"
+    partitions: int
+
+
 InstitutionFact = (
     InstitutionAdmitted
     | InstitutionChanged
@@ -228,7 +279,9 @@ InstitutionFact = (
 )
 ModuleFact = ModuleRegistered | ModuleRevised | ModuleWithdrawn
 BadgeFact = BadgeAwarded | BadgeCorrected | BadgeSuspended | BadgeReinstated | BadgeRevoked
-Fact = InstitutionFact | ModuleFact | BadgeFact
+TokenFact = TokenCreated | TokenRevoked
+OperatorFact = EventSkipped | EventRetried | ReadModelReplaced | LogRepartitioned
+Fact = InstitutionFact | ModuleFact | BadgeFact | TokenFact | OperatorFact
 """Every fact there is. A `match` over facts ends in `assert_never`: mypy then names each place that must
 handle a class that is added to a union."""
 
@@ -238,7 +291,7 @@ FACTS: dict[str, type[Fact]] = {fact.TOPIC: fact for fact in get_args(Fact)}
 class Event(msgspec.Struct, frozen=True, gc=False):
     """A fact in its stream. The store gives `position` and `time`: 0 and None until it is recorded.
 
-    `originator_id` (the subject: a BRIN or a module's, badge's or learner's id) and
+    `originator_id` (the subject: a BRIN, the id of a module, badge, learner or token, or `registry`) and
     `originator_version` (its place in the stream, from 1) carry the names of the eventsourcing library.
     """
 

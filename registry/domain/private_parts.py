@@ -58,9 +58,14 @@ class PrivateParts(_Part, frozen=True):
 
 
 def corrected(parts: PrivateParts, later: PrivateParts) -> PrivateParts:
-    """The parts of an award after a correction."""
+    """The parts of an award after a correction, with the salts of their latest commitments."""
     return msgspec.structs.replace(
         parts,
+        salts=msgspec.structs.replace(
+            parts.salts,
+            recipient=later.salts.recipient or parts.salts.recipient,
+            grade=later.salts.grade or parts.salts.grade,
+        ),
         recipient=later.recipient or parts.recipient,
         grade=parts.grade if later.grade is None else later.grade,
     )

@@ -18,7 +18,11 @@ MAX_NUMBER = 1_000_000
 BRIN = re.compile(r"[0-9]{2}[A-Z0-9]{2}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
-# The well-formed tags of BCP 47 (RFC 5646), without grandfathered and private ones.
+"""A UUID as it is stored and answered; `lower_uuid` brings others into this form."""
+UUID_IN_ANY_CASE = re.compile(UUID.pattern.replace("a-f", "A-Fa-f"), re.ASCII)
+MAX_LANGUAGE = 35
+# The well-formed tags of BCP 47 (RFC 5646), without grandfathered and private ones. They have up to
+# MAX_LANGUAGE characters: so many a program must be able to hold (section 4.4.1).
 LANGUAGE = re.compile(
     r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*",
     re.ASCII,
@@ -28,7 +32,27 @@ _BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u206
 _FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
 _FORBIDDEN_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
 FORBIDDEN_CHARACTERS = "must not contain control, bidirectional or surrogate characters"
-_NINE_DIGITS = re.compile(r"[0-9]{9}", re.ASCII)
+# Characters that show nothing although Python counts them as printable: the letters and marks among
+# Unicode's Default_Ignorable_Code_Point, and the blank of Braille.
+_SHOWS_NOTHING = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+MAX_MARKS = 30
+"""Combining marks in a row, as in Stream-Safe Text (UAX 15): NFC takes quadratic time over a longer run."""
+_MAY_BE_MARKS = re.compile(f"[^\x00-\u02ff]{{{MAX_MARKS + 1}}}")
+# Vowel signs that are no marks themselves but consist of two.
+_TWO_MARKS = "\u0f73\u0f75\u0f81"
+MAX_IDENTIFIER = 200
+MAX_REFERENCE = 100
+VISIBLE_ASCII = "!-~"
+_IDENTIFIER = re.compile(f"[{VISIBLE_ASCII}]+")
+_HASH = re.compile(r"[!-#%-~]+\$[0-9A-Fa-f]+")
+# Nine digits with anything but letters and digits round and between them, perhaps after BSN; then the end,
+# or an @, after which a domain may follow.
+_OTHER = "[^A-Za-z0-9]*"
+_CITIZEN_NUMBER = re.compile(
+    f"{_OTHER}(?:[Bb]{_OTHER}[Ss]{_OTHER}[Nn]{_OTHER})?(?:[0-9]{_OTHER}){{9}}(?:@|$)", re.ASCII
+)
 
 
 def is_line(value: object) -> bool:
@@ -36,19 +60,65 @@ def is_line(value: object) -> bool:
     return _FORBIDDEN.search(str(value)) is None
 
 
-def clean_line(value: str) -> str:
-    """One line in NFC, without control or bidirectional characters."""
-    if _FORBIDDEN.search(value):
-        raise ValueError(FORBIDDEN_CHARACTERS)
-    return value if value.isascii() else unicodedata.normalize("NFC", value)
+def is_blank(value: str) -> bool:
+    """Whether a text is empty, or of white space and invisible characters alone."""
+    return not any(each != " " and each.isprintable() for each in _SHOWS_NOTHING.sub("", value))
 
 
-def clean_text(value: str) -> str:
-    """Lines in NFC: line feeds and tabs are allowed, and CR LF becomes LF."""
-    value = value.replace("\r\n", "\n")
-    if _FORBIDDEN_IN_TEXT.search(value):
+def is_visible(value: str) -> bool:
+    """Whether each character is an ordinary space or shows.
+
+    White space of other kinds, format, private and unassigned characters do not: nobody sees the difference,
+    or what a later Unicode makes of them.
+    """
+    return value.isprintable() and _SHOWS_NOTHING.search(value) is None
+
+
+def is_clean(value: str) -> bool:
+    """Whether a text is visible and in NFC, judged fast: a few that are get False."""
+    return (
+        is_visible(value) and _MAY_BE_MARKS.search(value) is None and unicodedata.is_normalized("NFC", value)
+    )
+
+
+def clean_line(value: str, most: int) -> str:
+    """One line in NFC of 1 to `most` characters, not all blank, without control or bidirectional ones."""
+    return _clean(value, most, _FORBIDDEN)
+
+
+def clean_text(value: str, most: int) -> str:
+    """The same on several lines: line feeds and tabs are allowed, and CR LF becomes LF."""
+    return _clean(value, most, _FORBIDDEN_IN_TEXT)
+
+
+def _clean(value: str, most: int, forbidden: re.Pattern[str]) -> str:
+    """The length is counted after normalisation, because the normalised text is stored.
+
+    NFC makes one character of at most four, so a text that is longer than that is refused before any work.
+    """
+    if len(value) > 4 * most:
+        raise ValueError(f"must be 1 to {most} characters")
+    value = value.replace("\r\n", "\n") if forbidden is _FORBIDDEN_IN_TEXT else value
+    if forbidden.search(value):
         raise ValueError(FORBIDDEN_CHARACTERS)
-    return value if value.isascii() else unicodedata.normalize("NFC", value)
+    if not value.isascii():
+        _check_marks(value)
+        value = unicodedata.normalize("NFC", value)
+    if not 1 <= len(value) <= most:
+        raise ValueError(f"must be 1 to {most} characters")
+    if is_blank(value):
+        raise ValueError("must have a visible character")
+    return value
+
+
+def _check_marks(value: str) -> None:
+    if _MAY_BE_MARKS.search(value) is None:
+        return
+    run = 0
+    for character in value:
+        run = run + 1 if unicodedata.combining(character) or character in _TWO_MARKS else 0
+        if run > MAX_MARKS:
+            raise ValueError(f"must not have more than {MAX_MARKS} combining marks in a row")
 
 
 def without_forbidden(value: str) -> str:
@@ -56,20 +126,69 @@ def without_forbidden(value: str) -> str:
     return _FORBIDDEN_IN_TEXT.sub("", value.replace("\r\n", "\n"))
 
 
-def no_citizen_number(value: str) -> str:
-    """Refuses exactly nine digits, which may be a Dutch citizen number.
+def reference(value: str, most: int = MAX_REFERENCE) -> str:
+    """A reference, of which an id is made: what looks the same must be the same."""
+    value = clean_line(value, most)
+    if value != value.strip() or not is_visible(value):
+        raise ValueError(
+            "must neither begin nor end with white space, nor contain invisible characters or white space"
+            " other than ordinary spaces"
+        )
+    return value
+
+
+def edu_id(value: str) -> str:
+    """An eduID. Nothing is cut off or converted: a value that is not quite an identifier is refused."""
+    _check_identifier(value)
+    return _no_citizen_number(value)
+
+
+def eppn(value: str) -> str:
+    """An eduPersonPrincipalName: one @ with something on both sides."""
+    _check_identifier(value)
+    local, _, domain = value.partition("@")
+    if not local or not domain or "@" in domain:
+        raise ValueError("must have exactly one @, with something on both sides, as name@hhs.nl")
+    _no_citizen_number(local)
+    return value
+
+
+def email_identifier(value: str) -> str:
+    """An e-mail address that says who a learner is."""
+    _check_identifier(value)
+    local, _, domain = value.partition("@")
+    if not local or not domain or "@" in domain:
+        raise ValueError("must be an e-mail address, as name@example.org")
+    return value
+
+
+def is_hash(value: str) -> bool:
+    """Whether a text has the form `algorithm$hex`: the hash of an identifier, whatever is said beside it."""
+    return _HASH.fullmatch(value) is not None
+
+
+def _check_identifier(value: str) -> None:
+    if not 1 <= len(value) <= MAX_IDENTIFIER:
+        raise ValueError(f"must be 1 to {MAX_IDENTIFIER} characters")
+    if not _IDENTIFIER.fullmatch(value):
+        raise ValueError("must contain only visible ASCII characters, and no white space")
+    if is_hash(value):
+        raise ValueError("must be the identifier itself, not a hash of it")
+
+
+def _no_citizen_number(value: str) -> str:
+    """Refuses nine digits, which may be a Dutch citizen number.
 
     UAVG article 46 allows such a number to be processed only where a law prescribes it, and none does here.
     """
-    if _NINE_DIGITS.fullmatch(value):
+    if _CITIZEN_NUMBER.match(value):
         raise ValueError("must not be nine digits, which may be a citizen number; send an eduID")
     return value
 
 
-def no_citizen_number_before_at(value: str) -> str:
-    """Refuses an eppn of which the local part is exactly nine digits."""
-    no_citizen_number(value.partition("@")[0])
-    return value
+def lower_uuid(value: str) -> str:
+    """A UUID in lower case (RFC 9562, section 4); any other text as it is."""
+    return value.lower() if UUID_IN_ANY_CASE.fullmatch(value) else value
 
 
 def ects(value: object) -> int | float:

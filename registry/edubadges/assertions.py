@@ -8,7 +8,7 @@ from typing import Any
 from registry.domain import values
 from registry.domain.private_parts import Evidence, Recipient
 from registry.edubadges.items import AwardItem, Item, RevokedItem, Unreadable
-from registry.edubadges.texts import address, day, last_day, line, members, text
+from registry.edubadges.texts import MAX_TEXT, address, day, last_day, line, members, text, trimmed
 
 
 def read_assertion(place: str, assertion: dict[str, Any], today: dt.date) -> Item:
@@ -71,27 +71,29 @@ def _recipient(stated: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
     """The recipient, and the findings about it.
 
     A hash or an e-mail address identifies nobody. It is kept for a later claim as `{type}:{identity}`, with
-    `${salt}` after it where there is a salt.
+    `${salt}` after it where there is a salt. The identity itself says whether it is a hash: the flag beside
+    it only counts against one that is none.
     """
-    kind, identity = line(stated.get("type")), line(stated.get("identity"))
+    kind, identity = line(stated.get("type")), trimmed(stated.get("identity"))
     if kind is None or identity is None:
         raise Unreadable("recipient must have a type and an identity")
-    if stated.get("hashed"):
+    if len(identity) > MAX_TEXT:
+        raise Unreadable(f"recipient must have at most {MAX_TEXT} characters")
+    if values.is_hash(identity):
         salt = line(stated.get("salt"))
         return Recipient(edubadges=f"{kind}:{identity}" + (f"${salt}" if salt else "")), ("recipient-hashed",)
-    if kind == "email":
-        return Recipient(edubadges=f"email:{identity}", email=identity), ("recipient-email",)
-    _refuse_citizen_number(identity)
+    if stated.get("hashed") is True:
+        raise Unreadable("recipient is marked as hashed, but its identity is not a hash, as sha256$00ff")
+    try:
+        if kind == "email":
+            values.email_identifier(identity)
+            return Recipient(edubadges=f"email:{identity}", email=identity), ("recipient-email",)
+        values.edu_id(identity)
+    except ValueError as error:
+        raise Unreadable(f"recipient {error}") from None
     if kind == "id":
         return Recipient(edu_id=identity), ()
     return Recipient(edubadges=f"{kind}:{identity}"), ("recipient-other",)
-
-
-def _refuse_citizen_number(identity: str) -> None:
-    try:
-        values.no_citizen_number_before_at(identity)
-    except ValueError:
-        raise Unreadable("recipient has nine digits, which may be a citizen number") from None
 
 
 def _evidence(assertion: dict[str, Any]) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:

@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from registry.domain import values
 from registry.domain.private_parts import Evidence, Recipient
-from registry.domain.values import is_line, no_citizen_number_before_at
 from registry.edubadges.files import printable, read_bytes
 from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
-from registry.edubadges.texts import address, text
+from registry.edubadges.texts import address, text, trimmed
 
 MAX_FILE = 64 * 1024 * 1024
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
@@ -39,7 +39,6 @@ _TITLES = {
     "grade": "grade",
 }
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_IN_BRACKETS = re.compile(r"\([^)]*\)")
 
 Row = dict[str, str]
 
@@ -82,7 +81,7 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
 
 def _columns(cells: list[str]) -> list[str] | None:
     """The columns by their titles; None where the first row does not hold titles."""
-    titles = [" ".join(_IN_BRACKETS.sub(" ", cell).lower().split()) for cell in cells]
+    titles = [_title(cell) for cell in cells]
     if not titles or _TITLES.get(titles[0]) is None:
         return None
     unknown = [str(place) for place, title in enumerate(titles, 1) if title and title not in _TITLES]
@@ -92,6 +91,13 @@ def _columns(cells: list[str]) -> list[str] | None:
     if not {"email", "eppn"} & set(columns):
         raise Unreadable("needs a column of eppns or e-mail addresses")
     return columns
+
+
+def _title(cell: str) -> str:
+    """A title in lower case, without what is in brackets, as in `Narrative (optional)`."""
+    before, _, rest = cell.partition("(")
+    _, closed, after = rest.partition(")")
+    return " ".join((f"{before} {after}" if closed else cell).lower().split())
 
 
 def _untitled(cells: list[str]) -> list[str]:
@@ -105,24 +111,28 @@ def _item(
 ) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
         return RefusedItem(place, "has more cells than there are columns")
-    row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
+    kind = "eppn" if "eppn" in columns else "email"
+    identifier = dict(zip(columns, cells, strict=False)).get(kind)
     try:
-        return _award(place, row, "eppn" in columns, module_id, awarded_on)
+        row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
+        return _award(place, row, kind, trimmed(identifier), module_id, awarded_on)
     except Unreadable as error:
         return RefusedItem(place, str(error))
 
 
-def _award(place: str, row: Row, by_eppn: bool, module_id: str, awarded_on: dt.date) -> AwardItem:
-    kind = "eppn" if by_eppn else "email"
-    identifier = row.get(kind)
-    if identifier is None or not is_line(identifier) or not _EMAIL.fullmatch(identifier):
-        raise Unreadable(f"needs a valid {'eppn' if by_eppn else 'e-mail address'}")
+def _award(
+    place: str, row: Row, kind: str, identifier: str | None, module_id: str, awarded_on: dt.date
+) -> AwardItem:
+    by_eppn = kind == "eppn"
+    title = "eppn" if by_eppn else "e-mail address"
+    if identifier is None:
+        raise Unreadable(f"needs a valid {title}")
+    try:
+        (values.eppn if by_eppn else values.email_identifier)(identifier)
+    except ValueError as error:
+        raise Unreadable(f"needs a valid {title}: it {error}") from None
     name = " ".join(row[part] for part in ("first name", "surname") if part in row) or None
     if by_eppn:
-        try:
-            no_citizen_number_before_at(identifier)
-        except ValueError:
-            raise Unreadable("eppn has nine digits, which may be a citizen number") from None
         recipient = Recipient(eppn=identifier, name=name, email=row.get("email"))
     else:
         recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)

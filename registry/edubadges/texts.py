@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import unicodedata
 from typing import Any
 
 from registry.domain import values
 from registry.edubadges.items import Unreadable
 
-_ADDRESS = re.compile(r"https?://[^\s/?#]+\S*")
+MAX_TEXT = 60_000
+"""Characters of a text: more would not fit into an event. What is longer is refused before any work."""
+_ADDRESS = re.compile(r"https?://[^\s/?#]\S*")
 _DAY_ONLY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -19,14 +20,21 @@ def members(value: object) -> dict[str, Any]:
 
 
 def text(value: object) -> str | None:
-    """A text in NFC, without characters that may not be stored; None where it is not a text, or empty."""
+    """A text in NFC, without characters that may not be stored; None where it is not a text, or blank.
+
+    Raises `Unreadable` for a text that is too long, or has too many combining marks.
+    """
     if not isinstance(value, str):
         return None
+    if len(value) > MAX_TEXT:
+        raise Unreadable(f"has a text of more than {MAX_TEXT} characters")
+    stripped = values.without_forbidden(value).strip()
+    if values.is_blank(stripped):
+        return None
     try:
-        cleaned = values.clean_text(value)
-    except ValueError:
-        cleaned = unicodedata.normalize("NFC", values.without_forbidden(value))
-    return cleaned.strip() or None
+        return values.clean_text(stripped, MAX_TEXT)
+    except ValueError as error:
+        raise Unreadable(f"has a text that {error}") from None
 
 
 def line(value: object) -> str | None:
@@ -35,11 +43,23 @@ def line(value: object) -> str | None:
     return cleaned and " ".join(cleaned.split())
 
 
+def trimmed(value: object) -> str | None:
+    """A text without the ordinary spaces and tabs round it, as spreadsheets leave them; None if empty.
+
+    Nothing else is cut off: the functions of the domain judge whether the rest is an identifier.
+    """
+    return value.strip(" \t") or None if isinstance(value, str) else None
+
+
 def address(value: object) -> str | None:
-    """A web address of any length, unchanged; None where the value is not one."""
-    if not isinstance(value, str) or not values.is_line(value) or not _ADDRESS.fullmatch(value):
+    """A web address of up to MAX_TEXT characters; None where the value is not one."""
+    stated = trimmed(value)
+    if stated is None or len(stated) > MAX_TEXT or not _ADDRESS.fullmatch(stated):
         return None
-    return values.clean_line(value)
+    try:
+        return values.reference(stated, MAX_TEXT)
+    except ValueError:
+        return None
 
 
 def moment(value: object, member: str) -> dt.datetime | dt.date:

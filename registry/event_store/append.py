@@ -9,11 +9,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
+import psycopg2
 from eventsourcing.persistence import IntegrityError
 
 from registry.domain.errors import EventTooLarge
 from registry.domain.events import Fact, canonical
 from registry.postgres.binary_copy import copy_packed, packed_rows
+from registry.postgres.clock import CLOCK_IS_WRONG, ClockError, SystemTime, system_time
 from registry.postgres.connections import Cursor, UnavailableError
 
 MAX_EVENT = 60 * 1024
@@ -93,19 +95,31 @@ class Appended(msgspec.Struct, frozen=True):
 _answer = msgspec.json.Decoder(Appended)
 
 
-def append(cursor: Cursor, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
+def append(
+    cursor: Cursor,
+    units: Sequence[Unit],
+    relied_on: Collection[str],
+    read_at: int,
+    time: SystemTime = system_time,
+) -> Appended:
     """Appends the units in one transaction, which is durable when this returns.
 
     `relied_on` names the streams that the decisions read, all of them as of position `read_at`.
+    `time` is read at the last moment before the call. Raises `ClockError` where the clocks differ.
     """
     rows = [(number, *msgspec.structs.astuple(row)) for number, unit in enumerate(units) for row in unit]
     streams = (list(relied_on), [read_at] * len(relied_on))
     call = _call_with_copy if len(rows) >= COPY_FROM_ROWS else _call_with_literals
-    return _answer.decode(call(cursor, rows, streams))
+    try:
+        return _answer.decode(call(cursor, rows, streams, time))
+    except psycopg2.Error as error:
+        if error.pgcode == CLOCK_IS_WRONG:
+            raise ClockError(error.diag.message_primary or "the clocks differ") from None
+        raise
 
 
 def _call_with_literals(
-    cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]]
+    cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]], time: SystemTime
 ) -> str:
     """One round trip, the rows in the statement."""
     literals = ",".join(map(_literal, rows)).encode()
@@ -113,13 +127,15 @@ def _call_with_literals(
         raise ValueError("PostgreSQL takes no NUL in a text")
     cursor.execute(
         b"SELECT append(ARRAY[%s]::append_row[]," % literals
-        + cursor.mogrify("%s::text[],%s::bigint[])", streams)
+        + cursor.mogrify("%s::text[],%s::bigint[],%s)", (*streams, time()))
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)
 
 
-def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]]) -> str:
+def _call_with_copy(
+    cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[list[str], list[int]], time: SystemTime
+) -> str:
     """COPY into the session's staging table, then one message that appends and commits.
 
     Only that last message takes the lock: a process that stops before it holds up nobody. The answer
@@ -127,10 +143,10 @@ def _call_with_copy(cursor: Cursor, rows: list[tuple[Any, ...]], streams: tuple[
     """
     copy_packed(cursor, "staged", _COLUMNS, packed_rows(_COLUMNS, rows), "BEGIN;")
     cursor.execute(
-        "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[]), false);"
+        "SELECT set_config('registry.appended', append(NULL,%s::text[],%s::bigint[],%s), false);"
         "COMMIT;"
         "SELECT current_setting('registry.appended')",
-        streams,
+        (*streams, time()),
     )
     (answer,) = cursor.fetchone() or ("",)
     return str(answer)

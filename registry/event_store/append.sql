@@ -11,9 +11,14 @@
 -- append_row. The two INSERTs differ in that alone: a statement that names `staged` has it emptied at each
 -- commit, which took a third of the time of a small append.
 --
+-- Refuses with SQLSTATE RG001, and appends nothing, while the clocks differ by more than 5 seconds or the last
+-- event lies more than 5 seconds in the future: a time in the log can never be repaired.
+--
 -- `registry migrate` installs this file whenever it runs. Processes of the release before call the function
 -- too: its signature and answer stay as they are.
-CREATE OR REPLACE FUNCTION append(rows append_row[], relied_on text[], read_at bigint[]) RETURNS text
+CREATE OR REPLACE FUNCTION append(
+    rows append_row[], relied_on text[], read_at bigint[], process_time timestamptz
+) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     last bigint;
@@ -25,6 +30,12 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(4201);
     SELECT e.position, e.time INTO last, last_time FROM event e ORDER BY e.position DESC LIMIT 1;
+    -- The statement's own time, since the process took its time before this one waited for the lock.
+    IF statement_timestamp() NOT BETWEEN process_time - interval '5 s' AND process_time + interval '5 s' THEN
+        RAISE EXCEPTION 'the clocks of the process and of PostgreSQL differ' USING ERRCODE = 'RG001';
+    ELSIF last_time > clock_timestamp() + interval '5 s' THEN
+        RAISE EXCEPTION 'the last event lies in the future' USING ERRCODE = 'RG001';
+    END IF;
     last := coalesce(last, 0);
     now_ := greatest(clock_timestamp(), last_time);
     SELECT e.position INTO last_relied_on

@@ -16,6 +16,7 @@ import psycopg2.errors
 
 from registry.domain.events import Event, decode
 from registry.event_store.append import STAGING, Appended, ConnectionLostError, Unit, append
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import (
     PATIENCE_MS,
     Connection,
@@ -59,8 +60,8 @@ SELECT coalesce(max(position), 0), '', 0, '', 0, NULL, '' FROM event
 class Session:
     """A connection in the role `registry_write`, made when it is first used and again after a loss."""
 
-    def __init__(self, url: str) -> None:
-        self._url, self._room = url, Room(url)
+    def __init__(self, url: str, time: SystemTime = system_time) -> None:
+        self._url, self._room, self._time = url, Room(url), time
         self._connection: Connection | None = None
 
     @contextmanager
@@ -105,8 +106,8 @@ class Session:
     def append(self, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:
         """Appends as `registry.event_store.append.append`; never connects again.
 
-        Raises `NoRoomError` or `UnavailableError` where nothing was recorded, `ConnectionLostError`, or the
-        error of PostgreSQL or psycopg2 about a row that cannot be recorded.
+        Raises `NoRoomError`, `ClockError` or `UnavailableError` where nothing was recorded,
+        `ConnectionLostError`, or the error of PostgreSQL or psycopg2 about a row that cannot be recorded.
         """
         self._room.check()
         connection = self._connection
@@ -115,7 +116,7 @@ class Session:
             raise ConnectionLostError("PostgreSQL was lost before the append")
         try:
             with connection.cursor() as cursor:
-                answer = append(cursor, units, relied_on, read_at)
+                answer = append(cursor, units, relied_on, read_at, self._time)
         except Exception as error:
             lost = is_lost(connection, error)
             if not _rolled_back(connection):

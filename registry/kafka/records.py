@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
 
+# The names under the default prefix; `KafkaSettings` gives those in use.
 EVENTS = "registry.events.v1"
 STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"
 TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
+GROUP = "registry.read-models"
+"""The consumer group that shares the partitions of the events."""
 
 Headers = list[tuple[str, bytes]]
 _VERSION = ("ce_specversion", b"1.0")

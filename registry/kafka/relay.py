@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -22,11 +23,11 @@ from kafka.errors import KafkaError
 from registry.event_store.log import LoggedEvent, partition_of, read_log
 from registry.kafka import records
 from registry.kafka.badge_statuses import latest_statuses
-from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tail
 from registry.kafka.topics import KafkaAwayError, check_topics, error_name
 from registry.kafka.transactions import commit, producing
+from registry.logs import Troubles
 from registry.postgres.connections import Cursor, UnavailableError, connect
 from registry.postgres.locks import Lock
 
@@ -44,7 +45,9 @@ class Relay:
 
     def __init__(self, url: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._url, self._kafka, self._say = url, kafka, say
-        self._leaving = threading.Event()
+        self._leaving, self._troubles = threading.Event(), Troubles(log)
+        self.turned = time.monotonic()
+        """When the loop last turned: one that stands still is seen from outside."""
 
     def leave(self) -> None:
         """Makes the relay end after its page."""
@@ -53,12 +56,13 @@ class Relay:
     def run(self) -> None:
         """Works until `leave`. Raises `HistoryError` and `TopicError`, which an operator must resolve."""
         while not self._leaving.is_set():
+            self.turned = time.monotonic()
             try:
                 self._work()
             except KafkaAwayError as error:
-                log.warning("the relay waits for Kafka: %s", error)
+                self._troubles.met(f"the relay waits for Kafka: {error}")
             except (KafkaError, UnavailableError, psycopg2.Error) as error:
-                log.warning("the relay begins again after %s", error_name(error))
+                self._troubles.met(f"the relay begins again after {error_name(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self) -> None:
@@ -68,13 +72,15 @@ class Relay:
             if cursor.fetchone() != (True,):
                 return
             partitions = check_topics(cursor, self._kafka)
-            with producing(self._kafka, TRANSACTIONAL_ID) as producer:
+            with producing(self._kafka, self._kafka.transactional_id) as producer:
                 # Fence the relay before this one and end its transaction, so that the tails no longer move.
                 producer.init_transactions()
-                carrier = Carrier(cursor, producer, *self._begin(cursor, partitions))
+                carrier = Carrier(cursor, producer, self._kafka, *self._begin(cursor, partitions))
                 _record(cursor, carrier.at)
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
+                self._troubles.over()
                 while not self._leaving.is_set():
+                    self.turned = time.monotonic()
                     if not carrier.carry():
                         self._leaving.wait(POLL_SECONDS)
 
@@ -88,9 +94,15 @@ class Carrier:
     """Carries the log page by page, from the tails on."""
 
     def __init__(
-        self, cursor: Cursor, producer: KafkaProducer, tails: Sequence[Tail], statuses_from: int
+        self,
+        cursor: Cursor,
+        producer: KafkaProducer,
+        kafka: KafkaSettings,
+        tails: Sequence[Tail],
+        statuses_from: int,
     ) -> None:
-        self._cursor, self._producer, self._statuses_from = cursor, producer, statuses_from
+        self._cursor, self._producer, self._kafka = cursor, producer, kafka
+        self._statuses_from = statuses_from
         self.at = tails[0].position
         self._previous = [tail.previous for tail in tails]
 
@@ -109,7 +121,7 @@ class Carrier:
         for event in page:
             partition = event.partition(count)
             yield self._producer.send(
-                EVENTS,
+                self._kafka.events,
                 event.data,
                 event.key.encode(),
                 records.event_headers(event, previous[partition]),
@@ -120,7 +132,7 @@ class Carrier:
         last = page[-1]
         for partition in range(count):
             yield self._producer.send(
-                EVENTS,
+                self._kafka.events,
                 None,
                 records.PROGRESS.encode(),
                 records.progress_headers(last, previous[partition]),
@@ -135,7 +147,7 @@ class Carrier:
         later = [event for event in page if event.position > self._statuses_from]
         for status in latest_statuses(self._cursor, later):
             yield self._producer.send(
-                STATUSES,
+                self._kafka.statuses,
                 status.value,
                 status.badge_id.encode(),
                 records.status_headers(status.position),

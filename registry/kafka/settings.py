@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,18 @@ KAFKA_NAMES = (
     "KAFKA_SECURITY_MECHANISM",
     "KAFKA_SECURITY_USERNAME",
     "KAFKA_SECURITY_PASSWORD",
+    "KAFKA_PREFIX",
 )
 BOOTSTRAP_MS = 5_000
+PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """The brokers, and how the registry authenticates. The files are PEM; the mechanism is SASL's."""
+    """The brokers, and how the registry authenticates. The files are PEM; the mechanism is SASL's.
+
+    `prefix` begins all names on the cluster, so that two registries can share it.
+    """
 
     bootstrap_servers: str
     protocol: str = "PLAINTEXT"
@@ -34,6 +40,27 @@ class KafkaSettings:
     mechanism: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    prefix: str = "registry"
+
+    @property
+    def events(self) -> str:
+        """The topic that carries the log."""
+        return f"{self.prefix}.events.v1"
+
+    @property
+    def statuses(self) -> str:
+        """The topic with the latest status of each badge."""
+        return f"{self.prefix}.badge-status.v1"
+
+    @property
+    def transactional_id(self) -> str:
+        """The name by which a relay fences the one before it."""
+        return f"{self.prefix}-relay.{self.events}"
+
+    @property
+    def group(self) -> str:
+        """The group in which consumers share the partitions."""
+        return f"{self.prefix}.read-models"
 
     def client(self) -> dict[str, Any]:
         """The arguments for every client of kafka-python."""
@@ -64,9 +91,22 @@ def read_kafka_settings(environment: Mapping[str, str], wrong: list[str]) -> Kaf
     values = [environment.get(name) for name in KAFKA_NAMES]
     if values[0] is None:
         if any(values):
-            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be set where KAFKA_SECURITY_* is")
+            wrong.append("KAFKA_BOOTSTRAP_SERVERS must be set where another KAFKA_* setting is")
         return None
-    settings = KafkaSettings(values[0], (values[1] or "PLAINTEXT").upper(), *values[2:])
+    servers, protocol, ca, certificate, key, mechanism, username, password, prefix = values
+    settings = KafkaSettings(
+        servers or "",
+        (protocol or "PLAINTEXT").upper(),
+        ca,
+        certificate,
+        key,
+        mechanism,
+        username,
+        password,
+        prefix or "registry",
+    )
+    if not PREFIX.fullmatch(settings.prefix):
+        wrong.append("KAFKA_PREFIX must be 1 to 50 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first")
     for server in settings.bootstrap_servers.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):

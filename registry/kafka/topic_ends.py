@@ -14,7 +14,7 @@ from kafka.errors import KafkaTimeoutError
 from registry.domain.values import iso_time
 from registry.event_store.log import last_position, read_log
 from registry.kafka.clients import connected
-from registry.kafka.records import EVENTS, PROGRESS, STATUSES, described
+from registry.kafka.records import PROGRESS, described
 from registry.kafka.settings import KafkaSettings
 from registry.postgres.connections import Cursor
 
@@ -39,16 +39,20 @@ class Tail:
     is_marker: bool = False
     mark: str = ""
     begins: int = 0
+    topic: str = ""
 
 
 def event_tails(kafka: KafkaSettings, partitions: int) -> list[Tail]:
     """The tail of each partition: its last committed record."""
-    return [_tail(begins, record) for begins, record in _last_records(kafka, EVENTS, partitions)]
+    return [
+        _tail(kafka.events, begins, record)
+        for begins, record in _last_records(kafka, kafka.events, partitions)
+    ]
 
 
 def status_tail(kafka: KafkaSettings, partitions: int) -> int:
     """The position through which the topic of statuses holds the latest status of each badge."""
-    records = [record for _, record in _last_records(kafka, STATUSES, partitions) if record]
+    records = [record for _, record in _last_records(kafka, kafka.statuses, partitions) if record]
     return max((int(dict(record.headers)["ce_position"]) for record in records), default=0)
 
 
@@ -60,15 +64,15 @@ def _last_records(
         return [_last_record(consumer, TopicPartition(topic, number)) for number in range(partitions)]
 
 
-def _tail(begins: int, record: ConsumerRecord | None) -> Tail:
+def _tail(topic: str, begins: int, record: ConsumerRecord | None) -> Tail:
     if record is None:
-        return Tail(begins=begins)
+        return Tail(begins=begins, topic=topic)
     headers = dict(record.headers)
     position = int(headers["ce_position"])
     if headers["ce_type"] != PROGRESS.encode():
-        return Tail(position, position, begins=begins)
+        return Tail(position, position, begins=begins, topic=topic)
     mark = f"{headers['ce_last'].decode()} {headers['ce_time'].decode()}"
-    return Tail(position, int(headers["ce_previous"]), True, mark, begins)
+    return Tail(position, int(headers["ce_previous"]), True, mark, begins, topic)
 
 
 def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
@@ -76,12 +80,13 @@ def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:
     positions = described([tail.position for tail in tails])
     if any(tail.position and not tail.is_marker for tail in tails) or len({tail.mark for tail in tails}) > 1:
         raise HistoryError(
-            f"the tails of {EVENTS} disagree ({positions}): records were lost or are not the relay's;"
+            f"the tails of {tails[0].topic} disagree ({positions}): records were lost or are not the relay's;"
             " see docs/runbooks/topic-lost.md"
         )
     if any(tail.begins for tail in tails):
         raise HistoryError(
-            f"{EVENTS} has lost its beginning, which a new reader would miss; see docs/runbooks/topic-lost.md"
+            f"{tails[0].topic} has lost its beginning, which a new reader would miss;"
+            " see docs/runbooks/topic-lost.md"
         )
     check_history(cursor, tails[0])  # the others are the same
 
@@ -94,13 +99,13 @@ def check_history(cursor: Cursor, tail: Tail) -> None:
     at, last = tail.position, last_position(cursor)
     if at > last:
         raise HistoryError(
-            f"{EVENTS} holds events through position {at}, and the log ends at {last}: was the store restored"
-            " from a backup? See docs/runbooks/relay-ahead.md"
+            f"{tail.topic} holds events through position {at}, and the log ends at {last}: was the"
+            " store restored from a backup? See docs/runbooks/relay-ahead.md"
         )
     if tail.is_marker and (mark := _mark(cursor, at)) != tail.mark:
         raise HistoryError(
-            f"{EVENTS} has a different event at position {at} than the log ({tail.mark} and {mark}): was the"
-            " store restored from a backup? See docs/runbooks/relay-ahead.md"
+            f"{tail.topic} has a different event at position {at} than the log ({tail.mark} and {mark}):"
+            " was the store restored from a backup? See docs/runbooks/relay-ahead.md"
         )
 
 

@@ -15,13 +15,14 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
+from registry.domain.events import LogRepartitioned
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.kafka.clients import connected
-from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.transactions import producing
 from registry.postgres.connections import Connection, Cursor
 from registry.postgres.locks import Lock
+from registry.recording import operators
 
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
@@ -34,10 +35,14 @@ _BOTH = {
     "message.timestamp.after.max.ms": _UNLIMITED,
     "unclean.leader.election.enable": "false",
 }
-SETTINGS = {
-    EVENTS: {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **_BOTH},
-    STATUSES: {"cleanup.policy": "compact", **_BOTH},
-}
+
+
+def settings_of(kafka: KafkaSettings) -> dict[str, dict[str, str]]:
+    """The settings that each topic must have."""
+    return {
+        kafka.events: {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **_BOTH},
+        kafka.statuses: {"cleanup.policy": "compact", **_BOTH},
+    }
 
 
 class TopicError(Exception):
@@ -72,15 +77,20 @@ def error_name(error: BaseException) -> str:
 
 
 def make_topics(
-    connection: Connection, kafka: KafkaSettings, partitions: int | None = None, *, repartition: bool = False
+    connection: Connection,
+    kafka: KafkaSettings,
+    partitions: int | None = None,
+    *,
+    repartition_because: str | None = None,
 ) -> int:
     """Creates the missing topics, and records their number of partitions, which it returns.
 
     The number is by default the recorded one, or else 1. A number other than the recorded one is refused with
-    `TopicError` unless `repartition` is set: then both topics are deleted and recreated, the relay fills them
-    from the start, and every read model continues from where it is. For that, each read model must be at one
-    position on all partitions.
+    `TopicError` unless `repartition_because` gives a reason: then both topics are deleted and recreated, the
+    relay fills them from the start, and every read model continues from where it is. For that, each read
+    model must be at one position on all partitions.
     """
+    repartition = repartition_because is not None
     with connection.cursor() as cursor, administering(kafka) as client:
         cursor.execute("BEGIN")
         try:
@@ -89,16 +99,19 @@ def make_topics(
             count = partitions or recorded or 1
             _refuse_another(recorded, count, repartition)
             if repartition or recorded != count:
-                _divide(cursor, count)
-            if repartition or EVENTS not in client.list_topics():
+                _divide(cursor, kafka, count)
+            if repartition or kafka.events not in client.list_topics():
                 # A relay would continue from where it is, in a topic that lacks everything before that.
                 _refuse_while_relaying(cursor)
             if repartition:
-                _delete(client)
-            if EVENTS in _make(client, count):
+                _delete(client, kafka)
+            if kafka.events in _make(client, kafka, count):
                 cursor.execute("UPDATE stream SET relayed = 0")
                 _fence(kafka)
-            _check(client, count)
+            _check(client, kafka, count)
+            if repartition_because is not None:
+                fact = LogRepartitioned(**operators.ORIGIN, partitions=count, reason=repartition_because)
+                operators.record_act(cursor, fact)
             cursor.execute("COMMIT")
         except BaseException:
             if not connection.closed:
@@ -128,7 +141,7 @@ def counted(partitions: int) -> str:
     return f"{partitions} partition{'' if partitions == 1 else 's'}"
 
 
-def _divide(cursor: Cursor, count: int) -> None:
+def _divide(cursor: Cursor, kafka: KafkaSettings, count: int) -> None:
     """Records the number of partitions, and gives every read model a position on each."""
     cursor.execute("SELECT name FROM read_model ORDER BY name")
     for (name,) in cursor.fetchall():
@@ -139,7 +152,7 @@ def _divide(cursor: Cursor, count: int) -> None:
             )
         set_positions(cursor, name, dict.fromkeys(range(count), at.pop()))
     cursor.execute("DELETE FROM stream")
-    cursor.execute("INSERT INTO stream (topic, partitions) VALUES (%s, %s)", (EVENTS, count))
+    cursor.execute("INSERT INTO stream (topic, partitions) VALUES (%s, %s)", (kafka.events, count))
 
 
 def _refuse_while_relaying(cursor: Cursor) -> None:
@@ -151,16 +164,17 @@ def _refuse_while_relaying(cursor: Cursor) -> None:
 
 def _fence(kafka: KafkaSettings) -> None:
     """Keeps a relay that is frozen, and may wake up, from sending anything more."""
-    with producing(kafka, TRANSACTIONAL_ID) as producer:
+    with producing(kafka, kafka.transactional_id) as producer:
         producer.init_transactions()
 
 
-def _delete(client: KafkaAdminClient) -> None:
-    existing = set(client.list_topics()) & set(SETTINGS)
+def _delete(client: KafkaAdminClient, kafka: KafkaSettings) -> None:
+    ours = {kafka.events, kafka.statuses}
+    existing = set(client.list_topics()) & ours
     if existing:
         client.delete_topics(sorted(existing))
     until = time.monotonic() + DELETE_SECONDS
-    while set(client.list_topics()) & set(SETTINGS):
+    while set(client.list_topics()) & ours:
         if time.monotonic() > until:
             raise TopicError("the broker is still deleting the topics; try again")
         time.sleep(0.2)
@@ -172,17 +186,17 @@ def check_topics(cursor: Cursor, kafka: KafkaSettings) -> int:
     if count is None:
         raise TopicError("no topic carries the log yet; start `registry relay`, or run `registry topics`")
     with administering(kafka) as client:
-        _check(client, count)
+        _check(client, kafka, count)
     return count
 
 
-def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
+def _make(client: KafkaAdminClient, kafka: KafkaSettings, partitions: int) -> set[str]:
     """Creates the missing topics; returns their names."""
     existing = set(client.list_topics())
-    if EVENTS in existing and STATUSES not in existing:
+    if kafka.events in existing and kafka.statuses not in existing:
         raise TopicError(
-            f"the topic {STATUSES} does not exist; was it deleted? `registry topics --repartition` recreates"
-            " both: see docs/runbooks/topic-lost.md"
+            f"the topic {kafka.statuses} does not exist; was it deleted?"
+            " `registry topics --repartition` recreates both: see docs/runbooks/topic-lost.md"
         )
     brokers = len(client.describe_cluster()["brokers"])
     replicas = min(3, brokers)
@@ -193,7 +207,7 @@ def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
             "replication_factor": replicas,
             "configs": {**settings, **topic_settings},
         }
-        for name, topic_settings in SETTINGS.items()
+        for name, topic_settings in settings_of(kafka).items()
         if name not in existing
     }
     if new:
@@ -201,8 +215,9 @@ def _make(client: KafkaAdminClient, partitions: int) -> set[str]:
     return set(new)
 
 
-def _check(client: KafkaAdminClient, partitions: int) -> None:
-    for name, count in _partition_counts(client).items():
+def _check(client: KafkaAdminClient, kafka: KafkaSettings, partitions: int) -> None:
+    wanted_settings = settings_of(kafka)
+    for name, count in _partition_counts(client, list(wanted_settings)).items():
         if not count:
             raise TopicError(
                 f"the topic {name} does not exist; was it deleted? See docs/runbooks/topic-lost.md"
@@ -211,20 +226,20 @@ def _check(client: KafkaAdminClient, partitions: int) -> None:
             raise TopicError(
                 f"the topic {name} has {counted(count)}, but the recorded number is {partitions}"
             )
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in SETTINGS]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted_settings]
     actual = client.describe_configs(resources, config_filter="all")["topic"]
-    for name, wanted in SETTINGS.items():
+    for name, wanted in wanted_settings.items():
         for key, value in wanted.items():
             if (current := actual[name][key]["value"]) != value:
                 raise TopicError(f"the topic {name} has {key}={current}; set it to {value}")
 
 
-def _partition_counts(client: KafkaAdminClient) -> dict[str, int]:
+def _partition_counts(client: KafkaAdminClient, topics: list[str]) -> dict[str, int]:
     """The number of partitions of each topic; 0 for a topic that no broker knows."""
     until = time.monotonic() + KNOWN_SECONDS
     while True:
-        described = client.describe_topics(list(SETTINGS))
-        counts = dict.fromkeys(SETTINGS, 0) | {topic["name"]: len(topic["partitions"]) for topic in described}
+        described = client.describe_topics(topics)
+        counts = dict.fromkeys(topics, 0) | {topic["name"]: len(topic["partitions"]) for topic in described}
         if all(counts.values()) or time.monotonic() > until:
             return counts
         time.sleep(0.1)

@@ -1,7 +1,8 @@
-"""Connections to PostgreSQL, each in one of three roles.
+"""Connections to PostgreSQL: which login a process has, and in which of three roles a connection works.
 
-No process works as owner or superuser: every connection first sets its role, for which row-level security
-holds. Where the server is lost, `UnavailableError` is raised, and the next use connects again.
+A login has no rights of its own. Each connection takes one of the roles of its login, and row-level security
+holds for all of them. The owner of the tables is a login of its own, which no long-running process has.
+Where the server is lost, `UnavailableError` is raised, and the next use connects again.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Literal, get_args
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
 Role = Literal["registry_write", "registry_read", "registry_project"]
+Login = Literal["registry_owner", "registry_serve", "registry_stream"]
+LOGINS: tuple[Login, ...] = get_args(Login)
+# `serve` also projects, because it keeps the read models itself where there is no Kafka.
+ROLES: dict[Login, tuple[Role, ...]] = {
+    "registry_serve": ("registry_read", "registry_write", "registry_project"),
+    "registry_stream": ("registry_project",),
+}
 Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
 CONNECT_TIMEOUT = 5
@@ -59,12 +67,12 @@ class BusyError(UnavailableError):
     """The process itself is too busy, or stopping; PostgreSQL is not at fault."""
 
 
-class PrivilegedRoleError(Exception):
-    """A connection has rights that bypass row-level security."""
+class LoginError(Exception):
+    """A login can do more than its process needs, or less."""
 
 
 def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
-    """A connection in autocommit, in `role`, or in the role that logs in, for migrations and commands."""
+    """A connection in autocommit, in `role`, or as the login itself: the owner, or before any role."""
     options = [f"-c {name}={value}" for name, value in settings.items()]
     try:
         options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))
@@ -165,22 +173,38 @@ class Pool:
             connection.close()
 
 
-def check_roles(url: str) -> None:
-    """Refuses roles that could bypass row-level security: superusers, owners and BYPASSRLS."""
-    for role in ("registry_write", "registry_read", "registry_project"):
-        connection = connect(url, role)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT rolsuper OR rolbypassrls OR EXISTS (SELECT FROM pg_class"
-                    " WHERE relowner = r.oid AND relpersistence <> 't')"
-                    " FROM pg_roles r WHERE rolname = current_user"
-                )
-                row = cursor.fetchone()
-        finally:
-            connection.close()
-        if row is None or row[0]:
-            raise PrivilegedRoleError(
-                f"the role {role} is a superuser, owns a table or may bypass row-level security;"
-                " revoke those rights, and run `registry migrate` as the owner"
+# What each role is that the login can become, the login itself included.
+_REACHABLE = """
+SELECT r.rolname, r.rolname = session_user,
+    r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication
+    OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relpersistence <> 't')
+FROM pg_roles r WHERE pg_has_role(session_user, r.oid, 'MEMBER')
+ORDER BY r.rolname <> session_user, r.rolname
+"""
+
+
+def check_login(url: str, login: Login) -> None:
+    """Refuses to work unless who logs in can become the roles of `login` and nothing else.
+
+    `RESET ROLE` and `SET ROLE` undo each other at any time: what a login can become is what it may do. So
+    none of its roles may be superuser, have BYPASSRLS, make roles or databases, replicate, or own a table.
+    """
+    connection = connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_REACHABLE)
+            reachable = cursor.fetchall()
+    finally:
+        connection.close()
+    name, roles = reachable[0][0], ROLES[login]
+    remedy = f"log in as {login}, which `registry migrate` makes: see docs/operating.md"
+    for role, is_login, is_privileged in reachable:
+        if is_privileged:
+            raise LoginError(
+                f"the login {name} is or can become {role}, which is a superuser, owns a table, has"
+                f" BYPASSRLS, or may make roles or databases; {remedy}"
             )
+        if not is_login and role not in roles:
+            raise LoginError(f"the login {name} can become {role}; {remedy}")
+    if missing := set(roles) - {role for role, _, _ in reachable}:
+        raise LoginError(f"the login {name} cannot become {min(missing)}; {remedy}")

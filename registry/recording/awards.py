@@ -17,7 +17,7 @@ from registry.domain.imports import ImportedModule
 from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.domain.private_parts import SALT, Evidence, Recipient, commit_award
-from registry.event_store.vault import Vault
+from registry.event_store.vault import encoded
 from registry.keys import EDUID_SCOPE, Keys, RandomBytes, random_id
 from registry.recording.decisions import BadgeOutcome, Decision, Known, existing
 
@@ -106,7 +106,7 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
     learner_id: str
     content_fingerprint: bytes
     commitments: Commitments
-    sealed: bytes
+    private: bytes
 
     @property
     def reads_private_parts(self) -> bool:
@@ -143,7 +143,7 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
         return Decision(
             outcome,
             fact,
-            private=self.sealed,
+            private=self.private,
             institution=brin,
             learner_id=learner_id,
             alias_key=alias_key,
@@ -204,8 +204,8 @@ class Preparation:
     It works in the caller's thread, one award after the other: its random bytes are for nobody else.
     """
 
-    def __init__(self, keys: Keys, vault: Vault) -> None:
-        self._keys, self._vault, self._random = keys, vault, RandomBytes()
+    def __init__(self, keys: Keys) -> None:
+        self._keys, self._random = keys, RandomBytes()
         self._module_ids: dict[tuple[str, str | None], str] = {}
 
     def prepare(self, stated: StatedAward) -> AwardBadge:
@@ -234,7 +234,7 @@ class Preparation:
             random_id(random),
             fingerprint,
             commitments,
-            self._vault.seal(f"{badge_id}/1", private, random),
+            encoded(private),
         )
 
     def prepare_all(self, stated: Sequence[StatedAward]) -> list[AwardBadge]:

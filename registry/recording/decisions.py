@@ -54,7 +54,7 @@ OutcomeT_co = TypeVar("OutcomeT_co", bound=Outcome, covariant=True)
 class Decision(msgspec.Struct, Generic[OutcomeT_co], frozen=True, gc=False):
     """A command's decision: the fact to record in the stream of its subject, or None.
 
-    `private` are the private parts of the fact, sealed already where they are bytes; `institution` and
+    `private` are the private parts of the fact, encoded already where they are bytes; `institution` and
     `learner_id` say whose they are. `alias_key` is an identifier of a learner who was unknown.
     """
 

@@ -18,6 +18,7 @@ import msgspec
 
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import BusyError
 from registry.recording.decisions import Command, Outcome, Settled
 from registry.recording.pages import settle
@@ -28,7 +29,7 @@ MAX_PAGE = 2_000
 """Commands from which a page is full; the last submission of a page may go beyond it."""
 MAX_PAGE_SECONDS = 30.0
 MAX_WAITING = 10_000
-"""Callers. A batch is one of them, since it has one page at a time in the recorder."""
+"""Submissions. A batch has at most two of them in the recorder."""
 
 log = logging.getLogger("registry.recorder")
 
@@ -48,10 +49,15 @@ class PageRecorder:
     """Decides and records what waits, in `THREADS` threads, each with a session of its own."""
 
     def __init__(
-        self, url: str, vault: Vault, clock: Callable[[], dt.datetime], on_recorded: Callable[[], None]
+        self,
+        url: str,
+        vault: Vault,
+        clock: Callable[[], dt.datetime],
+        on_recorded: Callable[[], None],
+        time: SystemTime = system_time,
     ) -> None:
         self._vault, self._clock, self._on_recorded = vault, clock, on_recorded
-        self._sessions = [Session(url) for _ in range(THREADS)]
+        self._sessions = [Session(url, time) for _ in range(THREADS)]
         # None ends the thread that takes it.
         self._waiting: queue.SimpleQueue[Submission | None] = queue.SimpleQueue()
         self._began: dict[Session, float] = {}

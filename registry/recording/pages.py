@@ -12,7 +12,8 @@ import msgspec
 from registry.domain.private_parts import PrivateParts
 from registry.event_store.append import ConnectionLostError, Row, row
 from registry.event_store.session import Session
-from registry.event_store.vault import Vault
+from registry.event_store.vault import Owner, Vault, encoded
+from registry.keys import RandomBytes
 from registry.postgres.connections import BusyError, UnavailableError
 from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
 
@@ -144,7 +145,10 @@ def _append(session: Session, vault: Vault, known: Known, decided: Decided) -> L
     """Appends the units and settles their commands; answers those to decide again."""
     if not decided.units:
         return []
-    units = [[_sealed(vault, decision, made) for _, _, decision, made in unit] for unit in decided.units]
+    random = RandomBytes()
+    units = [
+        [_sealed(vault, decision, made, random) for _, _, decision, made in unit] for unit in decided.units
+    ]
     answer = session.append(units, known.relied_on, known.position)
     if answer.changed is not None:
         return [(line, command) for unit in decided.units for line, command, _, _ in unit]
@@ -160,12 +164,15 @@ def _append(session: Session, vault: Vault, known: Known, decided: Decided) -> L
     return again
 
 
-def _sealed(vault: Vault, decision: Decision[Outcome], made: Row) -> Row:
-    """The row with its private parts, sealed, and the alias of a new learner."""
+def _sealed(vault: Vault, decision: Decision[Outcome], made: Row, random: RandomBytes) -> Row:
+    """The row with its private parts, sealed, and the alias of a new learner.
+
+    Only the decision knows whose the parts are: an award may be to a learner who is recorded already.
+    """
     made.alias_key, private = decision.alias_key, decision.private
     if private is not None:
         made.institution, made.learner_id = decision.institution, decision.learner_id
-        if not isinstance(private, bytes):
-            private = vault.seal(f"{made.subject}/{made.version}", private)
-        made.sealed = private
+        owner = Owner(f"{made.subject}/{made.version}", made.institution, made.learner_id)
+        parts = private if isinstance(private, bytes) else encoded(private)
+        made.sealed = vault.seal(owner, parts, random)
     return made

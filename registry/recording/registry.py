@@ -16,6 +16,7 @@ from registry.event_store.recorder import EventMapper, EventRecorder
 from registry.event_store.session import Session
 from registry.event_store.vault import Vault
 from registry.keys import Keys
+from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import BusyError
 from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Known, Outcome, OutcomeT_co, Settled
@@ -47,11 +48,13 @@ class Registry(Application[str]):
         keys: Keys,
         clock: Callable[[], dt.datetime] = utc_now,
         on_recorded: Callable[[], None] = lambda: None,
+        time: SystemTime = system_time,
     ) -> None:
+        """`clock` decides which day it is; `time` is compared with the clock of PostgreSQL."""
         super().__init__(env={"PERSISTENCE_MODULE": "registry.event_store.recorder", "DATABASE_URL": url})
         self.keys, self.clock, self.vault = keys, clock, Vault(keys)
         self._on_recorded = on_recorded
-        self._pages = PageRecorder(url, self.vault, clock, on_recorded)
+        self._pages = PageRecorder(url, self.vault, clock, on_recorded, time)
         self._reading, self._reads = Session(url), threading.Lock()
 
     def construct_mapper(self) -> Mapper[str]:
@@ -109,7 +112,7 @@ class Registry(Application[str]):
 
     def preparation(self) -> Preparation:
         """For the awards of one caller."""
-        return Preparation(self.keys, self.vault)
+        return Preparation(self.keys)
 
     def has_room(self) -> bool:
         """Whether the disk has room for what is to be recorded."""

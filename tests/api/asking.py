@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from api.http.strict_protocol import StrictProtocol
 from registry.postgres.connections import connect
 from tests.support import INSTITUTION, MODULE, Service, award
 
@@ -145,7 +146,13 @@ def held_up(url: str, *tables: str) -> Iterator[None]:
 def on_a_socket(service: Service) -> Iterator[tuple[str, int]]:
     """The running service behind a real server on the loopback: where bytes are streamed."""
     config = uvicorn.Config(
-        service.client.app, host="127.0.0.1", port=0, log_config=None, lifespan="off", access_log=False
+        service.client.app,
+        host="127.0.0.1",
+        port=0,
+        http=StrictProtocol,
+        log_config=None,
+        lifespan="off",
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")

@@ -26,7 +26,7 @@ from tests.support import MODULE, Service
 WRITTEN = {"id", "learnerId", "moduleId", "moduleVersion", "status", "position"}
 PUBLIC = {"id", "status", "since", "institution", "position", "asOf"}
 OF_EVERYONE = {"id", "status", "since", "institution", "learnerId", "module", "awardedOn", "position"}
-PRIVATE = {"learner", "reference", "grade", "evidence"}
+PRIVATE = {"learner", "reference", "grade", "evidence", "salts"}
 
 
 def test_an_award_is_visible_at_once_to_who_asks_for_its_position(shared_service: Service) -> None:
@@ -66,7 +66,7 @@ def test_what_was_left_out_stays_out(shared_service: Service) -> None:
     body = award_body(grade=..., evidence=..., learner={"eppn": "student@hhs.nl"})
     badge = ok(institution("POST", "/v1/badges", body), 201)
     found = ok(institution("GET", f"/v1/badges/{badge['id']}", params={"minPosition": badge["position"]}))
-    assert set(found) == OF_EVERYONE | {"learner", "reference"}
+    assert set(found) == OF_EVERYONE | {"learner", "reference", "salts"}
     assert found["learner"] == {"eppn": "student@hhs.nl"}
 
 
@@ -159,7 +159,7 @@ BAD_MEMBERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"moduleReference": ...}, [""]),
     ({"moduleId": UNKNOWN_ID}, [""]),
     ({"moduleReference": ..., "moduleId": "KLINRED"}, ["/moduleId"]),
-    ({"moduleReference": ..., "moduleId": UNKNOWN_ID.replace("8", "A")}, ["/moduleId"]),
+    ({"moduleReference": ..., "moduleId": UNKNOWN_ID.replace("8", "G")}, ["/moduleId"]),
     ({"moduleVersion": 0}, ["/moduleVersion"]),
     ({"moduleVersion": "1"}, ["/moduleVersion"]),
     ({"moduleVersion": True}, ["/moduleVersion"]),
@@ -205,19 +205,19 @@ def test_members_are_taken_up_to_their_bounds_counted_in_nfc(shared_service: Ser
     body = award_body(
         reference=many * 100,
         grade=many * 100,
-        learner={"eduId": many * 200, "name": many * 255},
+        learner={"eduId": "x" * 200, "name": many * 255},
         evidence=[{"narrative": many * 4_000}],
     )
     badge = ok(hbo("POST", "/v1/badges", body), 201)
     found = ok(hbo("GET", f"/v1/badges/{badge['id']}", params={"minPosition": badge["position"]}))
     assert (found["reference"], found["grade"]) == ("é" * 100, "é" * 100)
-    assert found["learner"] == {"eduId": "é" * 200, "name": "é" * 255}
+    assert found["learner"] == {"eduId": "x" * 200, "name": "é" * 255}
     assert found["evidence"] == [{"narrative": "é" * 4_000}]
     with nothing_recorded(shared_service):
         composed = award_body(
             reference="é" * 100,
             grade="é" * 100,
-            learner={"eduId": "é" * 200},
+            learner={"eduId": "x" * 200},
             evidence=[{"narrative": "é" * 4_000}],
         )
         assert ok(hbo("POST", "/v1/badges", composed)) == badge

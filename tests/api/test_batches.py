@@ -284,7 +284,7 @@ def test_a_revocation_names_a_badge_in_one_way_and_only_ones_own(shared_service:
     lines = [
         {"id": badge["id"], "reference": reference, "reason": "other"},
         {"reason": "other"},
-        {"id": badge["id"].upper(), "reason": "other"},
+        {"id": f"{badge['id']} ", "reason": "other"},
         {"id": badge["id"], "reason": "other", "effectiveOn": "2018-01-01"},
         {"id": badge["id"]},
     ]
@@ -339,7 +339,7 @@ def test_other_content_under_one_reference_many_times_is_refused_each_time(hbo: 
 def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Later pages are read and decided while it is tried: of two lines with one reference the first wins."""
+    """The first two pages are recorded side by side; the third names a badge of the second, and waits."""
     institution, appended = service.admitted(), Session.append
     tries = itertools.count(1)
 
@@ -358,10 +358,9 @@ def test_nothing_is_recorded_beyond_a_page_that_could_not_be(
     gc.collect()
     assert [record.name for record in caplog.records] == ["registry.api"], "another failure was left unheard"
     assert last_position(service) == before + 3
-    found = outcomes(sent(institution, ndjson(*bodies)))
-    expected = ["known"] * 3 + ["awarded"] * 9
-    expected[6] = "refused"
-    assert [each["outcome"] for each in found] == expected
+    found = [each["outcome"] for each in outcomes(sent(institution, ndjson(*bodies)))]
+    assert sorted([found[:3], found[3:6]]) == [["awarded"] * 3, ["known"] * 3]
+    assert found[6:] == ["refused"] + ["awarded"] * 5
 
 
 def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
@@ -380,9 +379,9 @@ def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
     monkeypatch.setattr(Session, "append", unheard)
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}
-    found = outcomes(sent(institution, ndjson(*bodies)))
-    expected = ["awarded"] * 3 + ["known"] * 3 + ["refused"] + ["awarded"] * 5
-    assert [each["outcome"] for each in found] == expected
+    found = [each["outcome"] for each in outcomes(sent(institution, ndjson(*bodies)))]
+    assert sorted([found[:3], found[3:6]]) == [["awarded"] * 3, ["known"] * 3]
+    assert found[6:] == ["refused"] + ["awarded"] * 5
 
 
 def test_a_line_that_is_refused_as_invalid_is_named_by_its_reference(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 import pytest
 
 import api.http.problems
+from api.http.glossary import MEMBERS
 from api.http.problems import PROBLEMS, Kind
+from api.web.problem_pages import kinds
 from registry import tokens
+from registry.cli import demo
 from registry.domain import errors
 from registry.domain.errors import Refusal
 from registry.domain.events import FACTS
-from tests.api.asking import API_VERSION
+from tests.api.asking import API_VERSION, UNKNOWN_ID
 from tests.api.test_routes_and_roles import ROUTES
-from tests.support import Service
+from tests.postgres.commands import registry_on
+from tests.support import Databases, Service, service
 
 UNDESCRIBED = ("/openapi.json", "/docs", "/static-offline-docs")
 
@@ -100,8 +105,11 @@ def test_every_operation_says_who_may_ask_what_it_takes_and_what_it_answers(docu
             assert "API-Version" in answer["headers"], (path, status)
             media = set(answer["content"])
             in_lines = path in {"/events", "/badge-batches", "/badge-revocations"} and status == "200"
+            schema = path.startswith("/schemas") and status == "200"
             wanted = "application/problem+json" if int(status) >= 400 else "application/json"
-            also = {"text/csv"} if (path, status) == ("/statistics/awards", "200") else set()
+            figures = path.startswith("/statistics/") and path != "/statistics/codebook"
+            also = {"text/csv"} if figures and status == "200" else set()
+            wanted = "application/schema+json" if schema else wanted
             assert media == {"application/x-ndjson" if in_lines else wanted} | also
         statuses = set(operation["responses"])
         assert "422" not in statuses
@@ -216,4 +224,127 @@ def test_every_event_type_is_one_of_the_contract() -> None:
         *(f"institution.{each}" for each in ("admitted", "changed", "suspended", "reinstated", "exempted")),
         *(f"module.{each}" for each in ("registered", "revised", "withdrawn")),
         *(f"badge.{each}" for each in ("awarded", "corrected", "suspended", "reinstated", "revoked")),
+        *(f"token.{each}" for each in ("created", "revoked")),
+        *(f"registry.{each}" for each in ("skipped", "retried", "replaced", "repartitioned")),
     }
+
+
+# What a program reads.
+
+
+def test_every_member_and_parameter_is_described(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        for member, described in schema.get("properties", {}).items():
+            assert described.get("description"), (name, member)
+            assert "title" not in described, (name, member)
+    for path, method, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), (path, method, parameter["name"])
+
+
+def test_the_glossary_names_nothing_that_is_not_there(document: dict[str, Any]) -> None:
+    there = {
+        each["name"] for _, _, operation in operations(document) for each in operation.get("parameters", [])
+    }
+    for name, schema in document["components"]["schemas"].items():
+        for member in schema.get("properties", {}):
+            there |= {member, f"{name}.{member}"}
+    assert set(MEMBERS) <= there
+
+
+def test_no_member_has_null_as_its_default(document: dict[str, Any]) -> None:
+    def nulls(value: Any, place: str) -> Iterator[str]:
+        if isinstance(value, dict):
+            if value.get("default", ...) is None:
+                yield place
+            for name, each in value.items():
+                yield from nulls(each, f"{place}/{name}")
+        elif isinstance(value, list):
+            for number, each in enumerate(value):
+                yield from nulls(each, f"{place}/{number}")
+
+    assert list(nulls(document, "")) == []
+
+
+def test_the_document_says_nothing_of_how_the_code_is_made(document: dict[str, Any]) -> None:
+    text = json.dumps(document)
+    for word in (
+        "api.",
+        "registry.domain",
+        "pydantic",
+        "fastapi",
+        "FastAPI",
+        "camelCase",
+        "pointer, sentence",
+    ):
+        assert word not in text, word
+
+
+def test_ids_kinds_and_lists_have_a_form(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    parameters = {
+        each["name"]: each["schema"]
+        for _, _, operation in operations(document)
+        for each in operation.get("parameters", [])
+    }
+    assert re.fullmatch(parameters["brin"]["pattern"], "27UM")
+    assert not re.fullmatch(parameters["brin"]["pattern"], "27um")
+    assert re.fullmatch(parameters["learnerId"]["pattern"], UNKNOWN_ID)
+    assert set(parameters["type"]["enum"]) == {fact.TYPE for fact in FACTS.values()}
+    for name, right, mistaken in (
+        ("groupBy", "institution,month", "institution;month"),
+        ("measures", "awarded,learners", "awards"),
+    ):
+        assert re.search(parameters[name]["pattern"], right)
+        assert not re.search(parameters[name]["pattern"], mistaken)
+    types = set(schemas["Problem"]["properties"]["type"]["enum"])
+    assert types == {f"/problems/{slug}" for slug in kinds()}
+    for name, schema in schemas.items():
+        for member in {"learnerId", "moduleId", "supersedes"} & set(schema.get("properties", {})):
+            assert '"format": "uuid"' in json.dumps(schema["properties"][member]), (name, member)
+
+
+@pytest.fixture(scope="module")
+def pilot(databases: Databases) -> Iterator[Service]:
+    """A service with the data of the pilot, as `make run` starts it."""
+    url = databases.fresh()
+    with service(url) as running:
+        with registry_on(url) as writing:
+            demo.load(writing)
+        running.settle()
+        yield running
+    databases.drop(url)
+
+
+def test_every_example_works_as_it_stands_on_the_pilots_data(
+    pilot: Service, document: dict[str, Any]
+) -> None:
+    """In an order in which each finds what it needs: a badge before its revocation, and withdrawals last."""
+    registrar, institution = pilot.as_("registrar"), pilot.institution(demo.HAAGSE)
+    bodies = [
+        (path, method, operation)
+        for path, method, operation in operations(document)
+        if "requestBody" in operation
+    ]
+    last = ("revocation", "badge-revocations", "withdrawal", "institutions/{brin}/suspension")
+    names: dict[str, str] = {"brin": demo.HAAGSE}
+    for path, method, operation in sorted(bodies, key=lambda each: (each[0].endswith(last), len(each[0]))):
+        ((media, content),) = operation["requestBody"]["content"].items()
+        ask = registrar if "For: registrar" in operation["description"] else institution
+        example = content["example"]
+        sent = example if isinstance(example, str) else json.dumps(example)
+        answer = ask(
+            method.upper(),
+            f"/v1{path.format(**names)}",
+            content=sent.encode(),
+            headers={"Content-Type": media},
+        )
+        assert answer.status_code in {200, 201}, (path, answer.text)
+        if media == "application/x-ndjson":
+            outcomes = [json.loads(line) for line in answer.text.splitlines()]
+            assert {each["outcome"] for each in outcomes} <= {"awarded", "known", "revoked"}, path
+        elif path == "/badges":
+            names["id"] = answer.json()["id"]
+        elif path == "/modules":
+            names["moduleId"] = answer.json()["id"]

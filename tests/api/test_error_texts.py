@@ -146,7 +146,9 @@ def world(shared_service: Service) -> World:
     spare, _ = admit(shared_service)
     badge = awarded(institution)
     shared_service.settle()
-    names = {"brin": spare, "version": "1"} | {name: badge[name] for name in ("id", "moduleId", "learnerId")}
+    names = {"brin": spare, "version": "1", "type": "badge.awarded"} | {
+        name: badge[name] for name in ("id", "moduleId", "learnerId")
+    }
     asking = {role: shared_service.as_(role) for role in ("registrar", "auditor", "statistician")}
     asking["learner"] = shared_service.as_("learner", learner_id=badge["learnerId"])
     asking["institution"] = institution
@@ -217,7 +219,11 @@ def test_an_error_in_a_module_says_what_the_member_must_be(
 @pytest.mark.parametrize(
     ("changes", "pointer", "text"),
     [
-        ({"moduleId": "X", "moduleReference": ...}, "/moduleId", "must be a UUID in lower case"),
+        (
+            {"moduleId": "X", "moduleReference": ...},
+            "/moduleId",
+            "must be a UUID, as 01234567-89ab-8def-8123-456789abcdef",
+        ),
         ({"awardedOn": 20230419}, "/awardedOn", "must be a date as YYYY-MM-DD"),
         ({"awardedOn": "2023-02-30"}, "/awardedOn", "no such date exists"),
         ({"awardedOn": "2017-12-31"}, "/awardedOn", "must be a day from 2018-01-01 through today"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import time
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from projections.all import read_models
+from registry import tokens
+from registry.cli import database
 from registry.kafka.records import EVENTS
 from registry.postgres.connections import connect
 from registry.postgres.locks import Lock
+from registry.release import RELEASE
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.postgres.log import execute, fresh
@@ -30,7 +34,7 @@ def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
         {"name": name, "position": 0, "behindEvents": 0, "behindSeconds": 0.0}
         for name in sorted(model.name for model in read_models())
     ]
-    assert ready == {"status": "ready", "position": 0, "readModels": models}
+    assert ready == {"status": "ready", "release": RELEASE, "position": 0, "readModels": models}
 
 
 def test_a_service_whose_recorder_has_ended_is_not_ready_and_refuses_awards(
@@ -78,7 +82,7 @@ def test_a_read_model_stops_at_a_poison_event_and_everything_else_goes_on(servic
     assert ready["position"] == later["position"]
     stopped = models["badges"]
     assert (stopped["position"], stopped["stoppedAt"]) == (end, end + 1)
-    assert "badge.suspended" in stopped["stoppedBecause"]
+    assert stopped["stoppedBecause"] == "badge.suspended: LookupError"
     assert "stoppedAt" not in models["catalogue"]
     assert _metrics(service)["registry_read_model_stopped", "badges"] == 1
     assert _metrics(service)["registry_read_model_stopped", "catalogue"] == 0
@@ -186,6 +190,20 @@ def from_(service: Service, host: str) -> Iterator[TestClient]:
     yield client
 
 
+PROXY_HEADERS = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "X-Client-IP",
+    "CF-Connecting-IP",
+    "True-Client-IP",
+    "X-Any-Header-Of-A-Proxy",
+)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
 def test_metrics_are_open_on_the_loopback_but_not_through_a_proxy_on_it(
     shared_service: Service, host: str
@@ -195,8 +213,19 @@ def test_metrics_are_open_on_the_loopback_but_not_through_a_proxy_on_it(
         assert answer.status_code == 200, answer.text
         assert answer.headers["Content-Type"].startswith("text/plain")
         assert "API-Version" in answer.headers
-        for header in ("Forwarded", "X-Forwarded-For"):
+        for header in PROXY_HEADERS:
             refused(client.get("/metrics", headers={header: "127.0.0.1"}), 401, "unauthenticated")
+        scraper = {"Accept": "*/*", "X-Prometheus-Scrape-Timeout-Seconds": "10", "User-Agent": "Prometheus/3"}
+        assert client.get("/metrics", headers=scraper).status_code == 200
+
+
+def test_a_setting_closes_metrics_on_the_loopback_too(url: str) -> None:
+    app = create_app(url, support.KEYS, metrics_need_token=True)
+    with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 50_000)) as client:
+        refused(client.get("/metrics"), 401, "unauthenticated")
+        with database.owner(url) as connection:
+            token = tokens.create_token(connection, "operator", dt.timedelta(hours=1))
+        assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
 @pytest.mark.parametrize(

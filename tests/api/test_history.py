@@ -20,7 +20,7 @@ from tests.api.asking import (
     refused,
     wrong,
 )
-from tests.postgres.log import connection
+from tests.postgres.log import connection, execute
 from tests.support import Service
 
 
@@ -53,6 +53,37 @@ def test_the_history_is_the_badges_events_as_the_log_shows_them(shared_service: 
     assert [each["position"] for each in found["items"]] == [position for position, _ in steps]
     assert found["items"][-1]["data"]["reason"] == "fraud"
     assert "A. Jansen" not in json.dumps(found)
+
+
+def test_an_institution_reads_the_history_of_its_own_badges_without_others_clients(
+    shared_service: Service,
+) -> None:
+    brin, institution = admitted(shared_service)
+    badge, _ = lived(institution)
+    path = f"/v1/badges/{badge['id']}/history"
+    whole = ok(shared_service.as_("auditor")("GET", path))
+    assert ok(institution("GET", path)) == whole
+    another_token = shared_service.as_("institution", institution=brin)
+    assert ok(another_token("GET", path)) == whole
+    # As if an operator had recorded the correction.
+    corrected = next(each for each in whole["items"] if each["type"] == "badge.corrected")
+    own = corrected["data"].pop("client")
+    _set_client(shared_service, corrected["position"], own, "cli")
+    assert ok(institution("GET", path)) == whole
+    _, stranger = admitted(shared_service)
+    refused(stranger("GET", path), 404, "not-found")
+    refused(institution("GET", f"/v1/badges/{UNKNOWN_ID}/history"), 404, "not-found")
+
+
+def _set_client(service: Service, position: int, before: str, after: str) -> None:
+    execute(service.url, "ALTER TABLE event DISABLE TRIGGER event_is_append_only")
+    execute(
+        service.url,
+        "UPDATE event SET data = convert_to(replace(convert_from(data, 'UTF8'), %s, %s), 'UTF8')"
+        " WHERE position = %s",
+        (before, after, position),
+    )
+    execute(service.url, "ALTER TABLE event ENABLE TRIGGER event_is_append_only")
 
 
 def test_a_time_between_an_append_and_its_commit_waits_for_the_commit(service: Service) -> None:

@@ -46,7 +46,7 @@ def test_an_eppn_is_one_learner_within_its_institution_only(shared_service: Serv
 
 
 def test_an_eduid_and_an_eppn_of_one_spelling_are_two_learners(hbo: Ask) -> None:
-    text = new_reference("same")
+    text = f"{new_reference('same')}@hhs.nl"
     one, other = (awarded(hbo, learner={kind: text}) for kind in ("eduId", "eppn"))
     assert one["learnerId"] != other["learnerId"]
 
@@ -64,18 +64,13 @@ def test_a_learner_id_tells_nothing_of_the_identifier(shared_service: Service, h
     refused(shared_service.client.get(f"/v1/badges/{identifier}/status"), 404, "not-found")
 
 
-def test_an_identifier_is_one_in_any_unicode_form(hbo: Ask) -> None:
-    composed, decomposed = "zoë-1", "zoe\u0308-1"
-    ids = {awarded(hbo, learner={"eduId": each})["learnerId"] for each in (composed, decomposed)}
-    assert len(ids) == 1
-
-
 @pytest.mark.parametrize(
     ("learner", "pointer"),
     [
         ({"eduId": "123456782"}, "/learner/eduId"),
         ({"eduId": "000000000"}, "/learner/eduId"),
-        ({"eppn": "123456782"}, "/learner/eppn"),
+        ({"eduId": "123456782@eduid.nl"}, "/learner/eduId"),
+        ({"eppn": "BSN-123.456.782@hhs.nl"}, "/learner/eppn"),
         ({"eppn": "123456782@hhs.nl"}, "/learner/eppn"),
         ({"eppn": "987654321@student.example.org"}, "/learner/eppn"),
     ],
@@ -95,7 +90,7 @@ def test_nine_digits_are_never_taken_as_an_identifier(
         {"eduId": "12345678"},
         {"eduId": "1234567890"},
         {"eduId": "12345678x"},
-        {"eduId": "123456782@eduid.nl"},
+        {"eduId": "1234567890@eduid.nl"},
         {"eppn": "s123456782@hhs.nl"},
         {"eppn": "1234567890@hhs.nl"},
         {"eppn": "a@123456782"},

@@ -241,7 +241,7 @@ def test_a_reference_finds_its_award_and_nothing_else(full: Full) -> None:
     for item in items:
         found = ok(full.institution("GET", path, params={"reference": item["reference"]}))["items"]
         assert found == [item]
-    for other in (items[0]["reference"].upper() + "X", "%", items[0]["reference"] + " "):
+    for other in (items[0]["reference"].upper() + "X", "%"):
         assert ok(full.institution("GET", path, params={"reference": other}))["items"] == []
     assert (
         ok(full.institution("GET", path, params={"reference": items[0]["reference"], "status": "revoked"}))[

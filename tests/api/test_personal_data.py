@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
 import json
 import logging
 import uuid
@@ -93,7 +95,7 @@ def _tell(service: Service, records: list[logging.LogRecord]) -> Told:
         grade=marks["grade"],
         evidence=[{"url": f"https://example.org/{marks['evidence']}", "narrative": marks["evidence"]}],
     )
-    other = {**body, "reference": marks["reference"] + "2", "learner": {"eppn": marks["eppn"]}}
+    other = {**body, "reference": marks["reference"] + "2", "learner": {"eppn": f"{marks['eppn']}@hhs.nl"}}
     badge = ok(send(institution, "POST", "/v1/badges", body), 201)
     send(institution, "POST", "/v1/badges", other)
     path, reason = f"/v1/badges/{badge['id']}", {"reason": "other", "note": marks["note"]}
@@ -246,3 +248,24 @@ def test_events_link_nothing_that_an_outsider_could_guess(service: Service) -> N
     one, other = (json.loads(line)["data"]["commitments"] for line in lines)
     assert set(one) == set(other) == {"recipient", "reference", "grade", "evidence"}
     assert not set(one.values()) & set(other.values())
+
+
+def test_no_token_is_stored_only_its_hash(service: Service) -> None:
+    _, token_id, secret = service.token("auditor").split("_", 2)
+    stored = [row for table, row in _dump(service.url) if table.endswith("token") and token_id in row]
+    assert len(stored) == 1
+    for form in (secret, secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
+        assert not [row for _, row in _dump(service.url) if form in row]
+    assert hashlib.sha256(secret.encode()).hexdigest() in stored[0]
+
+
+def test_the_log_links_a_learners_badges_by_a_random_id(service: Service) -> None:
+    (_, one), (_, other) = admitted(service), admitted(service)
+    same = award_body()["learner"]
+    bodies = [(one, same), (other, same), (one, {**same, "eduId": uuid.uuid4().hex})]
+    for ask, learner in bodies:
+        ok(ask("POST", "/v1/badges", award_body(learner=learner)), 201)
+    lines = service.as_("auditor")("GET", "/v1/events", params={"type": "badge.awarded"}).text.splitlines()
+    first, again, another = (uuid.UUID(json.loads(line)["data"]["learnerId"]) for line in lines)
+    assert first == again != another
+    assert first.version == another.version == 4

@@ -84,7 +84,7 @@ def test_module_id_and_module_reference_of_one_module_are_the_same(shared_servic
         {"moduleReference": "ANDERE"},
         {"supersedes": UNKNOWN_ID},
         {"learner": {"eduId": "another"}},
-        {"learner": {"eppn": EDUID}},
+        {"learner": {"eppn": f"{EDUID}@hhs.nl"}},
     ],
 )
 def test_other_content_under_a_known_reference_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import threading
 import time
@@ -10,17 +11,19 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.lookups.statistics import MEASURES
-from projections.statistics.queries import ASKED, DIMENSIONS
+from api.lookups.statistics_codebook import MEASURES
+from projections.statistics.queries import ASKED, DIMENSIONS, HOLDING_DIMENSIONS, REVOCATION_DIMENSIONS
 from registry.postgres.connections import connect
 from tests import support
 from tests.api.asking import Ask, award_body, module_body, ok, wrong
-from tests.support import INSTITUTION, Databases, Service
+from tests.support import INSTITUTION, MODULE, Databases, Service
 
 PATH = "/v1/statistics/awards"
+AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 NONE = {"awarded": 0, "revoked": 0, "superseded": 0, "active": 0, "ects": 0, "sbu": 0}
 
 
@@ -32,6 +35,7 @@ class Counted:
     awards: list[int]
     """The positions of the awards; the last one supersedes the first, which was revoked."""
     revoked_at: int
+    revoked: str
 
     def figures(self, **params: Any) -> dict[str, Any]:
         return ok(self.ask("GET", PATH, params=params))
@@ -61,7 +65,9 @@ def counted(databases: Databases) -> Iterator[Counted]:
         anew = award_body(awardedOn="2023-04-19", supersedes=first["id"])
         awards.append(ok(institution("POST", "/v1/badges", anew), 201)["position"])
         service.settle()
-        yield Counted(service, service.as_("statistician"), first["moduleId"], awards, gone["position"])
+        yield Counted(
+            service, service.as_("statistician"), first["moduleId"], awards, gone["position"], first["id"]
+        )
     databases.drop(url)
 
 
@@ -138,23 +144,175 @@ def test_distinct_learners_are_counted_where_they_are_asked_for(counted: Counted
     assert counted.figures(measures="learners")["items"] == [{"learners": 2}]
 
 
-def test_the_same_as_csv(counted: Counted) -> None:
-    answer = counted.ask("GET", PATH, params={"groupBy": "programme,month", "format": "csv"})
+def uncelled(text: str) -> str | None:
+    """A cell, read by the codebook's rule."""
+    return text.removeprefix("'") or None
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("group_by", ["programme,month", "isced,iscedBroad,nlqf", "institution,module,year"])
+def test_the_same_as_csv(counted: Counted, group_by: str, separator: str) -> None:
+    params = {"groupBy": group_by, "format": "csv", "separator": separator}
+    answer = counted.ask("GET", PATH, params=params)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert answer.headers["Registry-Position"] == str(counted.awards[-1])
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
-    items = counted.figures(groupBy="programme,month")["items"]
-    assert rows == [{name: "" if each[name] is None else str(each[name]) for name in each} for each in items]
-    assert list(rows[0]) == ["programme", "month", *NONE]
+    name = f"awards-{group_by.replace(',', '-')}-{counted.awards[-1]}.csv"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    rows = list(csv.DictReader(io.StringIO(answer.text), delimiter=separator))
+    items = counted.figures(groupBy=group_by)["items"]
+    assert [{name: uncelled(row[name]) for name in items[0]} for row in rows] == [
+        {name: None if each[name] is None else str(each[name]) for name in each} for each in items
+    ]
+    assert {(row["position"], row["asOf"]) for row in rows} == {(str(counted.awards[-1]), "")}
 
 
-def test_the_codebook_names_every_dimension_and_measure(counted: Counted) -> None:
+def test_csv_has_names_beside_ids(counted: Counted) -> None:
+    params = {"groupBy": "institution,module", "format": "csv"}
+    rows = list(csv.DictReader(io.StringIO(counted.ask("GET", PATH, params=params).text)))
+    assert list(rows[0])[:4] == ["institution", "institutionName", "module", "moduleName"]
+    assert {(row["institution"], row["institutionName"]) for row in rows} == {
+        ("25LP", "Mbo"),
+        ("27UM", INSTITUTION["name"]),
+    }
+    assert {row["moduleName"] for row in rows} == {MODULE["name"]}
+
+
+def test_a_reader_of_csv_that_guesses_types_gets_the_same_codes(counted: Counted) -> None:
+    """It takes a column for numbers where every cell that is not empty is one."""
+    for name in DIMENSIONS:
+        params = {"groupBy": name, "format": "csv"}
+        rows = list(csv.DictReader(io.StringIO(counted.ask("GET", PATH, params=params).text)))
+        cells = [row[name] for row in rows if row[name]]
+        assert not all(cell.replace(".", "").isdigit() for cell in cells), name
+
+
+def test_the_codebook_names_every_dimension_measure_and_parameter(counted: Counted) -> None:
     book = ok(counted.ask("GET", "/v1/statistics/codebook"))
-    assert {each["name"] for each in book["dimensions"]} == set(DIMENSIONS)
-    assert {each["name"] for each in book["measures"]} == set(MEASURES)
-    assert {each["name"] for each in book["filters"]} == {"from", "until", "position"}
+    names = {part: {each["name"] for each in entries} for part, entries in book.items()}
+    assert names["dimensions"] == set(DIMENSIONS)
+    assert names["measures"] == set(MEASURES)
+    assert names["filters"] == {"from", "until", "position", "asOf"}
+    assert names["revocations"] == {*REVOCATION_DIMENSIONS, "revoked", "medianDays"}
+    assert names["learners"] == {*HOLDING_DIMENSIONS, "microcredentials", "learners"}
+    assert names["csv"] >= {"empty", "apostrophe", "separator", "columns"}
+    assert "smallCells" in names["notes"]
     assert all(each["description"] for part in book.values() for each in part)
+
+
+def test_awards_by_what_the_module_and_the_recording_say(counted: Counted) -> None:
+    def awarded(name: str) -> dict[str | None, int]:
+        return {each[name]: each["awarded"] for each in counted.figures(groupBy=name)["items"]}
+
+    assert awarded("year") == {"2023": 5}
+    assert awarded("quarter") == {"2023-Q2": 5}
+    assert awarded("targetGroup") == {"professionals": 5}
+    assert awarded("channel") == {"api": 5}
+    assert awarded("iscedBroad") == {"09": 4, None: 1}
+    assert awarded("iscedNarrow") == {"091": 4, None: 1}
+
+
+def test_revocations_are_counted_by_when_and_why(counted: Counted) -> None:
+    event = ok(counted.service.as_("auditor")("GET", f"/v1/badges/{counted.revoked}/history"))["items"][-1]
+    day = dt.datetime.fromisoformat(event["time"]).astimezone(AMSTERDAM).date()
+    days = (day - dt.date(2023, 4, 19)).days
+    answer = ok(counted.ask("GET", "/v1/statistics/revocations"))
+    assert answer == {
+        "position": counted.awards[-1],
+        "items": [
+            {
+                "month": f"{day:%Y-%m}",
+                "reason": "other",
+                "institution": "27UM",
+                "revoked": 1,
+                "medianDays": days,
+            }
+        ],
+    }
+    params = {"groupBy": "year", "position": counted.revoked_at - 1}
+    assert ok(counted.ask("GET", "/v1/statistics/revocations", params=params))["items"] == []
+
+
+def test_learners_are_counted_by_how_many_microcredentials_they_hold(counted: Counted) -> None:
+    """`a` holds two of 27UM, where one more is revoked, and one of 25LP; `b` one, suspended, of 27UM."""
+    path = "/v1/statistics/learners"
+    assert ok(counted.ask("GET", path))["items"] == [
+        {"microcredentials": 1, "learners": 1},
+        {"microcredentials": 3, "learners": 1},
+    ]
+    assert ok(counted.ask("GET", path, params={"groupBy": "institution"}))["items"] == [
+        {"institution": "25LP", "microcredentials": 1, "learners": 1},
+        {"institution": "27UM", "microcredentials": 1, "learners": 1},
+        {"institution": "27UM", "microcredentials": 2, "learners": 1},
+    ]
+    params = {"position": counted.awards[0], "format": "csv"}
+    answer = counted.ask("GET", path, params=params).text
+    assert answer == f"microcredentials,learners,position,asOf\r\n1,1,{counted.awards[0]},\r\n"
+
+
+@pytest.mark.parametrize("brin", ["27UM", "25LP"])
+@pytest.mark.parametrize("call", ["awards", "revocations", "learners"])
+def test_an_institution_reads_its_own_figures_and_no_others(counted: Counted, call: str, brin: str) -> None:
+    own = counted.service.as_("institution", institution=brin)
+    for more in ({}, {"measures": "awarded,learners", "from": "2023-04-20"} if call == "awards" else {}):
+        for position in range(counted.awards[-1] + 1):
+            params = {"groupBy": "institution", "position": position} | more
+            everyones = ok(counted.ask("GET", f"/v1/statistics/{call}", params=params))["items"]
+            found = ok(own("GET", f"/v1/statistics/{call}", params=params))["items"]
+            assert found == [each for each in everyones if each["institution"] == brin]
+            alone = {name: value for name, value in params.items() if name != "groupBy"}
+            if call == "awards":
+                (total,) = ok(own("GET", f"/v1/statistics/{call}", params=alone))["items"]
+                assert total["awarded"] == sum(each["awarded"] for each in found)
+                assert total.get("learners") == (sum(each["learners"] for each in found) if more else None)
+
+
+@pytest.mark.parametrize("around", ["2025-10-26", "2026-03-29"])
+def test_as_of_a_day_is_the_end_of_that_day_in_amsterdam(databases: Databases, around: str) -> None:
+    """Events at each midnight, and just before, around the day on which the clocks change."""
+    url = databases.fresh()
+    with support.service(url) as service:
+        institution = service.admitted("27UM")
+        for number in range(4):
+            ok(institution("POST", "/v1/badges", award_body(reference=f"r-{number}")), 201)
+        service.settle()
+        middle = dt.date.fromisoformat(around)
+        edges = [midnight(middle + dt.timedelta(days=days)) for days in range(-1, 3)]
+        last = service.settle()
+        moments = sorted([each + dt.timedelta(microseconds=by) for each in edges for by in (-1, 0)])[:last]
+        with connect(url) as opened, opened.cursor() as cursor:
+            cursor.execute("ALTER TABLE event DISABLE TRIGGER event_is_append_only")
+            for position, moment in enumerate(moments, 1):
+                cursor.execute("UPDATE event SET time = %s WHERE position = %s", (moment, position))
+            cursor.execute("UPDATE event SET time = %s WHERE position > %s", (moments[-1], len(moments)))
+            cursor.execute("ALTER TABLE event ENABLE TRIGGER event_is_append_only")
+        times = [*moments, *[moments[-1]] * (last - len(moments))]
+        ask = service.as_("statistician")
+        for days in range(-3, 4):
+            day = middle + dt.timedelta(days=days)
+            position = sum(each.astimezone(AMSTERDAM).date() <= day for each in times)
+            answer = ok(ask("GET", PATH, params={"asOf": day.isoformat()}))
+            assert (answer["position"], answer["asOf"]) == (position, day.isoformat())
+            assert answer["items"] == ok(ask("GET", PATH, params={"position": position}))["items"]
+            row = csv_rows(ask("GET", PATH, params={"asOf": day.isoformat(), "format": "csv"}))[0]
+            assert (row["position"], row["asOf"]) == (str(position), day.isoformat())
+    databases.drop(url)
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(), AMSTERDAM).astimezone(dt.UTC)
+
+
+def csv_rows(answer: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_today_is_what_is_recorded_so_far_and_tomorrow_is_refused(counted: Counted) -> None:
+    today = dt.datetime.now(AMSTERDAM).date()
+    assert counted.figures(asOf=today.isoformat())["position"] == counted.awards[-1]
+    tomorrow = (today + dt.timedelta(days=2)).isoformat()
+    for path in (PATH, "/v1/statistics/revocations", "/v1/statistics/learners"):
+        wrong(counted.ask("GET", path, params={"asOf": tomorrow}), "/asOf")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +331,11 @@ def test_the_codebook_names_every_dimension_and_measure(counted: Counted) -> Non
         ({"position": "999999"}, "/position"),
         ({"position": "x"}, "/position"),
         ({"format": "xml"}, "/format"),
+        ({"separator": "|"}, "/separator"),
+        ({"asOf": "2026-1-1"}, "/asOf"),
+        ({"asOf": "2026-02-30"}, "/asOf"),
+        ({"asOf": "9999-12-31"}, "/asOf"),
+        ({"asOf": "2026-01-01", "position": "1"}, "/asOf"),
         ({"month": "2023-04"}, "/month"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
+from api.commands.batches import PAGES_AT_ONCE
 from api.http.problems import Bare500, add_handlers
 from registry.event_store.append import Appended
 from registry.event_store.session import Session
@@ -98,7 +99,7 @@ def test_an_upload_that_is_broken_off_is_no_defect(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its_way_alone(
+def test_a_batch_that_is_given_up_is_answered_at_once_and_records_only_what_is_on_its_way(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.admitted()
@@ -123,7 +124,9 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its
 
     async def give_up() -> None:
         headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/x-ndjson")]
-        scope = {**SCOPE, "method": "POST", "path": "/v1/badge-batches", "headers": headers}
+        path = "/v1/badge-batches"
+        scope = {**SCOPE, "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+        scope["http_version"] = "1.0"
         app: Any = service.client.app
         asked = asyncio.create_task(app({"state": {}, **scope}, receive, send))
         await asyncio.to_thread(held.wait, 60)
@@ -134,9 +137,11 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_what_is_on_its
 
     asyncio.run(give_up())
     assert sent[0]["status"] == 503
-    until(lambda: last_position(service) == before + 2)
+    until(lambda: last_position(service) >= before + 2)
     again = service.institution()(
         "POST", "/v1/badge-batches", content=lines, headers={"Content-Type": "application/x-ndjson"}
     )
     outcomes = [json.loads(line)["outcome"] for line in again.text.splitlines()]
-    assert outcomes == ["known"] * 2 + ["awarded"] * 18
+    known = outcomes.count("known")
+    assert known in [2 * pages for pages in range(1, PAGES_AT_ONCE + 1)]
+    assert outcomes == ["known"] * known + ["awarded"] * (20 - known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from registry.event_store.vault import Vault
 from registry.postgres.connections import Cursor, Pool
 from tests import support
 from tests.api.asking import UNKNOWN_ID, Ask, admitted, award_body, ok, refused, wrong
+from tests.postgres.log import connection
 from tests.support import KEYS, Databases, Service
 
 EMPTY: dict[str, Any] = {"items": [], "next": None}
@@ -201,6 +203,40 @@ def test_what_is_no_asker_sees_nothing(two: Two, pool: Pool, asker: str) -> None
     with asking(pool, asker) as cursor:
         cursor.execute("SELECT (SELECT count(*) FROM badge), (SELECT count(*) FROM vault)")
         assert cursor.fetchone() == (0, 0)
+
+
+MOVED = {
+    "vault": "UPDATE vault SET institution = %(mine)s WHERE institution = %(theirs)s",
+    "badge": "UPDATE badge SET institution = %(mine)s WHERE institution = %(theirs)s",
+    "event": "UPDATE event SET data = convert_to(replace(convert_from(data, 'UTF8'),"
+    " '\"institution\":\"' || %(theirs)s, '\"institution\":\"' || %(mine)s), 'UTF8')"
+    " WHERE type LIKE 'badge.%%'",
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_who_moves_rows_of_another_institution_to_its_own_still_reads_no_learner(
+    databases: Databases, count: int
+) -> None:
+    """The rows are changed with the database's own means; what is missing is the key."""
+    for tables in itertools.combinations(MOVED, count):
+        url = databases.fresh()
+        with support.service(url) as service:
+            (theirs, ask), (mine, other) = admitted(service), admitted(service)
+            body = award_body()
+            badge = ok(ask("POST", "/v1/badges", body), 201)["id"]
+            ok(ask("POST", f"/v1/badges/{badge}/suspension", {"reason": "appeal", "note": "geheim"}))
+            service.settle()
+            with connection(url) as moving, moving.cursor() as cursor:
+                cursor.execute("ALTER TABLE event DISABLE TRIGGER event_is_append_only")
+                for table in tables:
+                    cursor.execute(MOVED[table], {"mine": mine, "theirs": theirs})
+                    assert cursor.rowcount > 0
+            for path in (f"/v1/badges/{badge}", f"/v1/institutions/{mine}/badges"):
+                answer = other("GET", path)
+                for word in ("Jansen", "a1b2c3d4", "example.org", body["reference"], "geheim"):
+                    assert word not in answer.text, (tables, path)
+        databases.drop(url)
 
 
 def test_an_auditor_and_a_stranger_open_no_vault(two: Two, pool: Pool) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from registry import tokens
 from registry.cli import database
+from registry.postgres.connections import Login
 from tests import support
 from tests.benchmarks import material
 from tests.benchmarks.processes import child, port_of, python
@@ -70,10 +71,10 @@ class Serving:
             time.sleep(0.2)
 
 
-def environment(dsn: str, folder: Path, **more: str) -> dict[str, str]:
+def environment(dsn: str, folder: Path, login: Login, **more: str) -> dict[str, str]:
     """The settings of our processes on a database."""
     return {
-        "REGISTRY_DATABASE_URL": address(dsn),
+        "REGISTRY_DATABASE_URL": address(support.as_login(dsn, login)),
         "REGISTRY_DATA_DIR": str(folder),
         "REGISTRY_KEY_FILE": str(material.key_file(folder)),
         "REGISTRY_PORT": "0",
@@ -97,7 +98,7 @@ def saying(word: str, settings: dict[str, str], said: bytes) -> Iterator[subproc
 @contextmanager
 def serving(dsn: str, folder: Path, **more: str) -> Iterator[Serving]:
     """A process of its own."""
-    settings = environment(dsn, folder, **more)
+    settings = environment(dsn, folder, "registry_serve", **more)
     with child(python("registry.cli", "serve"), environment=settings) as process:
         yield Serving(process, port_of(process, START_SECONDS), dsn)
 
@@ -111,7 +112,9 @@ def ours(server: Server, folder: Path, *, consuming: bool = False) -> Iterator[C
     dsn = server.registry()
     with ExitStack() as stack:
         if consuming:
-            stack.enter_context(saying("consume", environment(dsn, folder), b"following the log"))
+            stack.enter_context(
+                saying("consume", environment(dsn, folder, "registry_stream"), b"following the log")
+            )
         served = stack.enter_context(serving(dsn, folder))
         registrar, token = served.token("registrar"), served.token("institution", material.BRIN)
         asked(served.port, "PUT", f"/v1/institutions/{material.BRIN}", registrar, support.INSTITUTION)

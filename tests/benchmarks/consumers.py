@@ -39,7 +39,9 @@ def measure(server: Server, folder: Path, kafka: KafkaSettings, log: str, rounds
     def events_per_cpu_second(count: int) -> float:
         url = server.copy(log)
         new_topics(url, kafka, PARTITIONS)
-        settings = environment(url, folder, REGISTRY_KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers)
+        settings = environment(
+            url, folder, "registry_stream", REGISTRY_KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers
+        )
         with ExitStack() as stack:
             pids = [
                 stack.enter_context(saying("consume", settings, b"following Kafka")).pid for _ in range(count)
@@ -59,7 +61,7 @@ def _relay(url: str, kafka: KafkaSettings) -> None:
     connection = connect(url, "registry_project")
     with closing(connection), connection.cursor() as cursor, producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
-        carrier = Carrier(cursor, producer, [Tail()] * PARTITIONS, 0)
+        carrier = Carrier(cursor, producer, kafka, [Tail()] * PARTITIONS, 0)
         while carrier.carry():
             pass
 

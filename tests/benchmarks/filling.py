@@ -21,7 +21,8 @@ from registry.domain.events import (
 from registry.domain.institution import Particulars
 from registry.domain.private_parts import PrivateParts, Recipient, Salts
 from registry.event_store.append import Row, row
-from registry.event_store.vault import Vault
+from registry.event_store.vault import Owner, Vault, encoded
+from registry.keys import RandomBytes
 from registry.recording.commands import AdmitInstitution
 from registry.recording.registry import Registry
 from tests import support
@@ -110,7 +111,8 @@ def _awards(
         )
         award = row(badge_id, 1, fact)
         award.institution, award.learner_id = brin, learner_id
-        award.sealed = vault.seal(f"{badge_id}/1", parts)
+        owner = Owner(f"{badge_id}/1", brin, learner_id)
+        award.sealed = vault.seal(owner, encoded(parts), RandomBytes())
         yield award
 
 

@@ -24,7 +24,8 @@ from registry.domain.events import (
 from registry.domain.institution import Origin, Particulars
 from registry.domain.private_parts import Evidence, PrivateParts, Recipient, Salts
 from registry.event_store.append import Row, row
-from registry.event_store.vault import Vault
+from registry.event_store.vault import Owner, Vault, encoded
+from registry.keys import RandomBytes
 from registry.postgres.connections import connect
 from registry.recording.awards import AwardBadge, StatedAward
 from registry.recording.commands import AdmitInstitution
@@ -90,7 +91,8 @@ class Maker:
         )
         made = row(badge_id, 1, fact)
         made.institution, made.learner_id = BRIN, learner_id
-        made.sealed = self._vault.seal(f"{badge_id}/1", parts)
+        owner = Owner(f"{badge_id}/1", BRIN, learner_id)
+        made.sealed = self._vault.seal(owner, encoded(parts), RandomBytes())
         return made
 
 

@@ -6,6 +6,9 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
+
+from psycopg2.extensions import parse_dsn
 
 from registry.postgres.connections import connect
 from registry.postgres.embedded import EmbeddedPostgres
@@ -57,10 +60,10 @@ def server(folder: Path) -> Iterator[Server]:
 
 def parts(url: str) -> dict[str, str]:
     """Host, user and dbname of a libpq connection string."""
-    return dict(part.split("=", 1) for part in url.split())
+    return parse_dsn(url)
 
 
 def address(url: str) -> str:
     """The same as the postgresql:// address that the settings take."""
     found = parts(url)
-    return f"postgresql://{found['user']}@/{found['dbname']}?host={found['host']}"
+    return f"postgresql://{found['user']}@/{found['dbname']}?host={quote(found['host'], safe='/')}"

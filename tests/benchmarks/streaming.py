@@ -56,14 +56,14 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
 def _relaying(kafka: KafkaSettings, log: str, rounds: int) -> Compared:
     compared = Compared("relaying to Kafka", "events/s", "a bare transactional producer", Goal(0.6, 0.8))
     sent = _Kept()
-    _carry(log, sent)
+    _carry(log, kafka, sent)
     pages = sent.pages
 
     def ours() -> float:
         new_topics(log, kafka, 1)
         with producing(kafka, TRANSACTIONAL_ID) as producer:
             producer.init_transactions()
-            return EVENTS / _timed(partial(_carry, log, producer))
+            return EVENTS / _timed(partial(_carry, log, kafka, producer))
 
     def peer() -> float:
         new_topics(log, kafka, 1)
@@ -80,10 +80,10 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def _carry(log: str, producer: Any) -> None:
+def _carry(log: str, kafka: KafkaSettings, producer: Any) -> None:
     connection = connect(log, "registry_project")
     with closing(connection), connection.cursor() as cursor:
-        carrier = Carrier(cursor, producer, [Tail()], 0)
+        carrier = Carrier(cursor, producer, kafka, [Tail()], 0)
         while carrier.carry():
             pass
 
@@ -127,7 +127,7 @@ def _projecting(server: Server, kafka: KafkaSettings, rounds: int) -> Compared:
     new_topics(log, kafka, 1)
     with producing(kafka, TRANSACTIONAL_ID) as producer:
         producer.init_transactions()
-        _carry(log, producer)
+        _carry(log, kafka, producer)
     ours, peer = partial(_project, server, log, kafka), partial(_project, server, log, None)
     return take_turns(compared, rounds, ours, peer)
 

@@ -10,5 +10,5 @@ from registry.postgres.connections import connect
 def new_topics(url: str, kafka: KafkaSettings, partitions: int) -> None:
     """Empty ones, in the place of those that were there."""
     owner = connect(url)
-    make_topics(owner, kafka, partitions, repartition=True)
+    make_topics(owner, kafka, partitions, repartition_because="measured anew")
     owner.close()

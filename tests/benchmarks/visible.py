@@ -28,7 +28,7 @@ def measure(server: Server, folder: Path, kafka: KafkaSettings) -> list[Result]:
     url = server.registry()
     new_topics(url, kafka, 1)
     more = {"REGISTRY_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
-    settings = environment(url, folder, **more)
+    settings = environment(url, folder, "registry_stream", **more)
     with (
         serving(url, folder, **more) as served,
         saying("relay", settings, b"relaying"),

@@ -14,6 +14,8 @@ from registry.domain.events import (
     Commitments,
     Correction,
     Event,
+    EventRetried,
+    EventSkipped,
     Fact,
     InstitutionAdmitted,
     InstitutionChanged,
@@ -21,12 +23,16 @@ from registry.domain.events import (
     InstitutionReinstated,
     InstitutionSuspended,
     Level,
+    LogRepartitioned,
     ModuleContent,
     ModuleRegistered,
     ModuleRevised,
     ModuleWithdrawn,
     QualityAssurance,
+    ReadModelReplaced,
     StudyLoad,
+    TokenCreated,
+    TokenRevoked,
 )
 from registry.domain.module import content_hash
 
@@ -41,6 +47,9 @@ SALT = "000102030405060708090a0b0c0d0e0f"
 FIRST_TIME = dt.datetime(2024, 6, 3, 10, 0, 0, 1, dt.UTC)
 
 ORIGIN: dict[str, Any] = {"channel": "api", "client": CLIENT}
+OPERATOR: dict[str, Any] = {"channel": "operator", "client": "cli"}
+INTERVENTION: dict[str, Any] = {"read_model": "badges", "at_position": 12, "reason": "Zie “storing” 12"}
+TOKEN = "00112233445566ff"
 PARTICULARS: dict[str, Any] = {
     "name": "De Haagse Hogeschool",
     "name_en": "The Hague University of Applied Sciences",
@@ -150,6 +159,21 @@ FACTS: tuple[tuple[str, Fact], ...] = (
             observed=True,
         ),
     ),
+    (
+        TOKEN,
+        TokenCreated(
+            **OPERATOR,
+            role="learner",
+            expires_at=dt.datetime(2024, 7, 3, 10, 0, 0, 1, dt.UTC),
+            institution=BRIN,
+            learner_id=LEARNER,
+        ),
+    ),
+    (TOKEN, TokenRevoked(**OPERATOR)),
+    ("registry", EventSkipped(**OPERATOR, **INTERVENTION)),
+    ("registry", EventRetried(**OPERATOR, **INTERVENTION)),
+    ("registry", ReadModelReplaced(**OPERATOR, read_model="badges", version=2, reason="Storing 12")),
+    ("registry", LogRepartitioned(**OPERATOR, partitions=8, reason="Meer afnemers")),
 )
 
 

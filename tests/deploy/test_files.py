@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from api.app import API_VERSION
 from api.http.ndjson import MAX_BATCH
 from api.http.requests import MAX_BODY
 from api.web.problem_pages import kinds
+from registry.release import RELEASE
 from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
 
@@ -35,10 +35,43 @@ def test_compose_runs_two_of_each_role_by_commands_that_there_are() -> None:
         assert all(word in said.out for word in each["command"] if word.startswith("--"))
 
 
+def test_each_role_has_its_own_login_and_password_and_only_two_have_the_key_file() -> None:
+    logins = {
+        name: re.findall(
+            r"//(\w+)@",
+            " ".join(str(each["environment"].get(f"REGISTRY_{url}DATABASE_URL")) for url in ("", "OWNER_")),
+        )
+        for name, each in OURS.items()
+    }
+    assert logins == {
+        "migrate": ["registry_owner"],
+        "serve": ["registry_serve"],
+        **{name: ["registry_stream"] for name in ("topics", "relay", "consume")},
+    }
+    for name, each in OURS.items():
+        secrets = set(re.findall(r"\$\{(\w+PASSWORD)", str(each["environment"])))
+        (login,) = logins[name]
+        kafka = {"topics": "ADMIN", "relay": "RELAY", "consume": "CONSUMER"}.get(name)
+        assert secrets == {f"{login.upper()}_PASSWORD"} | ({f"KAFKA_{kafka}_PASSWORD"} if kafka else set())
+    assert {name for name, each in OURS.items() if "keys:" in str(each.get("volumes"))} == {
+        "migrate",
+        "serve",
+    }
+
+
 def test_compose_gives_settings_that_are_read() -> None:
     for each in OURS.values():
         ours = {name for name in each["environment"] if name.startswith(PREFIX)}
         assert ours <= {f"{PREFIX}{name}" for name in NAMES}
+
+
+def test_every_role_that_compose_keeps_running_has_a_health_check() -> None:
+    for name, each in OURS.items():
+        if each["restart"] == "unless-stopped":
+            assert "/health/" in each["healthcheck"]["test"][-1], name
+    port = COMPOSE["x-registry"]["environment"]["REGISTRY_MONITORING_PORT"]
+    for name in ("relay", "consume"):
+        assert f":{port}/health/live" in OURS[name]["healthcheck"]["test"][-1]
 
 
 def test_no_password_is_built_in() -> None:
@@ -91,7 +124,7 @@ def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
     for status, slug, title, said in refusals:
         assert (int(status), title) == kinds()[slug]
         assert said == status
-    assert NGINX.count(f"add_header API-Version {API_VERSION} always;") == len(refusals)
+    assert NGINX.count(f"add_header API-Version {RELEASE} always;") == len(refusals)
     assert NGINX.count("default_type application/problem+json;") == len(refusals)
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from psycopg2.extensions import parse_dsn
+
 from tests.end_to_end.client import Client, until
 from tests.end_to_end.servers import OtherPostgres, children, embedded_url, end_server
 
@@ -60,15 +62,24 @@ class Done:
         return self.out.splitlines()[-1]
 
 
-def registry(*words: str, seconds: float = 60, **settings: object) -> Done:
-    """Runs `registry` to its end."""
+def registry(
+    *words: str,
+    seconds: float = 60,
+    typed: str = "",
+    variables: dict[str, str] | None = None,
+    **settings: object,
+) -> Done:
+    """Runs `registry` to its end, with these settings and other variables of the environment.
+
+    `typed` is its standard input.
+    """
     done = subprocess.run(
         [REGISTRY, *words],
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
-        env=environment(**settings),
+        env=environment(**settings) | (variables or {}),
         timeout=seconds,
     )
     return Done(done.returncode, done.stdout, done.stderr)
@@ -263,8 +274,7 @@ class Workshop:
         for data in self._data:
             end_server(data / "postgres" / "data")
             shutil.rmtree(data, ignore_errors=True)
-            if found := re.search(r"host=(\S+)", embedded_url(data)):
-                shutil.rmtree(found[1], ignore_errors=True)
+            shutil.rmtree(parse_dsn(embedded_url(data))["host"], ignore_errors=True)
         for other in self._others:
             other.end()
         self._running, self._data, self._others = [], [], []

@@ -14,9 +14,10 @@ from typing import Any
 
 from registry import tokens
 from registry.cli import database
-from registry.postgres.connections import connect
+from registry.postgres.connections import LOGINS, Login, connect
 from registry.postgres.embedded import EmbeddedPostgres, binaries
 from tests.end_to_end.client import free_port, until
+from tests.support import as_login
 
 
 def postmaster(data: Path) -> int | None:
@@ -61,7 +62,8 @@ def end_server(cluster: Path) -> None:
 
 
 def embedded_url(data: Path) -> str:
-    return EmbeddedPostgres(data).url
+    """The address of the registry's database for the server's superuser, who may end others' sessions."""
+    return EmbeddedPostgres(data).url_as("postgres")
 
 
 def make_token(url: str, role: tokens.Role, **more: Any) -> str:
@@ -70,10 +72,18 @@ def make_token(url: str, role: tokens.Role, **more: Any) -> str:
         return tokens.create_token(connection, role, dt.timedelta(hours=1), **more)
 
 
+def logins(url: str, login: Login = "registry_serve") -> dict[str, Any]:
+    """The settings for a process that logs in as `login`, and for the commands of operators.
+
+    `url` is the address of the owner.
+    """
+    return {"database_url": as_login(url, login), "owner_database_url": url}
+
+
 class OtherPostgres:
     """A PostgreSQL as an operator runs it: on the loopback, with a password, restarted by nobody.
 
-    The registry's login owns its database and may make roles; it is no superuser.
+    The owner of the database may make roles; it is no superuser.
     """
 
     PASSWORD = "geheim-7Kq"
@@ -98,18 +108,33 @@ class OtherPostgres:
                 "log_min_error_statement = panic\n"
             )
         self.start()
-        self._execute("CREATE ROLE registry_app LOGIN CREATEROLE PASSWORD %s", self.PASSWORD)
-        self._execute("CREATE DATABASE registry OWNER registry_app")
+        self._make_logins_and_database()
+
+    @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's client programs."""
+        return binaries()
 
     @property
     def url(self) -> str:
-        return self._url("registry_app", "registry")
+        """The address of the registry's database for its owner."""
+        return self._url("registry_owner", "registry")
+
+    def _make_logins_and_database(self) -> None:
+        """With the very file that deploy/compose.yaml gives to an empty server."""
+        passwords = {f"{login.upper()}_PASSWORD": self.PASSWORD for login in LOGINS}
+        file = Path(__file__).parents[2] / "deploy" / "postgres" / "registry.sql"
+        subprocess.run(
+            [binaries() / "psql", "--no-psqlrc", "--quiet", "-f", file, self._url("postgres", "postgres")],
+            check=True,
+            env={**os.environ, **passwords},
+        )
 
     def copy(self) -> str:
         """The address of a new database, a copy of the first one as it is now."""
         self._copies += 1
-        self._execute(f"CREATE DATABASE copy_{self._copies} TEMPLATE registry OWNER registry_app")
-        return self._url("registry_app", f"copy_{self._copies}")
+        self._execute(f"CREATE DATABASE copy_{self._copies} TEMPLATE registry OWNER registry_owner")
+        return self._url("registry_owner", f"copy_{self._copies}")
 
     def _url(self, user: str, database: str) -> str:
         return f"postgresql://{user}:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"

@@ -161,7 +161,10 @@ def test_what_a_statistician_types_answers_as_the_page_says(workshop: Workshop) 
     answers = [typed(command, environment(data_dir=serving.data) | values) for command in commands]
     assert json.loads(answers[0])["items"] == json.loads(page[1])["items"]
     assert json.loads(answers[1])["position"] == 31
-    assert answers[2].splitlines()[0] == "sector,nlqf,awarded,learners"
+    assert answers[2].splitlines()[0] == "sector,nlqf,awarded,learners,position,asOf"
+    assert json.loads(answers[3]) == {"position": 0, "asOf": "2026-01-01", "items": []}
+    assert answers[4].splitlines()[0] == "month;reason;revoked;medianDays;position;asOf"
+    assert {each["institution"] for each in json.loads(answers[5])["items"]} == {"27UM"}
 
 
 def typed(command: str, env: dict[str, str]) -> str:

@@ -17,8 +17,8 @@ from registry.postgres.embedded import EmbeddedPostgres
 from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry
-from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
-from tests.support import MODULE
+from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
+from tests.support import MODULE, as_login
 
 COMMANDS = (
     "",
@@ -32,6 +32,7 @@ COMMANDS = (
     "import edubadges",
     "token",
     "token create",
+    "token list",
     "token revoke",
 )
 TOKEN = re.compile(r"mcr_[0-9a-f]{16}_[0-9A-Za-z_-]{43}")
@@ -95,6 +96,11 @@ def test_bad_usage_ends_with_two_and_touches_nothing(tmp_path: Path) -> None:
         "token create --role institution",
         "token create --role learner --learner nobody",
         "token create --role auditor --expires-in 0d",
+        f"token revoke mcr_0123456789abcdef_{'A' * 43}",
+        "token revoke -",
+        "rebuild badges --force",
+        "rebuild badges --because mended",
+        "topics --repartition",
         "import edubadges",
         "import edubadges /nowhere",
         "import edubadges . --institution hhs.nl",
@@ -143,6 +149,7 @@ def test_a_token_of_every_role_stands_alone_on_the_last_line_and_works_at_once(s
         assert done.status == 0, (role, done)
         assert TOKEN.fullmatch(done.last_line), role
         assert len(TOKEN.findall(done.out + done.err)) == 1, role
+        assert re.search(r"the token expires at \d{4}-\d\d-\d\dT", done.err), role
     given = {role: done.last_line for role, done in made.items()}
     assert len(set(given.values())) == len(roles)
     assert status(serving, given["auditor"]) == 200
@@ -169,13 +176,47 @@ def test_a_token_ends_when_it_expires(serving: Serving) -> None:
 def test_a_revoked_token_is_refused_from_the_next_request_on(serving: Serving) -> None:
     whole, by_id = (make_token(embedded_url(serving.data), "auditor") for _ in range(2))
     other = make_token(embedded_url(serving.data), "auditor")
-    for token, word in ((whole, whole), (by_id, by_id.split("_")[1])):
+    for token, word, typed in ((whole, "-", f"{whole}\n"), (by_id, by_id.split("_")[1], "")):
         assert status(serving, token) == 200
-        done = registry("token", "revoke", word, data_dir=serving.data)
+        done = registry("token", "revoke", word, typed=typed, data_dir=serving.data)
         assert (done.status, done.out) == (0, "revoked\n")
         assert status(serving, token) == 401
     assert status(serving, other) == 200
-    assert "token" in refused(registry("token", "revoke", whole, data_dir=serving.data))
+    assert "token" in refused(registry("token", "revoke", whole.split("_")[1], data_dir=serving.data))
+
+
+def test_a_whole_token_is_not_taken_where_a_list_of_processes_shows_it(serving: Serving) -> None:
+    token = make_token(embedded_url(serving.data), "auditor")
+    done = registry("token", "revoke", token, data_dir=serving.data)
+    assert done.status == 2
+    assert "standard input" in done.err
+    assert token not in done.out + done.err
+    assert status(serving, token) == 200
+
+
+def test_a_token_of_an_institution_that_is_not_admitted_is_not_made(serving: Serving) -> None:
+    done = create(serving, "--role institution --institution 27XX")
+    assert "27XX" in refused(done)
+    assert done.out == ""
+
+
+def test_the_list_of_tokens_says_whose_each_is_and_how_long_it_holds_and_never_a_secret(
+    serving: Serving,
+) -> None:
+    token = create(serving, "--role institution --institution 27UM --name list\x1b[2J").last_line
+    ended = create(serving, "--role auditor").last_line
+    assert registry("token", "revoke", ended.split("_")[1], data_dir=serving.data).status == 0
+    done = registry("token", "list", data_dir=serving.data)
+    assert done.status == 0
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert rows[0] == ["ID", "ROLE", "OF", "EXPIRES", "LAST USED", "STATE", "NAME"]
+    by_id = {row[0]: row[1:] for row in rows[1:]}
+    role, of, expires, used, state, name = by_id[token.split("_")[1]]
+    assert (role, of, used, state, name) == ("institution", "27UM", "-", "valid", "list?[2J")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", expires)
+    assert by_id[ended.split("_")[1]][4] == "revoked"
+    assert not TOKEN.search(done.out)
+    assert token.split("_", 2)[2] not in done.out
 
 
 def test_all_wrong_settings_are_named_at_once_and_no_secret_with_them(tmp_path: Path) -> None:
@@ -295,7 +336,7 @@ def test_a_port_that_is_taken_is_refused(serving: Serving) -> None:
 def test_a_database_that_does_not_answer_is_refused_soon(tmp_path: Path) -> None:
     url = "postgresql://registry@127.0.0.1:1/registry"
     began = time.monotonic()
-    assert "PostgreSQL" in refused(registry("migrate", database_url=url, data_dir=tmp_path / "data"))
+    assert "PostgreSQL" in refused(registry("migrate", owner_database_url=url, data_dir=tmp_path / "data"))
     assert time.monotonic() - began < 10
 
 
@@ -317,20 +358,20 @@ def test_a_server_of_the_operators_own_works_as_the_embedded_one(
     other: OtherPostgres, workshop: Workshop
 ) -> None:
     data = workshop.empty_data()
-    settings: dict[str, Any] = {"database_url": other.url, "data_dir": data}
+    settings: dict[str, Any] = {**logins(other.url), "data_dir": data}
     for command in ("migrate", "demo-data", "migrate"):
         done = registry(command, **settings)
         assert done.status == 0, done
         assert other.PASSWORD not in done.out + done.err
     token = registry("token", "create", "--role", "auditor", **settings).last_line
-    serving = workshop.serve(data, database_url=other.url)
+    serving = workshop.serve(data, database_url=as_login(other.url, "registry_serve"))
     with serving.client(token) as client:
         assert client.ask("GET", "/v1/events?limit=1").status == 200
         # The read models follow the log in their own time.
         assert len(client.items("/v1/institutions/27UM/badges?minPosition=33")) == 25
     assert serving.stop() == 0
     said = serving.log.read_text()
-    assert f"registry_app:***@127.0.0.1:{other.port}/registry" in said
+    assert f"registry_serve:***@127.0.0.1:{other.port}/registry" in said
     assert other.PASSWORD not in said
     assert other.pid, "the operator's server is not ours to stop"
     assert not (data / "postgres").exists()
@@ -340,6 +381,6 @@ def test_a_server_behind_a_socket_is_reached_by_an_address_too(serving: Serving,
     found = re.fullmatch(r"host=(\S+) user=(\S+) dbname=(\S+)", embedded_url(serving.data))
     assert found, "the embedded server is reached in another way by now"
     url = f"postgresql://{found[2]}@/{found[3]}?host={found[1].replace('/', '%2F')}"
-    done = registry("token", "create", "--role", "auditor", database_url=url, data_dir=tmp_path)
+    done = registry("token", "create", "--role", "auditor", owner_database_url=url, data_dir=tmp_path)
     assert done.status == 0, done
     assert status(serving, done.last_line) == 200

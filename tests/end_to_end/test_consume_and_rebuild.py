@@ -128,7 +128,7 @@ def test_a_rebuild_that_differs_swaps_nothing_until_it_is_told_to(data: Path) ->
     assert "rows only in the old copy 0, only in the new copy 1" in done.err
     assert "--force" in done.err
     assert badge_table(url) == before
-    forced = registry("rebuild", "badges", "--force", data_dir=data)
+    forced = registry("rebuild", "badges", "--force", "--because", "rows were lost", data_dir=data)
     assert (forced.status, forced.err) == (0, "")
     assert badge_table(url) != before
     assert held(url) == folded(url)

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/operating.md",
     "docs/clients.md",
+    "docs/events.md",
     "docs/extending.md",
     "docs/measured.md",
     *RUNBOOKS,

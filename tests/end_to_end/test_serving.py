@@ -46,6 +46,21 @@ def test_sigterm_ends_it_in_time_whatever_clients_leave_open(workshop: Workshop)
     assert "Traceback" not in serving.log.read_text()
 
 
+def test_it_reads_no_trailer_as_a_header_and_answers_junk_with_a_problem(workshop: Workshop) -> None:
+    serving = workshop.serve(workshop.data())
+    auditor = make_token(embedded_url_of(serving), "auditor")
+    head = b"GET /v1/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailer = b"0\r\nAuthorization: Bearer %s\r\n\r\n" % auditor.encode()
+    for sent, status in ((head + trailer, 401), (b"junk\r\n\r\n", 400)):
+        with socket.create_connection((urlsplit(serving.address).hostname, serving.port), 5) as connection:
+            connection.sendall(sent)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.headers["API-Version"]
+
+
 def embedded_url_of(serving: Serving) -> str:
     """The server's address, once the service answers on it."""
     assert serving.address

@@ -18,7 +18,8 @@ from deploy.kafka.broker import Broker
 from registry.kafka.settings import KafkaSettings
 from tests.end_to_end.client import Client, free_port, until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Done, Running, Workshop, environment, registry
-from tests.end_to_end.servers import OtherPostgres, children
+from tests.end_to_end.servers import OtherPostgres, children, logins
+from tests.support import as_login
 
 PARTITIONS = 8
 SUPERVISOR_SECONDS = 0.5
@@ -70,7 +71,7 @@ class Fleet:
         self.server, self.url, self.broker = server, url, broker
         self.kafka = KafkaSettings(broker.bootstrap_servers)
         self.settings: dict[str, Any] = {
-            "database_url": url,
+            "database_url": as_login(url, "registry_serve"),
             "key_file": server.folder / "keys.json",
             "kafka_bootstrap_servers": broker.bootstrap_servers,
             "data_dir": workshop.folder / "data",
@@ -95,13 +96,21 @@ class Fleet:
 
     def registry(self, *words: str) -> Done:
         """A command that ends by itself."""
-        return registry(*words, seconds=120, **self.settings)
+        return registry(*words, seconds=120, **self.streaming(self.url), owner_database_url=self.url)
+
+    def streaming(self, url: str) -> dict[str, Any]:
+        """The settings of relay, topics and consumers on a database; `url` is its owner's."""
+        return self.settings | {"database_url": as_login(url, "registry_stream")}
 
     # The supervisor.
 
     def _starter(self, role: str, number: int) -> Callable[[], Running]:
         def start() -> Running:
-            given = self.settings | ({"port": self._ports[number]} if role == "serve" else {})
+            given = (
+                self.settings | {"port": self._ports[number]}
+                if role == "serve"
+                else self.streaming(self.url) | {"key_file": "/no/key/file"}
+            )
             env = environment(**given) | {"PYTHONFAULTHANDLER": "1"}
             return self._workshop.run([REGISTRY, role], env, self._workshop.folder)
 
@@ -202,6 +211,6 @@ def pilot_server(folder: Path) -> OtherPostgres:
     """A PostgreSQL with a database to copy: the pilot's data and its key file."""
     found = OtherPostgres(folder)
     for command in ("migrate", "demo-data"):
-        done = registry(command, database_url=found.url, key_file=found.folder / "keys.json")
+        done = registry(command, **logins(found.url), key_file=str(found.folder / "keys.json"))
         assert done.status == 0, done
     return found

@@ -18,9 +18,10 @@ import pytest
 from registry.postgres.connections import UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
-from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token
+from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token
 from tests.faults.load import DEMO_AWARDS, Load
 from tests.faults.oracle import award_body, check_rows
+from tests.support import as_login
 
 pytestmark = pytest.mark.slow
 BACK_SECONDS = 60
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherPostgres]:
     """A PostgreSQL of the operator's own, with a database to copy: the pilot's data and its key file."""
     found = OtherPostgres(tmp_path_factory.mktemp("other") / "server")
     for command in ("migrate", "demo-data"):
-        done = registry(command, database_url=found.url, key_file=found.folder / "keys.json")
+        done = registry(command, **logins(found.url), key_file=str(found.folder / "keys.json"))
         assert done.status == 0, done
     yield found
     found.end()
@@ -52,7 +53,10 @@ class Away:
 
     def __init__(self, server: OtherPostgres, workshop: Workshop) -> None:
         self.server, self.url = server, server.copy()
-        given = {"database_url": self.url, "key_file": server.folder / "keys.json"}
+        given = {
+            "database_url": as_login(self.url, "registry_serve"),
+            "key_file": server.folder / "keys.json",
+        }
         self.serving: Serving = workshop.serve(workshop.empty_data(), **given)
         self.token = make_token(self.url, "institution", institution="27UM")
         self.auditor = make_token(self.url, "auditor")

@@ -12,7 +12,7 @@ import pytest
 from registry.postgres.disk_space import RESERVE
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import Serving, Workshop, registry
-from tests.end_to_end.servers import OtherPostgres, embedded_url, make_token, postmaster
+from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
 from tests.faults.disk import MIB, SmallDisk
 from tests.faults.load import DEMO_AWARDS, Load
 from tests.faults.oracle import award_body, check_rows
@@ -143,7 +143,7 @@ def test_what_a_quota_refuses_is_recorded_later(workshop: Workshop) -> None:
 def goes_on_by_itself(
     workshop: Workshop, server: OtherPostgres, fill: Callable[[], object], clear: Callable[[], object]
 ) -> None:
-    keys: dict[str, Any] = {"database_url": server.url, "key_file": workshop.folder / "keys.json"}
+    keys: dict[str, Any] = {**logins(server.url), "key_file": workshop.folder / "keys.json"}
     for command in ("migrate", "demo-data"):
         assert registry(command, **keys).status == 0
     serving, pid = workshop.serve(workshop.empty_data(), **keys), server.pid

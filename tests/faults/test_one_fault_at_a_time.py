@@ -181,7 +181,7 @@ def test_a_relay_on_a_store_that_was_restored_from_an_older_backup_refuses_and_s
     for place in fleet.of("relay"):
         place.stop()
     before = read_topic(fleet)
-    restored = fleet.settings | {"database_url": fleet.server.copy()}
+    restored = fleet.streaming(fleet.server.copy())
     assert registry("topics", "--partitions", str(PARTITIONS), **restored).status == 0
     done = registry("relay", **restored)
     assert done.status == 1

@@ -16,7 +16,7 @@ from registry.kafka import transactions
 from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.relay import Carrier
 from registry.kafka.topic_ends import event_tails
-from registry.kafka.topics import SETTINGS
+from registry.kafka.topics import settings_of
 from registry.recording.registry import Registry
 from tests.faults.fleet import PARTITIONS, mend_brokers
 from tests.kafka.streaming import Streaming
@@ -36,7 +36,7 @@ def spread(url: str, brokers: Broker) -> Iterator[Streaming]:
     found.delete_topics()
     wanted = {
         name: {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": settings}
-        for name, settings in SETTINGS.items()
+        for name, settings in settings_of(found.kafka).items()
     }
     with KafkaAdminClient(bootstrap_servers=brokers.bootstrap_servers.split(",")) as client:
         client.create_topics(wanted, wait_for_metadata=True)
@@ -61,7 +61,7 @@ def test_a_page_of_which_one_broker_takes_nothing_is_not_committed_without_it(
         transactions.producing(spread.kafka, TRANSACTIONAL_ID) as producer,
     ):
         producer.init_transactions()
-        carrier = Carrier(cursor, producer, event_tails(spread.kafka, PARTITIONS), 0)
+        carrier = Carrier(cursor, producer, spread.kafka, event_tails(spread.kafka, PARTITIONS), 0)
         carried = carrier.carry()
         awards(registry, 40, "b")
         node = other_than_its_coordinator(producer)

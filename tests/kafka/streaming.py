@@ -39,7 +39,12 @@ class Streaming:
 
     def make_topics(self, partitions: int, *, repartition: bool = False) -> None:
         with connection(self.url) as owner:
-            assert make_topics(owner, self.kafka, partitions, repartition=repartition) == partitions
+            assert (
+                make_topics(
+                    owner, self.kafka, partitions, repartition_because="a test" if repartition else None
+                )
+                == partitions
+            )
 
     @contextmanager
     def relaying(self) -> Iterator[Relay]:

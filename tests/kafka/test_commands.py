@@ -10,12 +10,16 @@ import pytest
 
 from deploy.kafka.broker import Broker
 from projections.all import read_models
+from registry.domain.events import Fact, LogRepartitioned
 from registry.kafka.records import EVENTS
+from registry.postgres.embedded import EmbeddedPostgres
+from registry.recording.operators import ORIGIN
 from tests.end_to_end.conftest import model, workshop
 from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
 from tests.kafka.streaming import Streaming
+from tests.postgres.log import query, whole_log
 
 __all__ = ["model", "workshop"]
 
@@ -77,6 +81,12 @@ def test_the_commands_of_kafka_need_a_broker(data: Path) -> None:
         assert "REGISTRY_KAFKA_BOOTSTRAP_SERVERS must be set" in done.err
 
 
+def recorded(data: Path) -> list[Fact]:
+    """What operators did to this registry."""
+    with EmbeddedPostgres(data) as embedded:
+        return [event.event().data for event in whole_log(embedded.url) if event.type.startswith("registry.")]
+
+
 def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker: Broker) -> None:
     settings: dict[str, Any] = {"data_dir": data, SERVERS: broker.bootstrap_servers}
     for words in (["--partitions", "3"], [], ["--partitions", "3"]):
@@ -85,7 +95,8 @@ def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker
     refused = registry("topics", "--partitions", "8", **settings)
     assert refused.status == 1
     assert "divided into 3 partitions; --repartition changes that to 8" in refused.err
-    divided = registry("topics", "--partitions", "8", "--repartition", **settings)
+    divided = registry("topics", "--partitions", "8", "--repartition", "--because", "more", **settings)
+    assert recorded(data) == [LogRepartitioned(**ORIGIN, partitions=8, reason="more")]
     assert (divided.status, divided.out) == (0, "the log is divided into 8 partitions\n"), divided.err
     wrong = registry("topics", "--partitions", "0", **settings)
     assert (wrong.status, "must be a number from 1 to 256" in wrong.err) == (2, True)
@@ -96,7 +107,8 @@ def test_topics_are_not_divided_anew_while_a_relay_is_at_work(
 ) -> None:
     started(workshop, "relay", data, broker).line("^(relaying from position 0)")
     settings: dict[str, Any] = {"data_dir": data, SERVERS: broker.bootstrap_servers}
-    refused = registry("topics", "--partitions", "8", "--repartition", **settings)
+    refused = registry("topics", "--partitions", "8", "--repartition", "--because", "more", **settings)
+    assert recorded(data) == []
     assert (refused.status, "stop every `registry relay` first" in refused.err) == (1, True)
 
 
@@ -132,3 +144,18 @@ def test_the_topic_is_readable_by_anyone_who_knows_cloudevents(
     assert [position for position, _, _ in events] == list(range(1, 34))
     assert sum(kind == "badge.awarded" for _, kind, _ in events) == 25
     assert sum(data["studyLoad"]["ects"] for _, kind, data in events if kind == "badge.awarded") == 125
+
+
+def test_a_relay_needs_no_key_file_and_is_logged_in_as_nobody_but_its_login(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    (data / "keys.json").rename(workshop.folder / "keys.json")
+    relay = started(workshop, "relay", data, broker)
+    relay.line("^(relaying from position 0)")
+    rows = query(
+        embedded_url(data),
+        "SELECT DISTINCT usename::text FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    assert rows == [("registry_stream",)]
+    assert relay.stop() == 0, relay.said()

@@ -92,7 +92,7 @@ def test_time_does_not_go_back_when_the_clock_does(url: str, writer: Writer, siz
     execute(
         url,
         "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
-        " VALUES (2, 'of tomorrow', 1, 'badge.awarded', 1, now() + interval '1 day', '{}')",
+        " VALUES (2, 'of the next seconds', 1, 'badge.awarded', 1, now() + interval '4 s', '{}')",
     )
     writer.append(stream(size))
     log = whole_log(url)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
-from registry.postgres.connections import UnavailableError
+from registry.postgres import embedded as embedded_postgres
+from registry.postgres.connections import LOGINS, UnavailableError
 from registry.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.postgres.log import execute, query, until
 
@@ -45,11 +52,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if (left := server(folder)) is not None:
         os.kill(left, signal.SIGINT)
         until(lambda: server(folder) is None)
-    assert not socket_folder(embedded).exists()
 
 
 def socket_folder(embedded: EmbeddedPostgres) -> Path:
-    return Path(embedded.url.split()[0].removeprefix("host="))
+    return Path(parse_dsn(embedded.url)["host"])
 
 
 def server(home: Path) -> int | None:
@@ -129,8 +135,12 @@ def test_a_socket_folder_that_others_may_enter_is_refused(home: Path) -> None:
     folder = socket_folder(embedded)
     folder.mkdir()
     folder.chmod(0o755)
-    with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
-        pass
+    try:
+        with pytest.raises(EmbeddedPostgresError, match="private"), embedded:
+            pass
+        assert folder.exists(), "a folder of another user was removed"
+    finally:
+        folder.rmdir()
 
 
 def test_a_socket_folder_that_is_a_link_is_refused(home: Path) -> None:
@@ -216,6 +226,86 @@ def test_a_killed_server_is_found_again_by_the_next_user(home: Path) -> None:
     assert server(home) is None
 
 
+LONG = "een map met een heel lange naam, zodat het pad van de socket niet meer past " * 2
+
+
+@pytest.mark.parametrize("name", ["l'été à deux", "een, twee", LONG])
+def test_the_server_works_wherever_its_socket_has_to_be(name: str) -> None:
+    with tempfile.TemporaryDirectory() as short:
+        with EmbeddedPostgres(Path(short) / name) as embedded:
+            assert query(embedded.url, "SELECT 1") == [(1,)]
+            place = socket_folder(embedded)
+            assert place.is_relative_to(short) == (name == "l'été à deux")
+            assert not (place.parent == Path("/tmp") and os.geteuid() == 0)
+        assert not place.exists()
+
+
+def test_a_server_whose_socket_was_removed_comes_back_by_itself(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded, another_user(home):
+        deaf = server(home)
+        shutil.rmtree(socket_folder(embedded))
+        until(lambda: server(home) not in (None, deaf) and answers(embedded))
+        assert words(embedded) == [("still here",)]
+    assert server(home) is None
+
+
+def test_a_command_that_starts_when_the_socket_is_gone_brings_the_server_back(home: Path) -> None:
+    with another_user(home) as process:
+        process.kill()
+        process.wait()
+    deaf = server(home)
+    shutil.rmtree(socket_folder(EmbeddedPostgres(home)))
+    with EmbeddedPostgres(home) as embedded:
+        assert server(home) not in (None, deaf)
+        assert words(embedded) == [("still here",)]
+
+
+def test_a_server_that_does_not_answer_is_named_with_its_process(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "START_SECONDS", 1)
+    with another_user(home):
+        pid = server(home)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(EmbeddedPostgresError, match=f"process {pid}.*does not answer"):
+                EmbeddedPostgres(home).__enter__()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        with EmbeddedPostgres(home) as embedded:
+            assert words(embedded) == [("still here",)]
+
+
+def test_a_command_does_not_wait_for_another_that_waits_for_the_server(home: Path) -> None:
+    """The lock is held for one attempt at a time."""
+    with another_user(home):
+        pid = server(home)
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+
+        def use() -> None:
+            with EmbeddedPostgres(home):
+                pass
+
+        waiting = threading.Thread(target=use)
+        waiting.start()
+        try:
+            with (home / "postgres" / "start.lock").open("w") as lock:
+                until(lambda: free(lock))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            waiting.join()
+
+
+def free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def test_a_cluster_that_was_made_by_half_is_made_anew(home: Path, tmp_path: Path) -> None:
     draft = tmp_path / "postgres" / "data.new"
     draft.mkdir(parents=True)
@@ -227,3 +317,37 @@ def test_a_cluster_that_was_made_by_half_is_made_anew(home: Path, tmp_path: Path
     with EmbeddedPostgres(tmp_path) as embedded:
         assert query(embedded.url, "SELECT 1") == [(1,)]
         assert not draft.exists()
+
+
+def test_the_embedded_server_lets_in_its_own_user_as_the_registrys_logins_alone(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        for login in LOGINS:
+            assert query(embedded.url_as(login), "SELECT session_user::text") == [(login,)]
+        execute(embedded.url_as("postgres"), "CREATE ROLE someone LOGIN SUPERUSER")
+        try:
+            with pytest.raises(UnavailableError):
+                query(embedded.url.replace("registry_owner", "someone"), "SELECT 1")
+        finally:
+            execute(embedded.url_as("postgres"), "DROP ROLE someone")
+        assert query(
+            embedded.url_as("postgres"),
+            "SELECT type, database, user_name, auth_method FROM pg_hba_file_rules",
+        ) == [("local", ["all"], ["all"], "peer")]
+
+
+def test_no_login_of_the_embedded_server_is_a_superuser(home: Path) -> None:
+    with EmbeddedPostgres(home) as embedded:
+        for login in LOGINS:
+            assert query(
+                embedded.url_as(login),
+                "SELECT rolsuper, rolbypassrls, rolreplication FROM pg_roles WHERE rolname = session_user",
+            ) == [(False, False, False)]
+
+
+def test_a_server_that_was_made_before_the_first_release_is_refused_and_says_what_to_do(
+    home: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["cp", "-a", str(home / "postgres"), str(tmp_path)], check=True)
+    (tmp_path / "postgres" / "data" / "pg_hba.conf").write_text("local all all trust\n")
+    with pytest.raises(EmbeddedPostgresError, match="remove it, and the data is loaded anew"):
+        EmbeddedPostgres(tmp_path).__enter__()

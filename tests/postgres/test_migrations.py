@@ -13,8 +13,16 @@ import pytest
 from projections.all import read_models
 from projections.read_model import install
 from registry.cli import database
-from registry.event_store.migrate import SchemaTooNewError, WrongEncodingError, migrate, migrations, pending
+from registry.event_store.migrate import (
+    Migration,
+    SchemaTooNewError,
+    WrongEncodingError,
+    migrate,
+    migrations,
+    pending,
+)
 from registry.postgres.connections import connect
+from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import connection, execute, later, query
 from tests.support import Databases
 
@@ -46,7 +54,7 @@ def schema(url: str) -> list[tuple[object, ...]]:
 
 
 def test_migrations_are_numbered_without_a_gap() -> None:
-    assert [number for number, _, _ in migrations()] == list(range(1, len(migrations()) + 1))
+    assert [migration.number for migration in migrations()] == list(range(1, len(migrations()) + 1))
 
 
 def test_a_bare_database_lacks_every_migration_and_says_so(bare: str) -> None:
@@ -58,7 +66,7 @@ def test_a_bare_database_lacks_every_migration_and_says_so(bare: str) -> None:
 
 def test_migrating_twice_changes_nothing_more(bare: str) -> None:
     with connection(bare) as opened:
-        assert migrate(opened) == [f"{number:04} {name}" for number, name, _ in migrations()]
+        assert migrate(opened) == [f"{migration.number:04} {migration.name}" for migration in migrations()]
         assert install(opened, read_models()) == [model.name for model in read_models()]
         once = schema(bare)
         assert migrate(opened) == []
@@ -77,12 +85,39 @@ def test_processes_that_migrate_at_once_wait_for_each_other(bare: str) -> None:
 
     done = [later(work) for _ in range(4)]
     applied = sorted(name for each in done for name in each.result(20))
-    expected = [f"{number:04} {name}" for number, name, _ in migrations()]
+    expected = [f"{migration.number:04} {migration.name}" for migration in migrations()]
     assert applied == sorted(expected + [model.name for model in read_models()])
 
 
+def later_migration(url: str, compatible_from: int) -> None:
+    execute(
+        url,
+        "INSERT INTO migration (number, name, compatible_from) VALUES (9999, 'of the future', %s)",
+        (compatible_from,),
+    )
+
+
+def test_a_release_works_with_later_migrations_that_are_compatible_with_it(url: str) -> None:
+    later_migration(url, compatible_from=migrations()[-1].number)
+    execute(url, "ALTER FUNCTION append SET lock_timeout = '4s'")
+    before = schema(url)
+    with connection(url) as opened:
+        database.check_migrated(opened)
+        assert migrate(opened) == []
+    assert schema(url) == before
+    (settings,) = query(url, "SELECT proconfig FROM pg_proc WHERE proname = 'append'")
+    assert settings == (["lock_timeout=4s"],), "the append of the later release was replaced"
+    with registry_on(url) as registry:
+        admitted(registry, "27UM")
+
+
+@pytest.mark.parametrize("migration", migrations(), ids=lambda migration: migration.name)
+def test_a_migration_is_compatible_with_itself_or_with_an_earlier_release(migration: Migration) -> None:
+    assert 0 < migration.compatible_from <= migration.number
+
+
 def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(url: str) -> None:
-    execute(url, "INSERT INTO migration (number, name) VALUES (9999, 'of the future')")
+    later_migration(url, compatible_from=9998)
     before = schema(url)
     opened = connect(url)
     for refused in (migrate, database.check_migrated):
@@ -119,7 +154,7 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
     databases.drop(url)
 
 
-LAST = (7, "a4808f06da8c1068d61dbd5f80ffbf770495484dcbd3713df3d4bff48bbf02d7")
+LAST = (10, "2efa0bb88a80a6f9800d7cc12a8666e969d6568d34df098c235d0a3765ef6520")
 """The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
 
 
@@ -136,5 +171,7 @@ def test_a_migration_that_dies_leaves_no_database_that_cannot_append(bare: str) 
             migrate(opened)
         cursor.execute("SELECT max(number) FROM migration")
         assert cursor.fetchone() != (migrations()[-1][0],)
-        cursor.execute("SELECT to_regprocedure('append(append_row[],text[],bigint[])') IS NOT NULL")
+        cursor.execute(
+            "SELECT to_regprocedure('append(append_row[],text[],bigint[],timestamptz)') IS NOT NULL"
+        )
         assert cursor.fetchone() == (True,)

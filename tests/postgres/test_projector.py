@@ -19,11 +19,20 @@ from projections.all import read_models
 from projections.badges.projection import Badges
 from projections.read_model import position
 from registry.domain.errors import Refusal
-from registry.domain.events import FACTS, Event
+from registry.domain.events import (
+    FACTS,
+    Event,
+    EventRetried,
+    EventSkipped,
+    LogRepartitioned,
+    OperatorFact,
+    ReadModelReplaced,
+)
 from registry.domain.institution import Particulars
 from registry.event_store.log import read_log
 from registry.event_store.read_model_positions import OvertakenError
 from registry.postgres.connections import Cursor
+from registry.recording import operators
 from registry.recording.commands import (
     AdmitInstitution,
     CorrectBadge,
@@ -38,6 +47,7 @@ from registry.recording.commands import (
 )
 from registry.recording.decisions import Command, Outcome
 from registry.recording.registry import Registry
+from registry.tokens import token_id
 from tests.postgres.commands import CONTENT, ORIGIN, REFERENCE, award
 from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, settled
@@ -75,6 +85,13 @@ ACTS: dict[str, Callable[[int], Command[Outcome]]] = {
     ),
     "withdraw": lambda _: WithdrawModule("27UM", MODULE, dt.date(9999, 12, 31), ORIGIN),
 }
+# What makes each of these is in tests/postgres/test_operators.py and tests/kafka/test_commands.py.
+OPERATORS_ACTS: list[OperatorFact] = [
+    EventSkipped(**operators.ORIGIN, reason="why", read_model="badges", at_position=1),
+    EventRetried(**operators.ORIGIN, reason="why", read_model="badges", at_position=1),
+    ReadModelReplaced(**operators.ORIGIN, reason="why", read_model="badges", version=1),
+    LogRepartitioned(**operators.ORIGIN, reason="why", partitions=8),
+]
 COMMANDS = st.sampled_from([*["award"] * 3, *ACTS])
 
 
@@ -88,6 +105,12 @@ def act(registry: Registry, command: str, number: int) -> None:
 def test_every_type_of_event_is_recorded_by_a_command(url: str, registry: Registry) -> None:
     for command in ("award", *ACTS):
         act(registry, command, 1)
+    with connection(url) as owner:
+        token, _ = operators.create_token(owner, "institution", dt.timedelta(days=1), institution="27UM")
+        operators.revoke_token(owner, token_id(token) or "")
+        for fact in OPERATORS_ACTS:
+            with owner, owner.cursor() as acting:
+                operators.record_act(acting, fact)
     assert {event.topic for event in whole_log(url)} == set(FACTS)
 
 

@@ -119,7 +119,7 @@ def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, regist
         rebuild(url, Badges(), lambda _: None)
     assert f"the first of {lost}, {changed}" in str(why.value)
     assert relations_of(url) == before
-    rebuild(url, Badges(), lambda _: None, force=True)
+    rebuild(url, Badges(), lambda _: None, force_because="a test")
     assert held(url) == folded(url)
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 
 from projections.all import read_models
-from projections.statistics.projection import SUMS, ChangeRow
+from projections.statistics.tables import SUMS, ChangeRow
 from projections.tables import Row, columns
 from tests.postgres.log import query
 

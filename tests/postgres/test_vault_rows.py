@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg2.errors
 import pytest
@@ -11,10 +13,11 @@ from cryptography.exceptions import InvalidTag
 
 from projections.read_model import AUDITOR, Asker, asking, institution, learner
 from registry.event_store.vault import Vault
-from registry.postgres.connections import Pool
+from registry.postgres.connections import Cursor, Pool
+from registry.recording.decisions import BadgeOutcome
 from registry.recording.registry import Registry
 from tests.postgres.commands import LEARNER_NAME, award
-from tests.postgres.log import query
+from tests.postgres.log import connection, execute, query
 from tests.support import KEYS
 
 
@@ -89,10 +92,82 @@ def test_the_database_holds_no_private_part_in_the_clear(registry: Registry, url
             assert word.encode().hex() not in text
 
 
-def test_a_row_moved_to_another_event_is_not_opened(registry: Registry, url: str) -> None:
-    mine, other = award(registry, "27UM", "1", "a"), award(registry, "27UM", "2", "b")
-    rows = dict(query(url, "SELECT position, sealed FROM vault"))
-    sealed = bytes(rows[mine.position])
-    assert Vault(KEYS).open(f"{mine.id}/1", sealed).reference == "1"
-    with pytest.raises(InvalidTag):
-        Vault(KEYS).open(f"{other.id}/1", sealed)
+def columns(url: str) -> list[tuple[str, str]]:
+    """Every column of a vault row and of its event that can be changed, with its table."""
+    return query(
+        url,
+        "SELECT attrelid::regclass::text, attname::text FROM pg_attribute"
+        " WHERE attrelid IN ('vault'::regclass, 'event'::regclass)"
+        " AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+    )
+
+
+def moved(cursor: Cursor, change: tuple[str, str], victim: BadgeOutcome, own: BadgeOutcome) -> None:
+    """Gives a column of the victim's row the value of one's own, in whose place the row then is."""
+    table, column = change
+    cursor.execute("SAVEPOINT moving")
+    statement = (
+        f"UPDATE {table} SET {column} = mine.{column} FROM (SELECT %s::bigint AS at) one, before_{table} mine"
+        f" WHERE {table}.position = %s AND mine.position = one.at"
+    )
+    try:
+        cursor.execute(statement, (own.position, victim.position))
+    except psycopg2.errors.UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT moving")
+        cursor.execute(f"DELETE FROM {table} WHERE position = %s", (own.position,))
+        cursor.execute(statement, (own.position, victim.position))
+
+
+def test_no_change_of_one_or_two_columns_opens_a_row_for_another_asker(registry: Registry, url: str) -> None:
+    """Whoever may write to every table, but has no key, learns nothing about the learners of another."""
+    victim, own = award(registry, "27UM", "of-27UM", "a"), award(registry, "22OJ", "of-22OJ", "b")
+    changes = columns(url)
+    tries = [[each] for each in changes] + [list(pair) for pair in itertools.combinations(changes, 2)]
+    assert len(tries) > 50
+    askers = (institution("22OJ"), learner(own.learner_id))
+    opened = set()
+    with connection(url) as opening, opening.cursor() as cursor:
+        for table in ("vault", "event"):
+            cursor.execute(f"CREATE TEMPORARY TABLE before_{table} AS SELECT * FROM {table}")
+        for changed, asker in itertools.product([[], *tries], askers):
+            cursor.execute("BEGIN")
+            cursor.execute("ALTER TABLE event DISABLE TRIGGER event_is_append_only")
+            try:
+                for change in changed:
+                    moved(cursor, change, victim, own)
+                cursor.execute("SET LOCAL ROLE registry_read")
+                cursor.execute("SELECT set_config('registry.asker', %s, true)", (asker,))
+                for badge in (victim, own):
+                    with suppress(InvalidTag):
+                        opened |= {
+                            parts.reference for parts in Vault(KEYS).read_awards(cursor, [badge.id]).values()
+                        }
+            finally:
+                cursor.execute("ROLLBACK")
+    assert opened == {"of-22OJ"}
+
+
+@pytest.mark.parametrize("epoch", [0, 2, 255])
+def test_the_column_shows_the_epoch_of_the_key_and_no_other_epoch_opens(
+    registry: Registry, url: str, epoch: int
+) -> None:
+    badge = award(registry, "27UM", "1", "a")
+    assert query(url, "SELECT DISTINCT epoch FROM vault") == [(1,)]
+    execute(url, "UPDATE vault SET sealed = set_byte(sealed, 0, %s)", (epoch,))
+    assert query(url, "SELECT DISTINCT epoch FROM vault") == [(epoch,)]
+    with connection(url) as opened, opened.cursor() as cursor, pytest.raises(InvalidTag):
+        Vault(KEYS).read_awards(cursor, [badge.id])
+
+
+def test_an_award_to_a_known_learner_is_sealed_for_that_learner(registry: Registry, reading: Pool) -> None:
+    """It is prepared for a new one, before anyone knows whose the identifier is."""
+    first, second = award(registry, "27UM", "1", "a"), award(registry, "22OJ", "2", "a")
+    assert first.learner_id == second.learner_id
+    assert seen(reading, learner(first.learner_id), first.id, second.id) == {first.id, second.id}
+
+
+def test_the_database_and_the_keys_together_open_the_vault(registry: Registry, url: str) -> None:
+    """The owner of the tables sees every row, and the key file opens them."""
+    badge = award(registry, "27UM", "1", "a")
+    with connection(url) as opened, opened.cursor() as cursor:
+        assert Vault(KEYS).read_awards(cursor, [badge.id])[badge.id].reference == "1"

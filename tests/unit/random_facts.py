@@ -48,6 +48,7 @@ def _value(kind: Any) -> st.SearchStrategy[Any]:
         int: st.integers(0, LARGEST),
         bool: st.booleans(),
         dt.date: st.dates(),
+        dt.datetime: st.datetimes(timezones=st.just(dt.UTC)),
         type(None): st.none(),
     }
     return known[kind]

@@ -57,7 +57,10 @@ def test_a_row_by_e_mail_address_names_nobody_else(tmp_path: Path) -> None:
         edubadges="email:E.Verzonnen@example.org", name="Els van Verzonnen", email="E.Verzonnen@example.org"
     )
     assert first.findings == ("recipient-email",)
-    assert reasons(items) == {"bulk.csv:3": "needs a valid e-mail address"}
+    assert reasons(items) == {
+        "bulk.csv:3": "needs a valid e-mail address: it must contain only visible ASCII characters,"
+        " and no white space"
+    }
 
 
 def test_without_titles_the_variant_by_eppn_is_taken_and_no_other(tmp_path: Path) -> None:

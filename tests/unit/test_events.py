@@ -22,6 +22,8 @@ from registry.domain.events import (
     InstitutionFact,
     MisplacedEventError,
     ModuleFact,
+    OperatorFact,
+    TokenFact,
     UnknownEventError,
     badge_fact,
     canonical,
@@ -84,6 +86,7 @@ def every_fact_class(base: type[Any] = events._Fact) -> set[type[Fact]]:
 
 def test_every_class_of_facts_is_in_the_union_of_its_subject_and_can_be_read() -> None:
     unions = {"institution": InstitutionFact, "module": ModuleFact, "badge": BadgeFact}
+    unions |= {"token": TokenFact, "registry": OperatorFact}
     of_unions = {(subject, fact) for subject, union in unions.items() for fact in get_args(union)}
     assert of_unions == {(fact.TYPE.partition(".")[0], fact) for fact in every_fact_class()}
     assert set(FACTS.values()) == every_fact_class()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import TopicError, administering
 from registry.settings import SettingsError, read_settings
@@ -54,12 +55,27 @@ def test_every_setting_of_kafka_is_read_and_the_password_is_shown_to_nobody(tmp_
     assert (given["sasl_plain_username"], given["sasl_plain_password"]) == ("registry", "geheim")
     shown = settings.shown()
     assert "REGISTRY_KAFKA_SECURITY_PASSWORD=***" in shown
+    assert "REGISTRY_KAFKA_PREFIX=registry" in shown
     assert "geheim" not in "".join([*shown, repr(settings.kafka)])
+
+
+def test_every_name_on_the_cluster_begins_with_the_prefix_and_by_default_is_that_of_the_contract() -> None:
+    default, other = (
+        read_settings(SERVERS | {"REGISTRY_KAFKA_PREFIX": prefix}).kafka for prefix in ("", "acc-2.registry")
+    )
+    assert default is not None
+    assert other is not None
+    assert (default.events, default.statuses) == (EVENTS, STATUSES)
+    assert (default.transactional_id, default.group) == (TRANSACTIONAL_ID, "registry.read-models")
+    names = (other.events, other.statuses, other.transactional_id, other.group)
+    assert all(name.startswith("acc-2.registry") for name in names)
+    assert {default.events, default.statuses, default.transactional_id, default.group}.isdisjoint(names)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        *(({"PREFIX": prefix}, "KAFKA_PREFIX must be") for prefix in ("A", "-a", "a/b", "a" * 51, "é")),
         ({"BOOTSTRAP_SERVERS": "kafka"}, "must be a list of host:port"),
         ({"BOOTSTRAP_SERVERS": "kafka:0"}, "must be a list of host:port"),
         ({"BOOTSTRAP_SERVERS": "a:1,,b:2"}, "must be a list of host:port"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.settings import SettingsError, read_settings, unknown_settings
+from registry.settings import NAMES, SECRETS, SettingsError, read_settings, unknown_settings
 
 
 def test_without_an_environment_the_defaults_of_the_contract_hold() -> None:
@@ -22,23 +22,31 @@ def test_every_setting_is_read() -> None:
     found = read_settings(
         {
             "REGISTRY_DATABASE_URL": "postgresql://user:geheim@db/registry",
+            "REGISTRY_OWNER_DATABASE_URL": "postgresql://owner:geheimer@db/registry",
             "REGISTRY_DATA_DIR": "/srv/données",
             "REGISTRY_HOST": "0.0.0.0",
             "REGISTRY_PORT": "8080",
             "REGISTRY_BASE_URL": "https://registry.example.org/",
             "REGISTRY_KEY_FILE": "/run/keys.json",
             "REGISTRY_LOG_LEVEL": "debug",
+            "REGISTRY_METRICS_NEED_TOKEN": "true",
+            "REGISTRY_LOG_FORMAT": "json",
+            "REGISTRY_ACCESS_LOG": "true",
             "PORT": "1",
         }
     )
     assert found.shown() == [
         "REGISTRY_DATABASE_URL=postgresql://user:***@db/registry",
+        "REGISTRY_OWNER_DATABASE_URL=postgresql://owner:***@db/registry",
         "REGISTRY_DATA_DIR=/srv/données",
         "REGISTRY_HOST=0.0.0.0",
         "REGISTRY_PORT=8080",
         "REGISTRY_BASE_URL=https://registry.example.org",
         "REGISTRY_KEY_FILE=/run/keys.json",
         "REGISTRY_LOG_LEVEL=DEBUG",
+        "REGISTRY_METRICS_NEED_TOKEN=true",
+        "REGISTRY_LOG_FORMAT=json",
+        "REGISTRY_ACCESS_LOG=true",
     ]
 
 
@@ -51,13 +59,26 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         read_settings(
             {
                 "REGISTRY_DATABASE_URL": "mysql://user:geheim@db/registry",
+                "REGISTRY_OWNER_DATABASE_URL": "mysql://owner:geheim@db/registry",
                 "REGISTRY_PORT": "http",
                 "REGISTRY_BASE_URL": "registry.example.org",
                 "REGISTRY_LOG_LEVEL": "loud",
+                "REGISTRY_METRICS_NEED_TOKEN": "yes",
+                "REGISTRY_LOG_FORMAT": "xml",
+                "REGISTRY_ACCESS_LOG": "yes",
             }
         )
     said = str(refused.value)
-    for name in ("DATABASE_URL", "PORT", "BASE_URL", "LOG_LEVEL"):
+    for name in (
+        "DATABASE_URL",
+        "OWNER_DATABASE_URL",
+        "PORT",
+        "BASE_URL",
+        "LOG_LEVEL",
+        "METRICS_NEED_TOKEN",
+        "LOG_FORMAT",
+        "ACCESS_LOG",
+    ):
         assert f"REGISTRY_{name} must be" in said
     assert "geheim" not in said
 
@@ -68,9 +89,9 @@ def test_a_port_is_a_number_from_0_to_65535(port: str) -> None:
         read_settings({"REGISTRY_PORT": port})
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "BASE_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "OWNER_DATABASE_URL", "BASE_URL"])
 def test_an_address_that_cannot_be_read_is_said_to_be_wrong(name: str) -> None:
-    scheme = "postgresql" if name == "DATABASE_URL" else "http"
+    scheme = "http" if name == "BASE_URL" else "postgresql"
     with pytest.raises(SettingsError, match=f"REGISTRY_{name}"):
         read_settings({f"REGISTRY_{name}": f"{scheme}://[::1/registry"})
 
@@ -100,3 +121,56 @@ def test_a_password_is_never_shown(url: str) -> None:
 def test_a_setting_that_nothing_reads_is_named() -> None:
     environment = {"REGISTRY_PROT": "1", "REGISTRY_PORT": "1", "REGISTRY_": "1", "PROT": "1"}
     assert unknown_settings(environment) == ["REGISTRY_", "REGISTRY_PROT"]
+
+
+URL = "postgresql://user:geheim@db/registry"
+SECURED = {
+    "REGISTRY_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
+    "REGISTRY_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "REGISTRY_KAFKA_SECURITY_MECHANISM": "PLAIN",
+    "REGISTRY_KAFKA_SECURITY_USERNAME": "registry",
+}
+VALUES = {"DATABASE_URL": URL, "KAFKA_SECURITY_PASSWORD": "geheim"}
+
+
+def test_every_setting_that_holds_a_secret_can_be_in_a_file() -> None:
+    assert set(VALUES) == set(SECRETS)
+    assert {name for name in NAMES if "URL" in name or "PASSWORD" in name} - {"BASE_URL"} == {
+        *SECRETS,
+        *(f"{name}_FILE" for name in SECRETS),
+    }
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_a_file_is_the_secret_itself(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{VALUES[name]}\n")
+    in_file = {f"REGISTRY_{name}": "", f"REGISTRY_{name}_FILE": str(file)}
+    found = read_settings(SECURED | given(VALUES) | in_file)
+    assert found == read_settings(SECURED | given(VALUES))
+    assert unknown_settings({f"REGISTRY_{name}_FILE": str(file)}) == []
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"a\nb", b"\xff", b"x" * 8_193, b"a\0b"])
+def test_a_file_that_holds_no_secret_is_refused_and_not_shown(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"REGISTRY_{name}_FILE must be") as refused:
+        read_settings(SECURED | given(VALUES) | {f"REGISTRY_{name}": "", f"REGISTRY_{name}_FILE": str(file)})
+    assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_not_given_twice(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(VALUES[name])
+    with pytest.raises(SettingsError, match=f"{name}_FILE must not both be set"):
+        read_settings(SECURED | given(VALUES) | {f"REGISTRY_{name}_FILE": str(file)})
+
+
+def given(values: dict[str, str]) -> dict[str, str]:
+    return {f"REGISTRY_{name}": value for name, value in values.items()}

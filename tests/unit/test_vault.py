@@ -1,4 +1,4 @@
-"""Private parts: sealed for one event, committed to with salts."""
+"""Private parts: sealed for the institution and learner of one event, committed to with salts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 
 import pytest
 from cryptography.exceptions import InvalidTag
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from registry.domain.private_parts import (
@@ -21,7 +21,7 @@ from registry.domain.private_parts import (
     commit_note,
     commitment,
 )
-from registry.event_store.vault import NONCE, Vault
+from registry.event_store.vault import EPOCH, NONCE, Owner, Vault, encoded
 from registry.keys import Keys, RandomBytes, new_salt
 
 KEYS = Keys(id=b"i" * 32, alias=b"a" * 32, vault=b"v" * 32)
@@ -34,43 +34,83 @@ def parts() -> PrivateParts:
     return commit_award(RECIPIENT, "2023-0419-01", "8", EVIDENCE, b"s" * 32, os.urandom(4 * SALT))[1]
 
 
-def test_sealed_parts_are_opened_for_their_event() -> None:
+OWNER = Owner("0a5ee7fc-34a0-8d26-9fec-235c6014656a/1", "27UM", "f9a42834-3d6d-4b47-8e35-102cb026c62f")
+names = st.text(alphabet="0a/\n-", max_size=4)
+owners = st.builds(Owner, names, st.none() | names, st.none() | names)
+
+
+def sealed_for(owner: Owner = OWNER, keys: Keys = KEYS) -> bytes:
+    return Vault(keys).seal(owner, encoded(parts()), RandomBytes())
+
+
+@pytest.mark.parametrize("owner", [OWNER, Owner("27UM/3", "27UM", None)])
+def test_sealed_parts_are_opened_for_their_owner(owner: Owner) -> None:
     vault, same = Vault(KEYS), parts()
-    assert vault.open("badge/1", vault.seal("badge/1", same)) == same
+    assert vault.open(owner, vault.seal(owner, encoded(same), RandomBytes())) == same
 
 
-@pytest.mark.parametrize("event_id", ["badge/2", "other/1", "", "badge/1 "])
-def test_sealed_parts_are_not_opened_for_another_event(event_id: str) -> None:
-    vault = Vault(KEYS)
-    sealed = vault.seal("badge/1", parts())
+@pytest.mark.parametrize(
+    "other",
+    [
+        OWNER._replace(event_id=OWNER.event_id[:-1] + "2"),
+        OWNER._replace(event_id="3d267b66-671c-8083-8eaa-02ca264204e8/1"),
+        OWNER._replace(institution="22OJ"),
+        OWNER._replace(institution=None),
+        OWNER._replace(learner_id="f9a42834-3d6d-4b47-8e35-102cb026c630"),
+        OWNER._replace(learner_id=None),
+        Owner("", "", ""),
+    ],
+)
+def test_sealed_parts_are_not_opened_for_another_event_institution_or_learner(other: Owner) -> None:
     with pytest.raises(InvalidTag):
-        vault.open(event_id, sealed)
+        Vault(KEYS).open(other, sealed_for())
+
+
+@given(owners, owners)
+def test_two_owners_without_line_feeds_never_have_the_same_associated_data(one: Owner, other: Owner) -> None:
+    assume("\n" not in "".join(filter(None, (*one, *other))))
+    same = [(each.event_id, each.institution or "", each.learner_id or "") for each in (one, other)]
+    assert (one.associated_data(1) == other.associated_data(1)) == (same[0] == same[1])
+    assert one.associated_data(1) != one.associated_data(2)
 
 
 def test_sealed_parts_are_not_opened_with_another_secret() -> None:
-    sealed = Vault(KEYS).seal("badge/1", parts())
+    sealed = sealed_for()
     with pytest.raises(InvalidTag):
-        Vault(Keys(id=KEYS.id, alias=KEYS.alias, vault=b"w" * 32)).open("badge/1", sealed)
+        Vault(Keys(id=KEYS.id, alias=KEYS.alias, vault=b"w" * 32)).open(OWNER, sealed)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_sealed_parts_changed_in_any_byte_are_not_opened(data: st.DataObject) -> None:
-    vault = Vault(KEYS)
-    sealed = bytearray(vault.seal("badge/1", parts()))
+    sealed = bytearray(sealed_for())
     sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(InvalidTag):
-        vault.open("badge/1", bytes(sealed))
+        Vault(KEYS).open(OWNER, bytes(sealed))
+
+
+@pytest.mark.parametrize("length", [0, 1, 1 + NONCE, 1 + NONCE + 15, 1 + NONCE + 16])
+def test_sealed_parts_that_are_cut_off_are_not_opened(length: int) -> None:
+    with pytest.raises(InvalidTag):
+        Vault(KEYS).open(OWNER, sealed_for()[:length])
+
+
+def test_the_epoch_of_the_key_is_the_first_byte_and_is_sealed_with_the_rest() -> None:
+    sealed = sealed_for()
+    assert sealed[0] == EPOCH == 1
+    for epoch in {*range(256)} - {EPOCH}:
+        with pytest.raises(InvalidTag):
+            Vault(KEYS).open(OWNER, bytes([epoch]) + sealed[1:])
 
 
 def test_the_same_parts_are_sealed_to_other_bytes_each_time() -> None:
-    vault, same, chance = Vault(KEYS), parts(), RandomBytes()
-    assert len({vault.seal("badge/1", same) for _ in range(20)}) == 20
-    assert len({vault.seal("badge/1", same, chance)[:NONCE] for _ in range(3_000)}) == 3_000
+    vault, same, random = Vault(KEYS), encoded(parts()), RandomBytes()
+    assert len({vault.seal(OWNER, same, random)[1 : 1 + NONCE] for _ in range(3_000)}) == 3_000
+    assert len({vault.seal(OWNER, same, RandomBytes()) for _ in range(20)}) == 20
 
 
 def test_sealed_parts_hold_nothing_in_the_clear() -> None:
-    sealed = Vault(KEYS).seal("badge/1", parts())
+    sealed = sealed_for()
     for word in ("Jansen", "example.org", "a1b2c3d4", "2023-0419", "Portfolio", "recipient"):
         assert word.encode() not in sealed
 

@@ -1,0 +1,171 @@
+"""The commands `registry backup` and `registry restore`: a consistent copy of the database, and back.
+
+A backup is a folder with a dump of PostgreSQL and a manifest, which is written last: a folder without it is
+no backup. The key file is never in it, because whoever has both can read every name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import msgspec
+from psycopg2.extensions import parse_dsn
+
+from registry.cli import database
+from registry.cli.common import BackupError, say
+from registry.event_store import migrate
+from registry.keys import KeyFileError, read_key_file
+from registry.postgres import embedded
+from registry.postgres.connections import LOGINS, Connection
+from registry.settings import Settings
+
+DUMP, MANIFEST = "database.dump", "manifest.json"
+FORMAT = 1
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """`position` is the last one in the dump; `fingerprints` tell which key file belongs to it."""
+
+    format: int
+    made_at: dt.datetime
+    position: int
+    last_migration: int
+    roles: list[str]
+    fingerprints: dict[str, str]
+    dump_sha256: str
+
+
+def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.folder
+    if folder.exists() and any(folder.iterdir()):
+        raise BackupError(f"{folder} is not empty; name a new folder.")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
+        database.check_migrated(connection)
+        with connection.cursor() as cursor:
+            # What the manifest says and what the dump holds are of one moment, while awards go on.
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SELECT pg_export_snapshot(), coalesce(max(position), 0) FROM event")
+            snapshot, position = cursor.fetchone() or ("", 0)
+            cursor.execute("SELECT max(number) FROM migration")
+            (last_migration,) = cursor.fetchone() or (0,)
+            cursor.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'registry\\_%' ORDER BY rolname")
+            roles = [role for (role,) in cursor.fetchall()]
+            cursor.execute("SELECT name, fingerprint FROM secret")
+            fingerprints = dict(cursor.fetchall())
+            dump = folder / DUMP
+            _run(settings, url, "pg_dump", f"--snapshot={snapshot}", "--format=custom", f"--file={dump}")
+            cursor.execute("COMMIT")
+    manifest = Manifest(
+        FORMAT, dt.datetime.now(dt.UTC), position, last_migration, roles, fingerprints, _sha256(dump)
+    )
+    _write_durably(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+    say(f"The key file is not in the backup; keep a copy of {settings.key_file} in another place.")
+    say(f"backed up through position {position}")
+    return 0
+
+
+def run_restore(settings: Settings, arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.folder
+    manifest = _manifest(folder)
+    known = {migration.number for migration in migrate.migrations()}
+    if manifest.last_migration not in known:
+        raise BackupError(
+            f"The backup has migration {manifest.last_migration}; install the release that made it, or later."
+        )
+    if read_key_file(settings.key_file).fingerprints() != manifest.fingerprints:
+        raise KeyFileError(
+            f"{settings.key_file} holds another registry's secrets; put this backup's key file there."
+        )
+    with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
+        _check_empty(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT rolname FROM pg_roles")
+            missing = set(manifest.roles) - {role for (role,) in cursor.fetchall()}
+            for role in sorted(missing):
+                login = "LOGIN NOINHERIT" if role in LOGINS else "NOLOGIN"
+                cursor.execute(f'CREATE ROLE "{role}" {login}')
+                cursor.execute(f'GRANT "{role}" TO CURRENT_USER')
+        # In one transaction: a restore that was killed leaves an empty database.
+        whole = ("--single-transaction", "--exit-on-error", "--no-owner")
+        _run(settings, url, "pg_restore", *whole, f"--dbname={parse_dsn(url)['dbname']}", str(folder / DUMP))
+        migrate.migrate(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(position), 0) FROM event")
+            (position,) = cursor.fetchone() or (0,)
+    if position != manifest.position:
+        raise BackupError(f"The dump ends at position {position}, not at {manifest.position}.")
+    say("Run `registry migrate` before you serve.")
+    say(f"restored through position {position}")
+    return 0
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise BackupError(f"{folder} has no {MANIFEST}: it is not a whole backup.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BackupError(f"{folder / MANIFEST} is not the manifest of a backup.") from None
+    if manifest.format != FORMAT:
+        raise BackupError(f"The backup has format {manifest.format}, which this release does not know.")
+    if _sha256(folder / DUMP) != manifest.dump_sha256:
+        raise BackupError(f"{folder / DUMP} is damaged: its SHA-256 is not that of the manifest.")
+    return manifest
+
+
+def _check_empty(connection: Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_class WHERE relkind IN ('r', 'p')"
+            " AND relnamespace = 'public'::regnamespace)"
+        )
+        (used,) = cursor.fetchone() or (True,)
+    if used:
+        raise BackupError(
+            "The database is not empty; set REGISTRY_DATA_DIR or REGISTRY_DATABASE_URL to a new one."
+        )
+
+
+def _run(settings: Settings, url: str, program: str, *arguments: str) -> None:
+    """Runs a program of PostgreSQL: the embedded one's, or the one on the path."""
+    path = str(embedded.binaries() / program) if settings.owner_database_url is None else program
+    # In the environment, since every user of the host can read the arguments of a process.
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+    where = {names[name]: value for name, value in parse_dsn(url).items() if name in names}
+    try:
+        done = subprocess.run(
+            [path, "--no-password", *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **where},
+        )
+    except FileNotFoundError:
+        raise BackupError(f"{program} is not on the path; install PostgreSQL's client programs.") from None
+    if done.returncode != 0:
+        # The last line may hold a row; the first names what was refused.
+        reason = done.stderr.strip().splitlines()[:1]
+        raise BackupError(f"{program} failed: {reason[0] if reason else 'no output'}")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise BackupError(f"{path} is missing: it is not a whole backup.") from None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

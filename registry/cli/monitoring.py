@@ -1,0 +1,69 @@
+"""A small port of `relay` and `consume`, which a health check and a scraper ask; `serve` has its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from registry.release import RELEASE
+from registry.settings import Settings
+
+MAX_STILL_SECONDS = 120.0
+"""A loop that has not turned for so long stands still: a page takes seconds, and each wait has an end."""
+
+
+@contextmanager
+def monitored(settings: Settings, command: str, turned: Callable[[], float]) -> Iterator[None]:
+    """Answers on the port until the block ends, where the setting names one.
+
+    `turned` is the moment, by `time.monotonic`, at which the slowest loop of the process last turned.
+    """
+    if settings.monitoring_port is None:
+        yield
+        return
+    registry = CollectorRegistry()
+    Gauge("registry_build_info", "The release of this process", ["release"], registry=registry).labels(
+        RELEASE
+    ).set(1)
+    still = Gauge(
+        "registry_loop_still_seconds",
+        "Since the loop of this process last turned",
+        ["command"],
+        registry=registry,
+    ).labels(command)
+    still.set_function(lambda: time.monotonic() - turned())
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5  # seconds that a client may take for its request
+
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(200, generate_latest(registry))
+            elif self.path == "/health/live":
+                lives = time.monotonic() - turned() < MAX_STILL_SECONDS
+                self._answer(200 if lives else 503, b"live\n" if lives else b"stands still\n")
+            else:
+                self._answer(404, b"/health/live or /metrics\n")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing: a health check would fill the log, and a path may hold anything."""
+
+    with ThreadingHTTPServer((settings.host, settings.monitoring_port), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, name="monitoring", daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()

@@ -1,0 +1,73 @@
+"""The log of a process, as text or as JSON: each line with its time, its level and the id of its request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import sys
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import msgspec
+
+LogFormat = Literal["text", "json"]
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being answered; it is made here, since a caller's could name a person."""
+
+
+class TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return f"{line} [{current}]" if (current := request_id.get()) else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. Of an exception it holds the class alone: its text may hold a value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        members: dict[str, Any] = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "members", {}),
+        }
+        if current := request_id.get():
+            members["requestId"] = current
+        if record.exc_info and record.exc_info[0]:
+            members["exception"] = record.exc_info[0].__name__
+        return msgspec.json.encode(members).decode()
+
+
+def configure(level: str, form: LogFormat) -> None:
+    """Sends this process's log to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    )
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("fastapi").setLevel(logging.ERROR)
+    # The client of Kafka logs records, and hundreds of lines a minute while no broker answers. What it meets
+    # is raised, and reported once for each state by the relay and the feeds.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
+
+
+def is_json() -> bool:
+    """Whether this process's log is JSON."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
+class Troubles:
+    """Logs a trouble when it begins or changes, and not each time that it is met again."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log, self._last = log, ""
+
+    def met(self, trouble: str) -> None:
+        if trouble != self._last:
+            self._log.warning("%s", trouble)
+            self._last = trouble
+
+    def over(self) -> None:
+        """From now on the same trouble is a new one."""
+        self._last = ""

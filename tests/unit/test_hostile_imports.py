@@ -1,0 +1,135 @@
+"""Every text of an import, huge: it is refused or read in little time, and nothing of it is in the reason."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import datetime as dt
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.cli.main import _parser
+from registry.domain.private_parts import Evidence
+from registry.edubadges.badge_classes import read_badge_class
+from registry.edubadges.bulk import read_bulk
+from registry.edubadges.files import read_documents
+from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
+from registry.edubadges.texts import MAX_TEXT
+from tests.hosted import BADGE, expanded, expanded_class, folder
+
+TODAY = dt.date(2026, 11, 26)
+MODULE = "11111111-1111-8111-8111-111111111111"
+UNITS = ["\u0301\u0316", "\u0f73", "(", "[{},", '"a":1,', " \u200b", "https://a", "@", "1,"]
+CPU_SECONDS = 10.0
+"""A generous end: what took quadratic time took minutes."""
+EVIDENCE = [
+    {"type": "Evidence", "id": "https://example.org/e1", "name": "n", "narrative": "v", "description": "d"}
+]
+
+
+def huge(unit: str, size: int = 2**20) -> str:
+    return unit * (size // len(unit))
+
+
+def texts(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of each text in a document."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from texts(member, (*at, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from texts(item, (*at, number))
+    elif isinstance(value, str):
+        yield at
+
+
+def changed(document: dict[str, Any], at: tuple[str | int, ...], value: str) -> dict[str, Any]:
+    made = copy.deepcopy(document)
+    holder: Any = made
+    for name in at[:-1]:
+        holder = holder[name]
+    holder[at[-1]] = value
+    return made
+
+
+HOSTED = expanded(evidence=EVIDENCE, narrative="n", grade_achieved="8", expires="2030-01-01")
+
+
+@pytest.mark.parametrize("at", list(texts(HOSTED)), ids=lambda at: ".".join(map(str, at)))
+def test_a_huge_text_of_a_hosted_assertion_takes_little_time(
+    at: tuple[str | int, ...], tmp_path: Path
+) -> None:
+    for unit in UNITS:
+        path = folder(tmp_path, a=changed(HOSTED, at, huge(unit)))
+        began = time.process_time()
+        documents = read_documents(path, TODAY)
+        for reference, document in documents.classes.items():
+            with suppress(Unreadable):
+                read_badge_class(reference, {**document, "issuer": documents.issuer_of(document)})
+        assert time.process_time() - began < CPU_SECONDS, unit
+        for item in documents.items:
+            assert not isinstance(item, RefusedItem) or len(item.reason) < 200
+
+
+COLUMNS = ["email", "eppn", "narrative", "url", "evidence name", "description", "grade"]
+TITLES = [
+    "Recipient mailadres", "Recipient EPPN", "Narrative", "Evidence URL", "Evidence NAME",
+    "Evidence Description", "Grade",
+]  # fmt: skip
+ROW = ["a@example.org", "a@hhs.nl", "", "https://example.org/e1", "", "", "8"]
+
+
+@pytest.mark.parametrize("row", [0, 1], ids=["titles", "cells"])
+@pytest.mark.parametrize("column", range(7))
+def test_a_huge_cell_of_the_bulk_csv_takes_little_time(row: int, column: int, tmp_path: Path) -> None:
+    for unit in UNITS:
+        for size in (2**17 - 1, 2**20):  # below and above what a cell may hold
+            rows = [list(TITLES), list(ROW)]
+            rows[row][column] = huge(unit, size)
+            text = io.StringIO()
+            csv.writer(text, delimiter=";").writerows(rows)
+            file = tmp_path / "bulk.csv"
+            file.write_text(text.getvalue())
+            began = time.process_time()
+            items = list(read_bulk(file, MODULE, TODAY))
+            assert time.process_time() - began < CPU_SECONDS, unit
+            assert all(isinstance(item, RefusedItem) and len(item.reason) < 200 for item in items)
+
+
+def test_a_text_that_fits_is_read_whole_and_one_more_character_is_refused(tmp_path: Path) -> None:
+    for length in (MAX_TEXT, MAX_TEXT + 1):
+        path = folder(tmp_path, a=expanded(narrative="é" * length))
+        (item,) = read_documents(path, TODAY).items
+        if length == MAX_TEXT:
+            assert isinstance(item, AwardItem)
+            assert item.evidence == (Evidence(narrative="é" * length),)
+        else:
+            assert item == RefusedItem("a.json", f"has a text of more than {MAX_TEXT} characters")
+
+
+def test_a_badge_class_with_many_combining_marks_is_refused() -> None:
+    with pytest.raises(Unreadable, match="combining marks in a row"):
+        read_badge_class(BADGE, expanded_class(description="a" + "\u0301\u0316" * 16))
+    assert json.dumps(read_badge_class(BADGE, expanded_class()).content.description)
+
+
+def test_the_command_line_takes_an_id_in_any_case() -> None:
+    def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+        for action in parser._actions:
+            yield action
+            for inner in action.choices.values() if isinstance(action.choices, dict) else ():
+                yield from walk(inner)
+
+    ids = {action.dest: action.type for action in walk(_parser()) if action.metavar == "ID"}
+    assert ids.keys() >= {"badge", "module", "learner"}
+    for name, read in ids.items():
+        assert callable(read), name
+        assert read(MODULE.replace("1", "A")) == MODULE.replace("1", "a"), name
