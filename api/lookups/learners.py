@@ -26,7 +26,7 @@ Institution = Annotated[Principal, Depends(Allow("institution"))]
 class LearnerLookupBody(Body):
     """The learner: exactly one of eduId and eppn."""
 
-    example: ClassVar[dict[str, Any]] = {"eppn": "s1234567@hhs.nl"}
+    example: ClassVar[dict[str, Any]] = {"eduId": "a1b2c3d4-0000-4000-8000-000000000001"}
     edu_id: EduId | None = None
     eppn: Eppn | None = None
 

@@ -96,7 +96,7 @@ def test_a_time_between_an_append_and_its_commit_waits_for_the_commit(service: S
         cursor.execute(STAGING)
         cursor.execute("BEGIN")
         row = f"(0, '{UNKNOWN_ID}', 1, 'x', 1, '{{}}', null, null, null, null)::append_row"
-        cursor.execute(f"SELECT append(ARRAY[{row}], '{{}}', '{{}}')")
+        cursor.execute(f"SELECT append(ARRAY[{row}], '{{}}', '{{}}', clock_timestamp())")
         params = {"asOf": dt.datetime.now(dt.UTC).isoformat()}
         auditor = service.as_("auditor")
         path = f"/v1/badges/{badge['id']}/status"
