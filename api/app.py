@@ -28,8 +28,9 @@ from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.requests import long_bodies
 from api.http.service import Service
+from api.http.statuses import Statuses
 from api.http.strict import Strict
-from api.lookups import badge_lists
+from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
 from api.lookups import log as event_lookups
@@ -47,6 +48,7 @@ from consumers.feeds import StoreSource
 from consumers.projector import Projector, projectors_of
 from consumers.store_feed import Bell
 from projections.all import read_models
+from registry.kafka.brokers import Brokers
 from registry.keys import Keys
 from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import Pool
@@ -69,7 +71,15 @@ NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 
-FAST = (badge_commands.award_badge,)
+FAST = (
+    badge_commands.award_badge,
+    badge_lookups.get_status,
+    badge_lookups.get_badge,
+    badge_lists.list_learner_badges,
+    badge_lists.get_me,
+    catalogue_lookups.list_modules,
+    health.live,
+)
 ROUTERS = (
     institution_commands.router,
     module_commands.router,
@@ -78,6 +88,7 @@ ROUTERS = (
     catalogue_lookups.router,
     badge_lookups.router,
     badge_lists.router,
+    learners.router,
     event_lookups.router,
     schema_lookups.router,
     statistics_lookups.router,
@@ -118,6 +129,7 @@ def create_app(
     clock: Callable[[], dt.datetime] = utc_now,
     *,
     projecting: bool = True,
+    brokers: Brokers | None = None,
     metrics_need_token: bool = False,
     time: SystemTime = system_time,
     log_access: bool = False,
@@ -125,8 +137,8 @@ def create_app(
     """The whole service on the database at `url`, which runs for the length of its lifespan.
 
     `clock` decides which day it is; `time` is compared with the clock of PostgreSQL. With `projecting` the
-    service keeps the read models up to date itself, from the event store. With `metrics_need_token` the
-    metrics are not open to the loopback.
+    service keeps the read models up to date itself, from the event store. Where others do that from Kafka, it
+    watches the `brokers`. With `metrics_need_token` the metrics are not open to the loopback.
     """
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring, time)
@@ -154,14 +166,17 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     version_1 = _version_1()
-    metrics = Metrics(pool, registry.has_room, time, need_token=metrics_need_token)
+    operations = Operations(
+        registry.has_room,
+        lambda: registry.works,
+        lambda: all(projector.works for projector in projectors),
+        brokers,
+    )
+    metrics = Metrics(pool, operations, time, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool, parts.last_uses.note), clock, parsing, long_bodies())
-    reading = Reading(pool, keys, registry.vault, Positions(pool))
+    reading = Reading(pool, keys, registry.vault, Positions(pool), Statuses(pool))
     writing = Writing(registry, registry.preparation(), batch_commands.places())
-    operations = Operations(
-        registry.has_room, lambda: registry.works, lambda: all(projector.works for projector in projectors)
-    )
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics
@@ -170,9 +185,9 @@ def create_app(
     outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
-    for route in version_1.state.routes:
-        if route.endpoint in FAST:
-            outer.router.routes.insert(0, FastRoute(route))
+    for prefix, described in (("/v1", version_1), ("", outer)):
+        fast = [FastRoute(route, prefix) for route in described.state.routes if route.endpoint in FAST]
+        outer.router.routes[:0] = fast
     outer.mount("/v1", version_1)
     outer.add_middleware(Strict)
     outer.add_middleware(problems.Bare500)

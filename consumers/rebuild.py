@@ -30,6 +30,8 @@ from registry.recording.operators import ORIGIN, record_act
 PAGE = 10_000
 PROGRESS = 100_000
 MAX_SWAPS = 10
+MAX_NAMED = 5
+"""The number of rows that are named where the copies of a table differ."""
 # A reader delays a swap, and a swap delays later readers, no longer than this; then the swap is retried.
 LOCK_TIMEOUT_MS = 2_000
 
@@ -42,11 +44,12 @@ class RebuildError(Exception):
 
 @dataclass(frozen=True)
 class Difference:
-    """How the copies of a table differ: the number of rows that only one of them has."""
+    """How the copies of a table differ: the number of rows that only one of them has, and the first keys."""
 
     table: str
     only_old: int
     only_new: int
+    keys: list[str]
 
 
 def rebuild(url: str, model: ReadModel, say: Say, *, force_because: str | None = None) -> int:
@@ -221,7 +224,8 @@ def _compare(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:
             differences.append(_difference(cursor, table, schema))
     if differences:
         counts = "; ".join(
-            f"{d.table}: rows only in the old copy {d.only_old}, only in the new copy {d.only_new}"
+            f"{d.table}: rows only in the old copy {d.only_old}, only in the new copy {d.only_new},"
+            f" the first of {', '.join(d.keys)}"
             for d in differences
         )
         raise RebuildError(f"the new copy of {model.name} differs ({counts}); --force swaps it in anyway")
@@ -229,13 +233,20 @@ def _compare(cursor: Cursor, model: ReadModel, schema: str, say: Say) -> None:
 
 
 def _difference(cursor: Cursor, table: str, schema: str) -> Difference:
-    counts = []
+    counts, keys = [], set[str]()
+    # The first column is that of the key: an id or a position, never personal data.
+    cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum = 1", (table,))
+    (key,) = cursor.fetchone() or ("",)
     for one, other in ((f"public.{table}", f"{schema}.{table}"), (f"{schema}.{table}", f"public.{table}")):
         cursor.execute(
-            f"SELECT count(*) FROM (SELECT t::text FROM {one} t EXCEPT ALL SELECT t::text FROM {other} t) d"
+            f"SELECT count(*), (array_agg(d.key ORDER BY d.key))[:{MAX_NAMED}] FROM"
+            f" (SELECT t.{key}::text AS key, t::text FROM {one} t"
+            f" EXCEPT ALL SELECT t.{key}::text, t::text FROM {other} t) d"
         )
-        counts.append((cursor.fetchone() or (0,))[0])
-    return Difference(table, *counts)
+        count, first = cursor.fetchone() or (0, None)
+        counts.append(count)
+        keys.update(first or ())
+    return Difference(table, counts[0], counts[1], sorted(keys)[:MAX_NAMED])
 
 
 def _swap_relations(cursor: Cursor, model: ReadModel, schema: str) -> None:

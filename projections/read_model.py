@@ -6,13 +6,15 @@ skips an event by itself: one that it cannot apply stops it, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from registry.domain.events import Event
+from registry.event_store.log import Extent, extent, extent_query
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
 from registry.postgres.connections import Connection, Cursor, Pool
+from registry.postgres.prepared import execute_prepared
 
 
 class ReadModel(Protocol):
@@ -121,6 +123,27 @@ def position(cursor: Cursor, name: str) -> int:
     return min(positions_of(cursor, name).values(), default=0)
 
 
+_HELD = extent_query("SELECT coalesce(min(position), 0) FROM read_model_position WHERE name = %s")
+
+
+def select(
+    cursor: Cursor, name: str, query: str, values: Sequence[object] = (), *, prepared: bool = False
+) -> tuple[Extent, list[tuple[Any, ...]]]:
+    """The rows of a query of a read model, and through where they are complete: one statement, one moment.
+
+    The first column of the query is never null. `prepared` is for a query that is asked often.
+    """
+    statement = (
+        f"SELECT held.*, answer.* FROM ({_HELD}) AS held LEFT JOIN LATERAL ({query}) AS answer ON true"
+    )
+    if prepared:
+        execute_prepared(cursor, statement, (name, *values))
+    else:
+        cursor.execute(statement, (name, *values))
+    rows = cursor.fetchall()
+    return extent(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
+
+
 Asker = str
 """The reader whose private rows a query may see: `auditor`, `institution/{BRIN}` or `learner/{id}`."""
 
@@ -135,9 +158,26 @@ def learner(learner_id: str) -> Asker:
     return f"learner/{learner_id}"
 
 
+class _Asking(Cursor):
+    """A cursor whose every statement is a transaction of its own, with settings that end with it."""
+
+    _stated = b""
+
+    def state(self, settings: Mapping[str, str]) -> None:
+        values = [part for name, value in settings.items() for part in (f"registry.{name}", value)]
+        stated = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        self._stated = self.mogrify(f"SELECT {stated};", values)
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        super().execute(self._stated + self.mogrify(query, vars))
+
+
 @contextmanager
-def asking(pool: Pool, asker: Asker) -> Iterator[Cursor]:
-    """A transaction in which row-level security shows the asker's rows, and nobody else's."""
-    with pool.transaction() as cursor:
-        cursor.execute("SELECT set_config('registry.asker', %s, true)", (asker,))
+def asking(pool: Pool, asker: Asker, **stated: str) -> Iterator[Cursor]:
+    """A cursor to which row-level security shows the asker's rows, and nobody else's.
+
+    The settings and a statement go in one message, which PostgreSQL takes as one transaction.
+    """
+    with pool.cursor() as plain, plain.connection.cursor(cursor_factory=_Asking) as cursor:
+        cursor.state({"asker": asker, **stated})
         yield cursor

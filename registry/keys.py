@@ -24,6 +24,8 @@ from registry.domain.private_parts import SALT
 NAMES = ("id", "alias", "vault")
 SIZE = 32
 MIN_DRAW, MAX_DRAW = 128, 16_384
+EDUID_SCOPE = "eduid.nl"
+"""The scope of every eduID; that of an eppn is the awarding institution's BRIN."""
 
 
 class KeyFileError(Exception):

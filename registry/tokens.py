@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import get_args
@@ -123,9 +123,11 @@ def revoke_token(connection: Connection, token_or_id: str) -> bool:
         return cursor.rowcount == 1
 
 
-def tokens_among(cursor: Cursor, institution: str, ids: Collection[str]) -> set[str]:
-    """Those of some ids that are of a token of the institution, also of one that no longer holds."""
-    cursor.execute("SELECT id FROM token WHERE institution = %s AND id = ANY(%s)", (institution, list(ids)))
+def tokens_of(cursor: Cursor, institution: str, token_ids: Sequence[str]) -> set[str]:
+    """Those of these ids that are of the institution's own tokens, valid or not."""
+    cursor.execute(
+        "SELECT id FROM token WHERE institution = %s AND id = ANY(%s)", (institution, list(token_ids))
+    )
     return {token_id for (token_id,) in cursor.fetchall()}
 
 

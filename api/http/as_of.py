@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -14,19 +13,11 @@ from api.http.auth import authenticate
 from api.http.problems import Forbidden
 from api.http.reading import reading_of
 from registry.domain.errors import InvalidInput
-from registry.event_store.log import last_position, position_at, time_of
+from registry.event_store.log import Extent, last_position, position_at, time_of
 from registry.postgres.connections import Cursor, Pool
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 POSITION = re.compile(r"\d{1,18}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class AsOf:
-    """Everything recorded through `position`; expiry is judged at `time`."""
-
-    position: int
-    time: dt.datetime
 
 
 async def as_of(
@@ -39,20 +30,17 @@ async def as_of(
             description="For auditors: a position, or a time (RFC 3339 with offset; write `+` as `%2B`).",
         ),
     ] = None,
-) -> AsOf | None:
-    """A dependency: the moment of `asOf`, once the read model of badges holds it; None without `asOf`."""
+) -> Extent | None:
+    """A dependency: the extent that `asOf` names, with the time at which expiry is judged; None without."""
     if value is None:
         return None
     principal = await authenticate(request)
     if principal.role != "auditor":
         raise Forbidden("Only auditors may use asOf.")
-    reading = reading_of(request)
-    moment = await run_in_threadpool(_resolve, reading.pool, value)
-    await reading.positions.wait(["badges"], moment.position)
-    return moment
+    return await run_in_threadpool(_resolve, reading_of(request).pool, value)
 
 
-def _resolve(pool: Pool, value: str) -> AsOf:
+def _resolve(pool: Pool, value: str) -> Extent:
     with pool.cursor() as cursor:
         if POSITION.fullmatch(value):
             return _at_position(cursor, int(value))
@@ -61,13 +49,13 @@ def _resolve(pool: Pool, value: str) -> AsOf:
     raise InvalidInput(("/asOf", "must be a position, or a time as 2026-11-26T15:15:10Z; write + as %2B"))
 
 
-def _at_position(cursor: Cursor, position: int) -> AsOf:
+def _at_position(cursor: Cursor, position: int) -> Extent:
     if position > last_position(cursor):
         raise InvalidInput(("/asOf", "must not be beyond the end of the log"))
-    return AsOf(position, time_of(cursor, position))
+    return Extent(position, time_of(cursor, position))
 
 
-def _at_time(cursor: Cursor, value: str) -> AsOf:
+def _at_time(cursor: Cursor, value: str) -> Extent:
     try:
         time = dt.datetime.fromisoformat(value).astimezone(dt.UTC)
     except (ValueError, OverflowError):
@@ -76,7 +64,17 @@ def _at_time(cursor: Cursor, value: str) -> AsOf:
     (now,) = cursor.fetchone() or (time,)
     if time > now:
         raise InvalidInput(("/asOf", "must not be in the future"))
-    return AsOf(position_at(cursor, time), time)
+    return Extent(position_at(cursor, time), time)
 
 
-AsOfParameter = Annotated[AsOf | None, Depends(as_of)]
+AsOfParameter = Annotated[Extent | None, Depends(as_of)]
+
+
+async def held_as_of(request: Request, moment: AsOfParameter) -> Extent | None:
+    """A dependency: the same, once the read model of badges holds it."""
+    if moment is not None:
+        await reading_of(request).positions.wait(["badges"], moment.position)
+    return moment
+
+
+HeldAsOf = Annotated[Extent | None, Depends(held_as_of)]

@@ -14,7 +14,7 @@ from api.http.auth import EXPIRY_HEADER, Allow
 from api.http.glossary import describe as describe_member
 from api.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from api.http.requests import Body
-from api.http.responses import Answer, Problem
+from api.http.responses import EXTENT_HEADERS, Answer, Problem
 from registry.domain.events import FACTS
 from registry.domain.values import BRIN
 
@@ -205,6 +205,10 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         )
     else:
         operation.setdefault("security", [])
+    if any(parameter["name"] == "minPosition" for parameter in operation.get("parameters", ())):
+        operation["responses"]["200"]["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in EXTENT_HEADERS.items()
+        }
     for answer in operation["responses"].values():
         answer.setdefault("headers", {})["API-Version"] = {
             "description": "The version of this API.",

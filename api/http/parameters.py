@@ -26,7 +26,7 @@ BadgeId = Annotated[_Id, Path(alias="id", description="A badge's id.", json_sche
 LearnerId = Annotated[
     _Id,
     Path(alias="learnerId", description="A learner's pseudonymous id."),
-    Form(_PATTERN, "must be the id of a learner: a UUID", 36),
+    Form(_PATTERN, "must be a learner's id, a UUID; an institution finds it by POST /v1/learner-lookups", 36),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from api.http.min_position import Positions
+from api.http.statuses import Statuses
 from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
@@ -20,6 +21,7 @@ class Reading:
     keys: Keys
     vault: Vault
     positions: Positions
+    statuses: Statuses
 
 
 def reading_of(request: Request) -> Reading:

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from registry.domain.badge import Status
 from registry.domain.events import Sector, TokenRole
 from registry.domain.values import iso_time
+from registry.event_store.log import Extent
 
 Time = Annotated[
     dt.datetime, PlainSerializer(iso_time), WithJsonSchema({"type": "string", "format": "date-time"})
@@ -28,9 +29,25 @@ class Answer(BaseModel):
 LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
 
 
-def answered(answer: Answer, status: int = 200) -> Response:
-    """The answer as JSON."""
-    return Response(answer.model_dump_json(by_alias=True), status, media_type="application/json")
+def answered(answer: Answer, status: int = 200, extent: Extent | None = None) -> Response:
+    """The answer as JSON; that of a look-up says through where it is complete."""
+    return json_answer(answer.model_dump_json(by_alias=True).encode(), extent, status)
+
+
+def json_answer(body: bytes, extent: Extent | None = None, status: int = 200) -> Response:
+    headers = None if extent is None else extent_headers(extent)
+    return Response(body, status, headers, "application/json")
+
+
+EXTENT_HEADERS = {
+    "Registry-Position": "The answer includes every event through this position.",
+    "Registry-As-Of": "The answer includes everything recorded by this time, that of the event at"
+    " `Registry-Position`.",
+}
+
+
+def extent_headers(extent: Extent) -> dict[str, str]:
+    return dict(zip(EXTENT_HEADERS, (str(extent.position), iso_time(extent.time)), strict=True))
 
 
 class InstitutionAnswer(Answer):
@@ -188,6 +205,12 @@ class BadgeList(Answer):
     next: str | None
 
 
+class LearnerFound(Answer):
+    """The pseudonymous id of a learner."""
+
+    learner_id: str
+
+
 class LearnerAnswer(Answer):
     """The learner, as the award named them: for the learner and the awarding institution only."""
 
@@ -305,12 +328,24 @@ class ReadModelHealth(Answer):
     stopped_because: str | None = LEFT_OUT
 
 
-class Readiness(Answer):
-    """`ready`, or `degraded` if a read model has stopped at an event; awards are recorded all the same."""
+class RelayHealth(Answer):
+    """How far the relay has carried the log to Kafka, and whether one is at work."""
 
-    status: str
-    release: str
+    active: bool
     position: int
+    behind_events: int
+    behind_seconds: float
+
+
+class Readiness(Answer):
+    """`ready`, or `degraded` with the reasons: awards are recorded and statuses true all the same."""
+
+    status: Literal["ready", "degraded"]
+    release: str
+    reasons: list[str] | None = LEFT_OUT
+    position: int
+    kafka: Literal["reachable", "unreachable"] | None = LEFT_OUT
+    relay: RelayHealth | None = LEFT_OUT
     read_models: list[ReadModelHealth]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.http import cursors
-from api.http.as_of import AsOf, AsOfParameter
+from api.http.as_of import HeldAsOf
 from api.http.auth import Allow, authenticate
 from api.http.cursors import CursorParameter, Limit
 from api.http.fields import AskedReference, Day
@@ -23,27 +23,28 @@ from api.http.responses import (
     answered,
 )
 from api.http.service import service_of
-from api.lookups.common import MAX_POSITION, Reader, asker, is_id
-from projections.badges.projection import BadgeRow
+from api.lookups.common import MAX_POSITION, InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.queries import (
     Filter,
+    ListedBadge,
     Owner,
     list_badges,
     list_badges_as_of,
     module_on_award,
 )
 from projections.catalogue.queries import read_institution, read_module
-from projections.read_model import AUDITOR, asking
+from projections.read_model import asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
-from registry.postgres.connections import Cursor
+from registry.event_store.log import Extent
+from registry.event_store.vault import Owner as OwnerOfParts
+from registry.event_store.vault import Vault
 from registry.tokens import Principal
 
 # In this order: only an authenticated client may wait for a position.
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
-InstitutionOrAuditor = Annotated[Principal, Depends(Allow("institution", "auditor"))]
 ReferenceFilter = Annotated[AskedReference | None, Query(alias="reference")]
 StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
 AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
@@ -77,14 +78,12 @@ def list_learner_badges(
     request: Request,
     learner_id: LearnerId,
     principal: Reader,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
     if principal.role == "learner" and principal.learner_id != learner_id:
         raise Forbidden("The token of a learner shows the badges of that learner only.")
-    if not is_id(learner_id):
-        return answered(BadgeList(items=[], next=None))
     return _list(request, principal, ("learner_id", learner_id), Filter(), as_of, limit, cursor)
 
 
@@ -98,7 +97,7 @@ def list_institution_badges(
     request: Request,
     brin: str,
     principal: InstitutionOrAuditor,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
@@ -109,7 +108,8 @@ def list_institution_badges(
     if principal.role == "institution" and principal.institution != brin:
         raise Forbidden("The token of an institution shows the badges of that institution only.")
     with reading_of(request).pool.cursor() as database:
-        if read_institution(database, brin) is None:
+        _, row = read_institution(database, brin)
+        if row is None:
             raise NotFound("institution")
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
     return _list(request, principal, ("institution", brin), wanted, as_of, limit, cursor)
@@ -125,7 +125,7 @@ def list_module_badges(
     request: Request,
     module_id: ModuleId,
     principal: InstitutionOrAuditor,
-    as_of: AsOfParameter,
+    as_of: HeldAsOf,
     reference: ReferenceFilter = None,
     status: StatusFilter = None,
     awarded_from: AwardedFrom = None,
@@ -136,7 +136,7 @@ def list_module_badges(
     versioned = None
     if is_id(module_id):
         with reading_of(request).pool.cursor() as database:
-            versioned = read_module(database, module_id)
+            _, versioned = read_module(database, module_id)
     if versioned is None:
         raise NotFound("module")
     owner = versioned.module.institution
@@ -171,34 +171,28 @@ def _list(
     principal: Principal,
     owned: tuple[Owner, str],
     wanted: Filter,
-    as_of: AsOf | None,
+    as_of: Extent | None,
     limit: int,
     cursor: str | None,
 ) -> Response:
     before = cursors.decode_position("badges", cursor, MAX_POSITION)
     reader = asker(principal)
-    moment = service_of(request).now() if as_of is None else as_of.time
-    with asking(reading_of(request).pool, reader) as database:
-        if as_of is not None:
-            before = min(before, as_of.position + 1)
-            shown, below = list_badges_as_of(
-                database, reader, owned, wanted, moment, before, as_of.position, limit
-            )
-            following = cursors.encode("badges", below) if below is not None else None
+    with asking(reading_of(request).pool, reader) as database, readable():
+        if as_of is None:
+            moment = service_of(request).now()
+            extent, found = list_badges(database, reader, owned, wanted, moment, before, limit + 1)
         else:
-            rows = list_badges(database, reader, owned, wanted, moment, before, limit + 1)
-            shown, following = cursors.page("badges", rows, limit, lambda row: row.award_position)
-        references = {} if reader == AUDITOR else _references(request, database, shown)
-    items = [_item(row, references.get(row.id), moment) for row in shown]
-    return answered(BadgeList(items=items, next=following))
+            extent, moment = as_of, as_of.time
+            found = list_badges_as_of(database, reader, owned, wanted, as_of, before, limit + 1)
+    shown, following = cursors.page("badges", found, limit, lambda badge: badge.row.award_position)
+    items = [_item(badge, reading_of(request).vault, moment) for badge in shown]
+    return answered(BadgeList(items=items, next=following), extent=extent)
 
 
-def _references(request: Request, database: Cursor, rows: list[BadgeRow]) -> dict[str, str | None]:
-    private = reading_of(request).vault.read_awards(database, [row.id for row in rows])
-    return {badge_id: parts.reference for badge_id, parts in private.items()}
-
-
-def _item(row: BadgeRow, reference: str | None, moment: dt.datetime) -> BadgeItem:
+def _item(badge: ListedBadge, vault: Vault, moment: dt.datetime) -> BadgeItem:
+    row, sealed = badge
+    owner = OwnerOfParts(f"{row.id}/1", row.institution, row.learner_id)
+    reference = None if sealed is None else vault.open(owner, sealed).reference
     status, since = row.status(moment)
     short = module_on_award(row)
     return BadgeItem(

@@ -7,14 +7,14 @@ institution and learner only, under the same row-level security.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from msgspec import json
 from msgspec.structs import asdict, replace
+from starlette.concurrency import run_in_threadpool
 
-from api.http.as_of import AsOf, AsOfParameter
-from api.http.auth import Allow, authenticate, brin
+from api.http.as_of import AsOfParameter, HeldAsOf
+from api.http.auth import authenticate, brin
 from api.http.openapi import answers
 from api.http.parameters import BadgeId
 from api.http.problems import NotFound, NotReady
@@ -29,19 +29,20 @@ from api.http.responses import (
     StatusAnswer,
     StatusReason,
     answered,
+    json_answer,
 )
 from api.http.service import service_of
 from api.lookups.catalogue import content_of
-from api.lookups.common import MAX_POSITION, Reader, asker, is_id
-from projections.badges.projection import BadgeRow
-from projections.badges.queries import read_badge, read_status, rows_after
+from api.lookups.common import InstitutionOrAuditor, Reader, asker, is_id, readable
+from projections.badges.projection import BadgeRow, StatusRow
+from projections.badges.queries import read_badge, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
 from registry.domain.private_parts import PrivateParts, Salts
-from registry.event_store.log import LoggedEvent, read_streams
+from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_streams
 from registry.postgres.connections import Cursor
-from registry.tokens import Principal, tokens_among
+from registry.tokens import tokens_of
 
 router = APIRouter(tags=["badges"])
 
@@ -50,19 +51,27 @@ router = APIRouter(tags=["badges"])
     "/badges/{id}/status",
     operation_id="getBadgeStatus",
     summary="The status of a badge",
-    description="For anyone; `asOf` is for auditors only.",
+    description=(
+        "For anyone; `asOf` is for auditors only. The status includes everything recorded, however far behind"
+        " the read models are."
+    ),
     responses=answers(400, 401, 403, 404, ok=StatusAnswer),
     openapi_extra={"security": [{}, {"token": []}]},
-    dependencies=[Depends(held_by("badges"))],
+    dependencies=[Depends(held_by())],
 )
-def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Response:
+async def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with reading_of(request).pool.cursor() as database:
-        row = read_status(database, badge_id) if as_of is None else row_as_of(database, badge_id, as_of)
+    row: StatusRow | None
+    with readable():
+        if as_of is None:
+            extent, recorded = await reading_of(request).statuses.read(badge_id)
+            row, moment = recorded.row_now(), service_of(request).now()
+        else:
+            row = await run_in_threadpool(_row_as_of, request, badge_id, as_of)
+            extent, moment = as_of, as_of.time
     if row is None:
         raise NotFound("badge")
-    moment = service_of(request).now() if as_of is None else as_of.time
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -72,7 +81,8 @@ def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Res
             institution=row.institution,
             position=row.last_position,
             as_of=moment,
-        )
+        ),
+        extent=extent,
     )
 
 
@@ -83,22 +93,25 @@ def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) -> Res
     responses=answers(400, 401, 403, 404, ok=BadgeAnswer),
     dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))],
 )
-def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: AsOfParameter) -> Response:
+def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: HeldAsOf) -> Response:
     if not is_id(badge_id):
         raise NotFound("badge")
-    with asking(reading_of(request).pool, asker(principal)) as database:
-        row = read_badge(database, asker(principal), badge_id)
+    with asking(reading_of(request).pool, asker(principal)) as database, readable():
+        extent, row = read_badge(database, asker(principal), badge_id)
         if as_of is not None:
-            row = row_as_of(database, badge_id, as_of)
+            extent, row = as_of, row_as_of(database, badge_id, as_of)
         if row is None:
             raise NotFound("badge")
-        module = read_module(database, row.module_id, row.module_version)
-        private = reading_of(request).vault.read_awards(database, [badge_id]).get(badge_id)
-        notes = reading_of(request).vault.read_notes(database, badge_id)
+        _, module = read_module(database, row.module_id, row.module_version)
+        # All of one position: a later correction or note is not shown beside an earlier row.
+        vault = reading_of(request).vault
+        private = vault.read_awards(database, [badge_id], row.last_position).get(badge_id)
+        notes = vault.read_notes(database, badge_id, row.last_position)
     if module is None:
         raise NotReady("The catalogue does not have the badge's module yet; try again soon.")
     moment = service_of(request).now() if as_of is None else as_of.time
-    return answered(_badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment))
+    badge = _badge(row, _module(module), private or PrivateParts(salts=Salts()), notes, moment)
+    return answered(badge, extent=extent)
 
 
 @router.get(
@@ -107,34 +120,38 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: AsO
     summary="A badge's events, in order, as they were recorded",
     description="An institution reads those of its own badges, with its own tokens alone as `client`.",
     responses=answers(400, 401, 403, 404, ok=History),
-    dependencies=[Depends(held_by())],
+    dependencies=[Depends(authenticate), Depends(held_by())],
 )
-def get_history(
-    request: Request,
-    badge_id: BadgeId,
-    principal: Annotated[Principal, Depends(Allow("auditor", "institution"))],
-) -> Response:
+def get_history(request: Request, badge_id: BadgeId, principal: InstitutionOrAuditor) -> Response:
     with reading_of(request).pool.cursor() as database:
-        events = read_streams(database, [badge_id], MAX_POSITION) if is_id(badge_id) else []
-        award = events[0].event().data if events else None
-        if not isinstance(award, BadgeAwarded):
-            raise NotFound("badge")
+        extent = extent_of(database, last_position(database))
+        events = read_streams(database, [badge_id], extent.position) if is_id(badge_id) else []
         if principal.role == "institution":
-            if award.institution != brin(principal):
-                raise NotFound("badge")
-            own = tokens_among(database, award.institution, {logged.event().data.client for logged in events})
-            events = [each if each.event().data.client in own else _without_client(each) for each in events]
+            events = _own(database, events, brin(principal))
+    if not events or events[0].type != BadgeAwarded.TYPE:
+        raise NotFound("badge")
     items = b",".join(event.line().rstrip() for event in events)
-    return Response(b'{"items":[%s]}' % items, media_type="application/json")
+    return json_answer(b'{"items":[%s]}' % items, extent)
 
 
-def _without_client(logged: LoggedEvent) -> LoggedEvent:
-    """The event without the client that recorded it: an operator or another institution."""
-    data = {name: value for name, value in json.decode(logged.data).items() if name != "client"}
-    return replace(logged, data=canonical(data), decoded=None)
+def _own(database: Cursor, events: list[LoggedEvent], institution: str) -> list[LoggedEvent]:
+    """The events if the badge is the institution's, without clients other than the institution's tokens."""
+    stated = [msgspec.json.decode(event.data) for event in events]
+    if not stated or stated[0].get("institution") != institution:
+        return []
+    clients = tokens_of(database, institution, [data["client"] for data in stated])
+    return [
+        event if data.pop("client") in clients else replace(event, data=canonical(data))
+        for event, data in zip(events, stated, strict=True)
+    ]
 
 
-def row_as_of(database: Cursor, badge_id: str, as_of: AsOf) -> BadgeRow | None:
+def _row_as_of(request: Request, badge_id: str, as_of: Extent) -> BadgeRow | None:
+    with reading_of(request).pool.cursor() as database:
+        return row_as_of(database, badge_id, as_of)
+
+
+def row_as_of(database: Cursor, badge_id: str, as_of: Extent) -> BadgeRow | None:
     """The badge as recorded by `as_of`, folded from its events; None if the id is not that of a badge."""
     events = [logged.event() for logged in read_streams(database, [badge_id], as_of.position)]
     if not events or not isinstance(events[0].data, BadgeAwarded):

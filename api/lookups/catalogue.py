@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 from typing import Annotated, Any
 
 import msgspec
@@ -14,13 +16,20 @@ from api.http.openapi import answers
 from api.http.parameters import ModuleId
 from api.http.problems import NotFound
 from api.http.reading import held_by, reading_of
-from api.http.responses import InstitutionAnswer, InstitutionList, ModuleAnswer, ModuleList, answered
+from api.http.responses import (
+    InstitutionAnswer,
+    InstitutionList,
+    ModuleAnswer,
+    ModuleList,
+    answered,
+    json_answer,
+)
 from api.http.service import service_of
 from api.lookups.common import is_id
 from projections.catalogue import queries
 from projections.catalogue.projection import InstitutionRow, VersionRow
 from projections.catalogue.queries import ModuleFilter, VersionedModule
-from registry.domain.values import BRIN
+from registry.domain.values import BRIN, iso_time
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 
@@ -34,10 +43,10 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
 def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
     with reading_of(request).pool.cursor() as database:
-        rows = queries.list_institutions(database, after, limit + 1)
+        extent, rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return answered(InstitutionList(items=items, next=following))
+    return answered(InstitutionList(items=items, next=following), extent=extent)
 
 
 @router.get(
@@ -48,10 +57,10 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParamet
 )
 def get_institution(request: Request, brin: str) -> Response:
     with reading_of(request).pool.cursor() as database:
-        row = queries.read_institution(database, brin)
+        extent, row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
-    return answered(_institution(row))
+    return answered(_institution(row), extent=extent)
 
 
 @router.get(
@@ -71,10 +80,10 @@ def list_modules(
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, reference, withdrawn)
     with reading_of(request).pool.cursor() as database:
-        rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+        extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
-    items = [_module(row) for row in shown]
-    return answered(ModuleList(items=items, next=following))
+    items = b",".join([_module(row) for row in shown])
+    return json_answer(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
 
 
 @router.get(
@@ -84,7 +93,7 @@ def list_modules(
     responses=answers(400, 404, ok=ModuleAnswer),
 )
 def get_module(request: Request, module_id: ModuleId) -> Response:
-    return answered(_module(_read(request, module_id, None)))
+    return _answer_module(request, module_id, None)
 
 
 @router.get(
@@ -96,15 +105,15 @@ def get_module(request: Request, module_id: ModuleId) -> Response:
 def get_module_version(
     request: Request, module_id: ModuleId, version: Annotated[int, Path(ge=1, le=1_000_000)]
 ) -> Response:
-    return answered(_module(_read(request, module_id, version)))
+    return _answer_module(request, module_id, version)
 
 
-def _read(request: Request, module_id: str, version: int | None) -> VersionedModule:
+def _answer_module(request: Request, module_id: str, version: int | None) -> Response:
     if is_id(module_id):
         with reading_of(request).pool.cursor() as database:
-            row = queries.read_module(database, module_id, version)
+            extent, row = queries.read_module(database, module_id, version)
         if row is not None:
-            return row
+            return json_answer(_module(row), extent)
     raise NotFound("module" if version is None else "module version")
 
 
@@ -123,20 +132,39 @@ def _institution(row: InstitutionRow) -> InstitutionAnswer:
     )
 
 
-def _module(row: VersionedModule) -> ModuleAnswer:
+class _ModuleHead(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The members of a `ModuleAnswer` that are not of its content."""
+
+    id: str
+    institution: str
+    reference: str
+    version: int
+    latest_version: int
+    content_hash: str
+    registered_at: str
+    position: int
+    withdrawn_from: dt.date | None = None
+
+
+@functools.lru_cache(maxsize=500)
+def _module(row: VersionedModule) -> bytes:
+    """A `ModuleAnswer` as JSON: the stored content is JSON already, and is not read to be written again.
+
+    The catalogue changes seldom and its first pages are asked often: a row is encoded once until it changes.
+    """
     module, version = row
-    members: dict[str, Any] = {
-        "id": module.id,
-        "institution": module.institution,
-        "reference": module.reference,
-        "version": version.version,
-        "latestVersion": module.latest,
-        "contentHash": version.content_hash,
-        "registeredAt": version.registered_at,
-        "withdrawnFrom": module.withdrawn_from,
-        "position": module.last_position,
-    }
-    return ModuleAnswer.model_validate(content_of(version) | members)
+    head = _ModuleHead(
+        id=module.id,
+        institution=module.institution,
+        reference=module.reference,
+        version=version.version,
+        latest_version=module.latest,
+        content_hash=version.content_hash,
+        registered_at=iso_time(version.registered_at),
+        position=module.last_position,
+        withdrawn_from=module.withdrawn_from,
+    )
+    return b"%s,%s" % (msgspec.json.encode(head)[:-1], version.content.encode()[1:])
 
 
 def content_of(version: VersionRow) -> dict[str, Any]:

@@ -14,16 +14,14 @@ from pydantic import AfterValidator
 from api.http.auth import Allow
 from api.http.openapi import EVENT_TYPES, answers, answers_lines
 from api.http.reading import held_by, reading_of
-from api.http.responses import RecordedEvent
+from api.http.responses import RecordedEvent, extent_headers
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.values import lower_uuid
-from registry.event_store.log import LoggedEvent, last_position, read_log, read_pages
+from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_log, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
-# With a type, one request reads at most this many positions, so that no filter scans the whole log.
-WINDOW = 100_000
 # Hashes hardly compress: level 1 makes two sevenths of the log at 150 MB/s, level 6 a quarter at 60 MB/s.
 GZIP_LEVEL = 1
 # `gzip` or `*`, unless its weight is 0.
@@ -36,8 +34,8 @@ _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))|,
     summary="The log after a position, one event a line",
     description=(
         "NDJSON in the order of positions, without gaps if no filter is set. The answer is complete up to the"
-        " position in the header `Registry-Position`: send it as `after` to continue. With `type`, an empty"
-        " answer need not be the last; the last is the one that does not increase `Registry-Position`."
+        " position in the header `Registry-Position`: send it as `after` to continue. An empty answer is the"
+        " last, also with `type`."
     ),
     responses=answers(400, 401, 403) | answers_lines(RecordedEvent, "Events, one a line."),
     response_class=StreamingResponse,
@@ -64,17 +62,15 @@ def list_events(
             raise InvalidInput(("/after", f"must not be beyond the end of the log, which is {last}"))
         if kind is None and subject is None:
             complete = min(last, after + limit)
-            return _stream(request, read_pages(pool, after, complete), complete)
-        window = last if subject is not None else min(last, after + WINDOW)
-        kinds = [kind] if kind is not None else []
-        events = read_log(database, after, limit, until=window, kinds=kinds, subject=subject or "")
-    complete = events[-1].position if len(events) == limit else window
-    return _stream(request, iter([events]), complete)
+            return _stream(request, read_pages(pool, after, complete), extent_of(database, complete))
+        events = read_log(database, after, limit, until=last, kind=kind or "", subject=subject or "")
+        complete = events[-1].position if len(events) == limit else last
+        return _stream(request, iter([events]), extent_of(database, complete))
 
 
-def _stream(request: Request, pages: Iterator[list[LoggedEvent]], complete: int) -> StreamingResponse:
+def _stream(request: Request, pages: Iterator[list[LoggedEvent]], extent: Extent) -> StreamingResponse:
     lines: Iterator[bytes] = (b"".join(event.line() for event in page) for page in pages)
-    headers = {"Registry-Position": str(complete), "Vary": "Accept-Encoding"}
+    headers = extent_headers(extent) | {"Vary": "Accept-Encoding"}
     if _GZIP.search(request.headers.get("accept-encoding", "")):
         lines, headers["Content-Encoding"] = _gzipped(lines), "gzip"
     return StreamingResponse(lines, media_type=MEDIA_TYPE, headers=headers)

@@ -17,7 +17,15 @@ from api.http.csv_answers import Separator, csv_answer
 from api.http.fields import Day
 from api.http.openapi import answers
 from api.http.reading import held_by, reading_of
-from api.http.responses import Answer, Codebook, LearnerStatistics, RevocationStatistics, Statistics, answered
+from api.http.responses import (
+    Answer,
+    Codebook,
+    LearnerStatistics,
+    RevocationStatistics,
+    Statistics,
+    answered,
+    extent_headers,
+)
 from api.lookups.statistics_codebook import FILTERS, MEASURES, codebook
 from projections.catalogue.queries import names_of
 from projections.read_model import position as position_of
@@ -35,7 +43,7 @@ from projections.statistics.queries import (
 )
 from registry.domain.errors import InvalidInput
 from registry.domain.values import day_in_amsterdam, midnight_after
-from registry.event_store.log import position_at
+from registry.event_store.log import extent_of, position_at
 from registry.postgres.connections import Cursor, Pool
 from registry.tokens import Principal
 
@@ -303,11 +311,11 @@ def _answer(
     """The items that `read` finds at the position, as JSON or CSV."""
     with _one_moment(reading_of(request).pool) as cursor:
         at = position_of(cursor, "statistics") if moment.position is None else moment.position
-        items = read(cursor, at)
+        extent, items = extent_of(cursor, at), read(cursor, at)
     day = None if moment.as_of is None else moment.as_of.isoformat()
     if form.media == "json":
         body = {"position": at} | ({"asOf": day} if day else {}) | {"items": items}
-        return Response(msgspec.json.encode(body), media_type="application/json")
+        return Response(msgspec.json.encode(body), 200, extent_headers(extent), "application/json")
     named = [key for key in ("institution", "module") if key in groups]
     with reading_of(request).pool.cursor() as cursor:
         ids = {key: {item[key] for item in items} for key in named}
@@ -321,7 +329,7 @@ def _answer(
     ]
     file = "-".join([name, *groups, str(at)])
     answer = csv_answer([*columns, *measures, "position", "asOf"], rows, form.separator, file)
-    answer.headers["Registry-Position"] = str(at)
+    answer.headers.update(extent_headers(extent))
     return answer
 
 

@@ -1,19 +1,22 @@
-"""Health: whether the service is alive and ready, and how far behind each read model is."""
+"""Health: whether the service is alive and ready, and how far behind the relay and each read model are."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
 from api.http.problems import NotReady
 from api.http.reading import reading_of
-from api.http.responses import Readiness, ReadModelHealth, answered
+from api.http.responses import Readiness, ReadModelHealth, RelayHealth, answered
 from registry.event_store.log import last_position
+from registry.kafka.brokers import Brokers
 from registry.postgres.connections import Cursor
 from registry.postgres.disk_space import NoRoomError
+from registry.postgres.locks import Lock
 from registry.release import RELEASE
 
 router = APIRouter(include_in_schema=False)
@@ -30,13 +33,27 @@ ORDER BY p.name
 """
 
 
+# The lock belongs to the relay's session and ends with it. Every database user may see who holds locks.
+_RELAY = """
+SELECT s.relayed, e.time, EXISTS (
+    SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE d.datname = current_database() AND locktype = 'advisory' AND granted
+        AND (classid, objid, objsubid) = (0, %s, 1)
+)
+FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
+"""
+BEHIND_SECONDS = 60.0
+"""Who is further behind than this is a reason for `degraded`: as in deploy/prometheus/rules.yaml."""
+
+
 @dataclass(frozen=True)
 class Operations:
-    """Whether the disk has room, and whether the threads that record and that project run."""
+    """What operators watch: the disk's room, the threads, and Kafka where the log goes there."""
 
     has_room: Callable[[], bool]
     records: Callable[[], bool]
     projects: Callable[[], bool]
+    brokers: Brokers | None = None
 
 
 def operations_of(request: Request) -> Operations:
@@ -45,7 +62,7 @@ def operations_of(request: Request) -> Operations:
 
 
 @router.get("/health/live")
-async def live() -> Response:
+async def live(_: Request) -> Response:
     """Runs on the event loop, so it answers even while every thread waits for PostgreSQL."""
     return Response('{"status":"live"}', media_type="application/json")
 
@@ -55,6 +72,7 @@ def ready(request: Request) -> Response:
     """503 if PostgreSQL does not answer or its disk is full (see `api.http.problems.unavailable`)."""
     with reading_of(request).pool.cursor() as cursor:
         last, models = read_health(cursor)
+        relay = read_relay(cursor, last)
     operations = operations_of(request)
     if not operations.has_room():
         raise NoRoomError("the disk is full")
@@ -62,9 +80,46 @@ def ready(request: Request) -> Response:
         raise NotReady("A thread that records has ended, or does not finish; restart the service.")
     if not operations.projects():
         raise NotReady("A thread that keeps the read models up to date has ended; restart the service.")
-    stopped = any(model.stopped_at is not None for model in models)
-    status = "degraded" if stopped else "ready"
-    return answered(Readiness(status=status, release=RELEASE, position=last, read_models=models))
+    reasons = [reason for model in models if (reason := _reason(model))]
+    kafka: Literal["reachable", "unreachable"] | None = None
+    if operations.brokers is not None:
+        kafka = "reachable" if operations.brokers.answer() else "unreachable"
+        reasons += _reasons_of_kafka(kafka, relay)
+    return answered(
+        Readiness(
+            status="degraded" if reasons else "ready",
+            release=RELEASE,
+            reasons=reasons or None,
+            position=last,
+            kafka=kafka,
+            relay=relay,
+            read_models=models,
+        )
+    )
+
+
+def _reason(model: ReadModelHealth) -> str | None:
+    if model.stopped_at is not None:
+        return f"The read model {model.name} has stopped at event {model.stopped_at}."
+    if model.behind_seconds > BEHIND_SECONDS:
+        return f"The read model {model.name} {_lacks(model)}."
+    return None
+
+
+def _reasons_of_kafka(kafka: str, relay: RelayHealth | None) -> list[str]:
+    reasons = []
+    if kafka == "unreachable":
+        reasons.append("No broker of Kafka can be reached, so the read models do not advance.")
+    if relay is None or not relay.active:
+        lacks = f": the topic {_lacks(relay)}" if relay and relay.behind_events else ""
+        reasons.append(f"No relay carries the log to Kafka{lacks}.")
+    elif relay.behind_seconds > BEHIND_SECONDS:
+        reasons.append(f"The topic {_lacks(relay)}.")
+    return reasons
+
+
+def _lacks(health: ReadModelHealth | RelayHealth) -> str:
+    return f"lacks {health.behind_events} of the log's events, for {health.behind_seconds:.0f} s"
 
 
 def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
@@ -85,11 +140,26 @@ def read_health(cursor: Cursor) -> tuple[int, list[ReadModelHealth]]:
     ]
 
 
+def read_relay(cursor: Cursor, last: int) -> RelayHealth | None:
+    """How far the relay has come; None if no topic carries the log."""
+    cursor.execute(_RELAY, (Lock.RELAY,))
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    relayed, waiting, active = row
+    return RelayHealth(
+        active=active,
+        position=relayed,
+        behind_events=max(0, last - relayed),
+        behind_seconds=age(waiting),
+    )
+
+
 def _public(because: str) -> str:
     """The type of the event and the class of the error, without the error's text: anyone may read it."""
     return ": ".join(because.split(": ")[:2])
 
 
 def age(time: dt.datetime | None) -> float:
-    """The age in seconds of the first event that a read model waits for; 0 if there is none."""
+    """The age in seconds of the first event that a reader of the log waits for; 0 if there is none."""
     return max(0.0, (dt.datetime.now(dt.UTC) - time).total_seconds()) if time else 0.0

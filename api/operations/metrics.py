@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import ipaddress
 import logging
 import secrets
@@ -25,12 +26,12 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import EXPIRY_HEADER, authenticate
 from api.http.problems import Forbidden
-from api.operations.health import age, read_health
+from api.http.responses import RelayHealth
+from api.operations.health import Operations, read_health, read_relay
 from registry.domain.values import iso_time
 from registry.logs import request_id
 from registry.postgres.clock import SystemTime, compare_clocks
-from registry.postgres.connections import Cursor, Pool, UnavailableError
-from registry.postgres.locks import Lock
+from registry.postgres.connections import Pool, UnavailableError
 from registry.release import RELEASE
 from registry.tokens import EXPIRY_WARNING, Principal, count_expiring
 
@@ -41,16 +42,6 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-# The lock belongs to the relay's session and ends with it. Every database user may see who holds locks.
-_RELAY = """
-SELECT s.relayed, e.time, EXISTS (
-    SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
-    WHERE d.datname = current_database() AND locktype = 'advisory' AND granted
-        AND (classid, objid, objsubid) = (0, %s, 1)
-)
-FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
-"""
 
 
 @router.get("/metrics")
@@ -64,25 +55,18 @@ async def metrics(request: Request) -> Response:
     return Response(await measured.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _relay_gauges(cursor: Cursor, last: int) -> list[GaugeMetricFamily]:
+def _relay_gauges(relay: RelayHealth | None) -> list[GaugeMetricFamily]:
     """Gauges of how far the relay has come; none if no topic carries the log."""
-    cursor.execute(_RELAY, (Lock.RELAY,))
-    row = cursor.fetchone()
-    if row is None:
-        return []
-    relayed, waiting, active = row
-    values = {
-        "active": ("1 while a relay is running", active),
-        "position": ("Position of the last event in the topic", relayed),
-        "behind_events": ("Events that the topic does not have yet", max(0, last - relayed)),
-        "behind_seconds": (
-            "Age in seconds of the first event that the topic does not have yet",
-            age(waiting),
-        ),
+    texts = {
+        "active": "1 while a relay is running",
+        "position": "Position of the last event in the topic",
+        "behind_events": "Events that the topic does not have yet",
+        "behind_seconds": "Age in seconds of the first event that the topic does not have yet",
     }
     return [
-        GaugeMetricFamily(f"registry_relay_{name}", text, float(value))
-        for name, (text, value) in values.items()
+        GaugeMetricFamily(f"registry_relay_{name}", text, float(getattr(relay, name)))
+        for name, text in texts.items()
+        if relay is not None
     ]
 
 
@@ -115,15 +99,15 @@ _SCRAPERS_HEADERS = frozenset(
 class _DatabaseCollector(Collector):
     """Gauges that are read from the database at each scrape."""
 
-    def __init__(self, pool: Pool, has_room: Callable[[], bool], time: SystemTime) -> None:
-        self._pool, self._has_room, self._time = pool, has_room, time
+    def __init__(self, pool: Pool, operations: Operations, time: SystemTime) -> None:
+        self._pool, self._operations, self._time = pool, operations, time
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("registry_database_up", "1 while PostgreSQL answers")
         try:
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
-                relay = _relay_gauges(cursor, last)
+                relay = read_relay(cursor, last)
                 expiring = count_expiring(cursor)
                 clocks = compare_clocks(cursor, self._time)
         except UnavailableError:
@@ -135,7 +119,7 @@ class _DatabaseCollector(Collector):
         yield GaugeMetricFamily(
             "registry_database_room",
             "1 while the disk of PostgreSQL has room",
-            float(self._has_room()),
+            float(self._operations.has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
         yield GaugeMetricFamily(
@@ -148,7 +132,13 @@ class _DatabaseCollector(Collector):
             "Seconds by which the last event lies in the future; nothing is recorded beyond 5",
             clocks.log_ahead,
         )
-        yield from relay
+        yield from _relay_gauges(relay)
+        if self._operations.brokers is not None:
+            yield GaugeMetricFamily(
+                "registry_kafka_up",
+                "1 while a broker accepts connections",
+                float(self._operations.brokers.answer()),
+            )
         yield GaugeMetricFamily(
             "registry_tokens_expiring",
             "Tokens in use that expire within 14 days, of those made for longer",
@@ -172,7 +162,7 @@ class Metrics:
     """This process's Prometheus metrics."""
 
     def __init__(
-        self, pool: Pool, has_room: Callable[[], bool], time: SystemTime, *, need_token: bool = False
+        self, pool: Pool, operations: Operations, time: SystemTime, *, need_token: bool = False
     ) -> None:
         self.need_token = need_token
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -180,7 +170,7 @@ class Metrics:
         Gauge(
             "registry_build_info", "The release of this process", ["release"], registry=self._registry
         ).labels(RELEASE).set(1)
-        self._registry.register(_DatabaseCollector(pool, has_room, time))
+        self._registry.register(_DatabaseCollector(pool, operations, time))
         self.requests = Counter(
             "registry_http_requests_total",
             "Answers by route and status",
@@ -190,6 +180,14 @@ class Metrics:
         self.seconds = Histogram(
             "registry_http_request_seconds", "Time to answer", ["method", "route"], registry=self._registry
         )
+
+        # To find a counter by its labels takes longer than to count.
+        self._requests_by = functools.cache(self.requests.labels)
+        self._seconds_by = functools.cache(self.seconds.labels)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests_by(method, route, str(status)).inc()
+        self._seconds_by(method, route).observe(seconds)
 
     async def render(self) -> bytes:
         return await run_in_threadpool(generate_latest, self._registry)
@@ -229,9 +227,8 @@ class Observed:
         finally:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.requests.labels(method, route, str(status)).inc()
             seconds = time.perf_counter() - began
-            self._metrics.seconds.labels(method, route).observe(seconds)
+            self._metrics.observe(method, route, status, seconds)
             if self._log_access:
                 _log_answer(method, route, status, seconds, _principal(scope))
 

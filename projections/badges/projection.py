@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, assert_never
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
-from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, copy, names
+from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, copy, names
 from registry.domain.badge import Status, status
 from registry.domain.events import (
     BadgeAwarded,
@@ -57,6 +57,7 @@ class BadgeRow(StatusRow, frozen=True):
     module: Text
     awarded_on: Date
     supersedes: Uuid | None
+    ever_suspended: Annotated[bool, "bool"] = False
     suspended_for: Text | None = None
     revoked_for: Text | None = None
     effective_on: Date | None = None
@@ -78,6 +79,7 @@ CREATE TABLE badge (
     active_since timestamptz NOT NULL,
     suspended_since timestamptz,
     suspended_for text,
+    ever_suspended boolean NOT NULL,
     revoked_since timestamptz,
     revoked_for text,
     effective_on date
@@ -87,6 +89,13 @@ CREATE INDEX badge_of_learner ON badge (learner_id, award_position DESC);
 CREATE INDEX badge_of_institution ON badge (institution, award_position DESC);
 CREATE INDEX badge_of_module ON badge (module_id, award_position DESC);
 CREATE INDEX badge_revoked ON badge (institution, award_position DESC) WHERE revoked_since IS NOT NULL;
+CREATE INDEX badge_revoked_of_module ON badge (module_id, award_position DESC)
+    WHERE revoked_since IS NOT NULL;
+CREATE INDEX badge_suspended ON badge (institution, award_position DESC) WHERE ever_suspended;
+CREATE INDEX badge_suspended_of_module ON badge (module_id, award_position DESC) WHERE ever_suspended;
+CREATE INDEX badge_expiring ON badge (institution, valid_until) WHERE valid_until IS NOT NULL;
+CREATE INDEX badge_expiring_of_module ON badge (module_id, valid_until) WHERE valid_until IS NOT NULL;
+CREATE INDEX badge_by_day ON badge (institution, awarded_on);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON badge TO registry_project;
 GRANT SELECT ON badge TO registry_read;
@@ -124,13 +133,13 @@ class Folded(NamedTuple):
 
 class Badges:
     name = "badges"
-    version = 1
+    version = 2
     order: Literal["by key", "total"] = "by key"
     handles: tuple[str, ...] = ("badge.",)
     tables = TABLES
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
-        """Folds the batch per badge in memory; then one COPY of new rows, and an update per other badge."""
+        """Folds the batch per badge in memory; then one COPY of new rows, and one update a kind of change."""
         batch = folded(events)
         if batch.awarded:
             # PostgreSQL cannot COPY into a table with row-level security: use a temporary table.
@@ -139,8 +148,8 @@ class Badges:
             )
             copy(cursor, list(batch.awarded.values()), "new_badge")
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
-        for badge_id in sorted(batch.changed):
-            _update(cursor, badge_id, batch.changed[badge_id])
+        if batch.changed:
+            _update_all(cursor, batch.changed)
 
 
 def folded(events: Sequence[Event]) -> Folded:
@@ -156,7 +165,11 @@ def folded(events: Sequence[Event]) -> Folded:
             case BadgeCorrected():
                 pass
             case BadgeSuspended():
-                changes |= {"suspended_since": event.time, "suspended_for": fact.reason}
+                changes |= {
+                    "suspended_since": event.time,
+                    "suspended_for": fact.reason,
+                    "ever_suspended": True,
+                }
             case BadgeReinstated():
                 changes |= {"suspended_since": None, "suspended_for": None, "active_since": event.time}
             case BadgeRevoked():
@@ -198,8 +211,26 @@ def _module(name: str, study_load: StudyLoad | None, level: Level | None) -> str
     return canonical(ModuleOnAward(name, study_load, level)).decode()
 
 
-def _update(cursor: Cursor, badge_id: str, changes: dict[str, Any]) -> None:
-    assignments = ", ".join(f"{name} = %s" for name in changes)
-    cursor.execute(f"UPDATE badge SET {assignments} WHERE id = %s", (*changes.values(), badge_id))
-    if cursor.rowcount != 1:
-        raise LookupError(f"badge {badge_id} was never awarded")
+def _update_all(cursor: Cursor, changed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Updates badges by the set of columns that change; locks all in the order of their ids first."""
+    cursor.execute("SELECT FROM badge WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", (list(changed),))
+    by_columns: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    for badge_id, changes in changed.items():
+        by_columns.setdefault(tuple(changes), {})[badge_id] = changes
+    for changing, changes_by_id in by_columns.items():
+        _update(cursor, changing, changes_by_id)
+
+
+def _update(cursor: Cursor, changing: Sequence[str], changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Updates the same columns of many badges in one statement."""
+    kinds = columns(BadgeRow)
+    arrays = ", ".join(["%s::uuid[]", *(f"%s::{kinds[name]}[]" for name in changing)])
+    assignments = ", ".join(f"{name} = new.{name}" for name in changing)
+    values = [[change[name] for change in changes.values()] for name in changing]
+    cursor.execute(
+        f"UPDATE badge b SET {assignments} FROM unnest({arrays}) AS new (id, {', '.join(changing)})"
+        " WHERE b.id = new.id RETURNING b.id",
+        (list(changes), *values),
+    )
+    if missing := set(changes) - {badge_id for (badge_id,) in cursor.fetchall()}:
+        raise LookupError(f"badge {min(missing)} was never awarded")

@@ -7,9 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from projections.catalogue.projection import InstitutionRow, ModuleRow, VersionRow
+from projections.catalogue.projection import Catalogue, InstitutionRow, ModuleRow, VersionRow
+from projections.read_model import select
 from projections.tables import columns, names
 from registry.domain.values import day_in_amsterdam
+from registry.event_store.log import Extent
 from registry.postgres.connections import Cursor
 
 
@@ -34,28 +36,30 @@ _MODULE = (
 )
 
 
-def read_institution(cursor: Cursor, brin: str) -> InstitutionRow | None:
-    cursor.execute(f"{_INSTITUTION} WHERE brin = %s", (brin,))
-    row = cursor.fetchone()
-    return InstitutionRow(*row) if row else None
+def read_institution(cursor: Cursor, brin: str) -> tuple[Extent, InstitutionRow | None]:
+    extent, rows = select(cursor, Catalogue.name, f"{_INSTITUTION} WHERE brin = %s", (brin,))
+    return extent, InstitutionRow(*rows[0]) if rows else None
 
 
-def list_institutions(cursor: Cursor, after: str, limit: int) -> list[InstitutionRow]:
+def list_institutions(cursor: Cursor, after: str, limit: int) -> tuple[Extent, list[InstitutionRow]]:
     """Institutions in the order of their BRIN, from beyond `after`."""
-    cursor.execute(f"{_INSTITUTION} WHERE brin > %s ORDER BY brin LIMIT %s", (after, limit))
-    return [InstitutionRow(*row) for row in cursor.fetchall()]
+    query = f"{_INSTITUTION} WHERE brin > %s ORDER BY brin LIMIT %s"
+    extent, rows = select(cursor, Catalogue.name, query, (after, limit))
+    return extent, [InstitutionRow(*row) for row in rows]
 
 
-def read_module(cursor: Cursor, module_id: str, version: int | None = None) -> VersionedModule | None:
+def read_module(
+    cursor: Cursor, module_id: str, version: int | None = None
+) -> tuple[Extent, VersionedModule | None]:
     """A module in a version, by default the latest."""
-    cursor.execute(f"{_MODULE} AND v.version = coalesce(%s, m.latest) WHERE m.id = %s", (version, module_id))
-    row = cursor.fetchone()
-    return _versioned(row) if row else None
+    query = f"{_MODULE} AND v.version = coalesce(%s, m.latest) WHERE m.id = %s"
+    extent, rows = select(cursor, Catalogue.name, query, (version, module_id), prepared=True)
+    return extent, _versioned(rows[0]) if rows else None
 
 
 def list_modules(
     cursor: Cursor, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int
-) -> list[VersionedModule]:
+) -> tuple[Extent, list[VersionedModule]]:
     """Modules in the order of registration, from beyond position `after`, each in its latest version."""
     conditions, values = ["m.position > %s"], [after]  # type: tuple[list[str], list[object]]
     if wanted.institution is not None:
@@ -67,11 +71,12 @@ def list_modules(
     if wanted.withdrawn is not None:
         conditions.append("coalesce(m.withdrawn_from <= %s, false) = %s")
         values += [day_in_amsterdam(now), wanted.withdrawn]
-    cursor.execute(
-        f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s",
-        (*values, limit),
+    query = (
+        f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s"
     )
-    return [_versioned(row) for row in cursor.fetchall()]
+    prepared = wanted == ModuleFilter()
+    extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
+    return extent, [_versioned(row) for row in rows]
 
 
 def names_of(cursor: Cursor, brins: Collection[str], module_ids: Collection[str]) -> dict[str, str]:

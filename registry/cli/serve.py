@@ -21,6 +21,7 @@ from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
 from registry.cli.protocol import BoundedProtocol, connection_limit
 from registry.event_store.log import last_position
+from registry.kafka.brokers import Brokers
 from registry.keys import Keys
 from registry.recording import operators
 from registry.settings import Settings
@@ -40,10 +41,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         def lines(address: str) -> list[str]:
             return _curl_lines(settings, keys, address) if arguments.demo else []
 
+        brokers = None if settings.kafka is None else Brokers(settings.kafka)
         app = create_app(
             url,
             keys,
-            projecting=settings.kafka is None,
+            projecting=brokers is None,
+            brokers=brokers,
             metrics_need_token=settings.metrics_need_token,
             log_access=settings.access_log,
         )

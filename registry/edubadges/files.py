@@ -93,16 +93,22 @@ def read_documents(path: Path, today: dt.date) -> Documents:
 
 
 def _unequivocal(awards: list[AwardItem]) -> Iterator[AwardItem | RefusedItem]:
-    """The awards; those that the files state in several ways are refused, since no file's name may decide."""
+    """The awards; those that the files state in several ways are refused, since no file's name may decide.
+
+    An assertion in plain form states the badge class that its expanded form states.
+    """
     stated: dict[str, set[str]] = {}
     for item in awards:
         if item.stated is not None:
             stated.setdefault(item.reference, set()).add(item.stated)
     for item in awards:
-        if len(stated.get(item.reference, ())) > 1:
+        said = stated.get(item.reference, set())
+        if len(said) > 1:
             yield RefusedItem(
                 item.place, "is there several times with different badge classes; keep the one that is right"
             )
+        elif said:
+            yield msgspec.structs.replace(item, stated=min(said))
         else:
             yield item
 

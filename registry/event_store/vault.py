@@ -23,6 +23,7 @@ from registry.keys import Keys, RandomBytes
 from registry.postgres.connections import Cursor
 
 NONCE = 12
+MAX_POSITION = 2**63 - 1
 EPOCH = 1
 """The epoch of the key that seals now; the key file holds no other yet."""
 _FIRST = bytes([EPOCH])
@@ -65,8 +66,10 @@ class Vault:
         nonce, ciphertext = sealed[1 : 1 + NONCE], sealed[1 + NONCE :]
         return self._decoder.decode(cipher.decrypt(nonce, ciphertext, owner.associated_data(epoch)))
 
-    def read_awards(self, cursor: Cursor, badge_ids: Sequence[str]) -> dict[str, PrivateParts]:
-        """The private parts of several badges by id, with later corrections.
+    def read_awards(
+        self, cursor: Cursor, badge_ids: Sequence[str], until: int = MAX_POSITION
+    ) -> dict[str, PrivateParts]:
+        """The private parts of several badges by id, with later corrections through position `until`.
 
         Badges that row-level security hides are missing.
         """
@@ -74,8 +77,8 @@ class Vault:
             "SELECT e.subject, e.version, v.institution, v.learner_id, v.sealed"
             " FROM event e JOIN vault v USING (position)"
             " WHERE e.subject = ANY(%s) AND e.type IN ('badge.awarded', 'badge.corrected')"
-            " ORDER BY e.subject, e.version",
-            (list(badge_ids),),
+            " AND e.position <= %s ORDER BY e.subject, e.version",
+            (list(badge_ids), until),
         )
         by_badge: dict[str, PrivateParts] = {}
         for subject, version, institution, learner_id, sealed in cursor.fetchall():
@@ -83,13 +86,14 @@ class Vault:
             by_badge[subject] = corrected(by_badge[subject], parts) if subject in by_badge else parts
         return by_badge
 
-    def read_notes(self, cursor: Cursor, subject: str) -> dict[str, str | None]:
-        """The note on the subject's last event of each type; None where it has none."""
+    def read_notes(self, cursor: Cursor, subject: str, until: int = MAX_POSITION) -> dict[str, str | None]:
+        """The note on the subject's last event of each type through `until`; None where it has none."""
         cursor.execute(
             "SELECT e.type, e.version, v.institution, v.learner_id, v.sealed"
             " FROM event e LEFT JOIN vault v USING (position)"
-            " WHERE e.subject = %s AND e.type NOT IN ('badge.awarded', 'badge.corrected') ORDER BY e.version",
-            (subject,),
+            " WHERE e.subject = %s AND e.type NOT IN ('badge.awarded', 'badge.corrected')"
+            " AND e.position <= %s ORDER BY e.version",
+            (subject, until),
         )
         return {
             kind: None

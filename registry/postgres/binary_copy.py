@@ -37,6 +37,7 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "text": lambda value: _sized(value.encode()),
     "bytea": _sized,
     "uuid": lambda value: b"\0\0\0\x10" + bytes.fromhex(value.replace("-", "")),
+    "bool": lambda value: b"\0\0\0\x01" + bytes([value]),
     "int2": _numbers("h", 2),
     "int4": _int4,
     "int8": _int8,

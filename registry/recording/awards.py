@@ -17,10 +17,9 @@ from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.domain.private_parts import SALT, Evidence, PrivateParts, Recipient, Stated, commit_award
 from registry.event_store.vault import encoded
-from registry.keys import Keys, RandomBytes, random_id
+from registry.keys import EDUID_SCOPE, Keys, RandomBytes, random_id
 from registry.recording.decisions import BadgeOutcome, Decision, Known
 
-EDUID_SCOPE = "eduid.nl"
 MAX_MODULES = 1_000
 
 

@@ -89,7 +89,8 @@ def test_a_badge_can_be_valid_until_the_last_day_that_there_is(shared_service: S
     badge = awarded(institution, validUntil=day)
     assert badge["status"] == "active"
     assert status_of(shared_service, badge["id"], badge["position"])["status"] == "active"
-    (item,) = ok(institution("GET", f"/v1/institutions/{brin}/badges"))["items"]
+    after = {"minPosition": badge["position"]}
+    (item,) = ok(institution("GET", f"/v1/institutions/{brin}/badges", params=after))["items"]
     assert (item["status"], item["validUntil"]) == ("active", day)
 
 

@@ -44,6 +44,8 @@ def writes(service: Service) -> Iterator[Call]:
     yield institution, "POST", f"/v1/modules/{badge['moduleId']}/versions", module_body(name="X")
     yield institution, "POST", f"/v1/modules/{badge['moduleId']}/withdrawal", {"from": "2099-01-01"}
     yield institution, "POST", "/v1/badges", award_body()
+    own = {"eduId": award_body()["learner"]["eduId"]}
+    yield institution, "POST", f"/v1/learner-lookups?minPosition={badge['position']}", own
     yield institution, "POST", f"/v1/badges/{badge['id']}/suspension", {"reason": "other", "note": "n"}
     yield institution, "POST", f"/v1/badges/{badge['id']}/revocation", {"reason": "other", "note": "n"}
 

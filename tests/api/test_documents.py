@@ -335,6 +335,7 @@ def test_every_example_works_as_it_stands_on_the_pilots_data(
         ask = registrar if "For: registrar" in operation["description"] else institution
         example = content["example"]
         sent = example if isinstance(example, str) else json.dumps(example)
+        pilot.settle()
         answer = ask(
             method.upper(),
             f"/v1{path.format(**names)}",

@@ -75,7 +75,8 @@ def target(databases: Databases) -> Iterator[Target]:
 def _writes(service: Service) -> tuple[dict[str, Write], dict[str, Write]]:
     _, institution = admitted(service)
     spare, _ = admit(service)
-    badge = awarded(institution)
+    badge = awarded(institution, learner={"eduId": f"{MARK}-edu"})
+    service.settle()
     module, registrar = badge["moduleId"], service.as_("registrar")
 
     def note() -> dict[str, Any]:
@@ -125,6 +126,7 @@ def _writes(service: Service) -> tuple[dict[str, Write], dict[str, Write]]:
             f"/v1/badges/{badge['id']}/correction",
             lambda: {"grade": f"{MARK} 9", "name": f"{MARK} Janssen"},
         ),
+        "look-up": Write(institution, "POST", "/v1/learner-lookups", lambda: {"eduId": f"{MARK}-edu"}),
         "exemption": Write(registrar, "POST", f"/v1/institutions/{spare}/exemptions", lambda: dict(exempted)),
     }
     return single, lines
@@ -140,6 +142,7 @@ KINDS = [
     "revocation",
     "suspension",
     "correction",
+    "look-up",
     "exemption",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from registry.postgres.locks import Lock
 from registry.release import RELEASE
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
+from tests.postgres.log import execute, fresh
 from tests.support import MODULE, Databases, Service
 
 
@@ -93,6 +95,24 @@ def test_a_read_model_stops_at_a_poison_event_and_everything_else_goes_on(servic
     assert ok(service.client.get("/health/live")) == {"status": "live"}
 
 
+def test_a_read_model_that_is_long_behind_is_a_reason_for_degraded(databases: Databases) -> None:
+    with fresh(databases) as url:
+        app = create_app(url, support.KEYS, projecting=False)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            assert "reasons" not in ok(client.get("/health/ready"))
+            execute(
+                url,
+                "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
+                " VALUES (1, '27UM', 1, 'institution.admitted', 1, now() - interval '90 seconds', '{}')",
+            )
+            ready = ok(client.get("/health/ready"))
+    assert ready["status"] == "degraded"
+    assert len(ready["reasons"]) == len(read_models())
+    assert re.fullmatch(
+        r"The read model badges lacks 1 of the log's events, for 9\d s\.", ready["reasons"][0]
+    )
+
+
 def test_metrics_say_how_far_the_log_has_been_carried_once_a_topic_carries_it(service: Service) -> None:
     _, institution = admitted(service)
     last = awarded(institution)["position"]
@@ -139,9 +159,13 @@ def _degraded(service: Service) -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         ready = ok(service.client.get("/health/ready"))
-        stopped = {model["name"] for model in ready["readModels"] if "stoppedAt" in model}
-        if stopped == {"badges", "statistics"}:
+        stopped = {model["name"]: model for model in ready["readModels"] if "stoppedAt" in model}
+        if set(stopped) == {"badges", "statistics"}:
             assert ready["status"] == "degraded"
+            assert ready["reasons"] == [
+                f"The read model {name} has stopped at event {model['stoppedAt']}."
+                for name, model in stopped.items()
+            ]
             return ready
         time.sleep(0.02)
     raise AssertionError("the read models of badges have not stopped")

@@ -20,9 +20,10 @@ from tests.api.asking import (
     ok,
     on_a_socket,
     refused,
-    status_of,
     wrong,
 )
+from tests.postgres.log import until
+from tests.postgres.projecting import positions
 from tests.support import MODULE, Service
 
 
@@ -59,33 +60,33 @@ def test_position_0_is_held_by_an_empty_registry(service: Service) -> None:
 
 
 def test_a_read_waits_until_its_read_model_holds_the_position(service: Service) -> None:
-    _, institution = admitted(service)
+    brin, institution = admitted(service)
     service.settle()
+    path = f"/v1/institutions/{brin}/badges"
     with ThreadPoolExecutor(1) as threads:
         with held_up(service.url, "badge"):
-            badge = awarded(institution)
-            read = threads.submit(status_of, service, badge["id"], badge["position"])
+            after = {"minPosition": awarded(institution)["position"]}
+            read = threads.submit(institution, "GET", path, params=after)
             # Without a position it does not wait.
-            refused(service.client.get(f"/v1/badges/{badge['id']}/status"), 404, "not-found")
+            assert ok(institution("GET", path))["items"] == []
             time.sleep(0.2)
             assert not read.done()
-        assert read.result()["status"] == "active"
+        assert len(ok(read.result())["items"]) == 1
 
 
 def test_a_read_that_waits_too_long_is_asked_to_come_back(service: Service) -> None:
-    _, institution = admitted(service)
+    brin, institution = admitted(service)
     service.settle()
+    path = f"/v1/institutions/{brin}/badges"
     with held_up(service.url, "badge"):
-        badge = awarded(institution)
+        after = {"minPosition": awarded(institution)["position"]}
         began = time.monotonic()
-        path = f"/v1/badges/{badge['id']}/status"
-        answer = service.client.get(path, params={"minPosition": badge["position"]})
-        refused(answer, 503, "not-ready")
+        refused(institution("GET", path, params=after), 503, "not-ready")
         assert time.monotonic() - began >= min_position.MAX_SECONDS
         # The other read model is not held up, nor is a write.
-        service.client.get("/v1/modules", params={"minPosition": badge["position"]})
+        service.client.get("/v1/modules", params=after)
         awarded(institution)
-    assert status_of(service, badge["id"], badge["position"])["status"] == "active"
+    assert len(ok(institution("GET", path, params=after))["items"]) >= 1
 
 
 def test_a_list_waits_for_the_catalogue_too_where_it_needs_it(service: Service) -> None:
@@ -96,7 +97,7 @@ def test_a_list_waits_for_the_catalogue_too_where_it_needs_it(service: Service) 
             brin, institution = admitted(service)
             badge = awarded(institution)
             after = {"minPosition": badge["position"]}
-            status_of(service, badge["id"], badge["position"])
+            until(lambda: positions(service.url)["badges"] >= badge["position"])
             paths = [
                 f"/v1/badges/{badge['id']}",
                 f"/v1/institutions/{brin}/badges",
@@ -128,9 +129,9 @@ def test_beyond_200_waiting_reads_are_turned_away_while_awards_go_on(service: Se
     _, institution = admitted(service)
     service.settle()
     with on_a_socket(service) as address, ThreadPoolExecutor(1) as threads:
-        with held_up(service.url, "badge"):
-            badge = awarded(institution)
-            path = f"/v1/badges/{badge['id']}/status?minPosition={badge['position']}"
+        with held_up(service.url, "module"):
+            later = ok(institution("POST", "/v1/modules", module_body(reference="LATER")), 201)
+            path = f"/v1/modules/{later['id']}?minPosition={later['position']}"
             turned_away = threading.Event()
             crowd = threads.submit(asyncio.run, _crowd(address, path, CROWD, turned_away))
             assert turned_away.wait(60), "not all of those beyond were turned away"
@@ -141,9 +142,8 @@ def test_beyond_200_waiting_reads_are_turned_away_while_awards_go_on(service: Se
     assert len(answers) == CROWD
     assert len(beyond) >= CROWD - min_position.MAX_WAITING
     # The others waited: they were answered, or asked to come back after their time was over.
-    others = [json.loads(body) for _, body in answers if body not in beyond]
-    assert {other["status"] for other in others} <= {"active", 503}
-    assert status_of(service, badge["id"], badge["position"])["status"] == "active"
+    assert {status for status, body in answers if body not in beyond} <= {200, 503}
+    assert ok(service.client.get(path))["id"] == later["id"]
 
 
 CROWD = min_position.MAX_WAITING + 60

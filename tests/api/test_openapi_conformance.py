@@ -182,6 +182,7 @@ BODIES: dict[str, Callable[[], Any]] = {
     "post /badges/{id}/revocation": lambda: {"reason": "other", "effectiveOn": "2024-01-01"},
     "post /badges/{id}/suspension": lambda: {"reason": "appeal"},
     "post /badges/{id}/correction": lambda: {"grade": "9", "name": "A. Janssen"},
+    "post /learner-lookups": lambda: {"eduId": award_body()["learner"]["eduId"]},
     "post /badge-batches": lambda: [award_body(), award_body(awardedOn="morgen")],
     "post /badge-revocations": lambda: [{"reference": "onbekend", "reason": "other"}, {}],
 }

@@ -30,6 +30,7 @@ def measurements() -> dict[str, Measurement]:
         batches,
         bulk,
         large,
+        looking_up,
         projecting,
         reading,
         starting,
@@ -45,6 +46,7 @@ def measurements() -> dict[str, Measurement]:
         "make-run": starting.measure_make_run,
         "batches": batches.measure,
         "reading": reading.measure,
+        "look-ups": looking_up.measure,
         "streaming": streaming.measure,
         "large": large.measure,
     }

@@ -19,7 +19,8 @@ from tests.benchmarks.servers import Server
 
 LINES = 100_000
 ROUNDS = 5
-TABLES = ("event", "vault", "alias")
+COPIED = {"event": "event", "vault": "vault (position, institution, learner_id, sealed)", "alias": "alias"}
+"""The tables, with columns where PostgreSQL itself makes others."""
 
 
 def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
@@ -89,7 +90,7 @@ def _copy(url: str, plain: str, after: int) -> float:
     rows: dict[str, io.BytesIO] = {}
     wanted = {
         "event": f"SELECT * FROM event WHERE position > {after}",
-        "vault": f"SELECT * FROM vault WHERE position > {after}",
+        "vault": f"SELECT position, institution, learner_id, sealed FROM vault WHERE position > {after}",
         "alias": f"SELECT a.* FROM alias a JOIN vault v USING (learner_id) WHERE v.position > {after}",
     }
     with source.cursor() as cursor:
@@ -100,8 +101,8 @@ def _copy(url: str, plain: str, after: int) -> float:
     began = time.perf_counter()
     with target.cursor() as cursor:
         cursor.execute("BEGIN")
-        for table in TABLES:
-            cursor.copy_expert(f"COPY {table} FROM STDIN BINARY", rows[table])
+        for table, columns in COPIED.items():
+            cursor.copy_expert(f"COPY {columns} FROM STDIN BINARY", rows[table])
         cursor.execute("COMMIT")
     seconds = time.perf_counter() - began
     source.close()

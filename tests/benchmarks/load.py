@@ -5,7 +5,7 @@ put in, answers are read no further than their status and length. It takes its t
 input and writes what it saw as JSON on standard output.
 
 Task: `port`, `clients`, `head` and `body` (texts with `@@@@@@@@@@` for the number), `seconds` or
-`requests` (whichever comes first), `first` (the first number).
+`requests` (whichever comes first), `first` (the first number); or `values`, texts to put in in turn.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Run:
         head = f"{task['head']}Content-Length: {len(body)}\r\n\r\n".encode()
         self._parts = (head + body).split(MARK.encode())
         first = int(task["first"])
-        self._numbers = iter(range(first, first + int(task["requests"])))
+        numbers = (b"%010d" % number for number in range(first, first + int(task["requests"])))
+        self._values = itertools.cycle([v.encode() for v in task["values"]]) if "values" in task else numbers
         self._until = time.perf_counter() + float(task["seconds"])
         self._done = done
         self.under_way = int(task["clients"])
@@ -44,8 +45,8 @@ class Run:
         """The next request; None when time or requests are over."""
         if time.perf_counter() >= self._until:
             return None
-        number = next(self._numbers, None)
-        return None if number is None else (b"%010d" % number).join(self._parts)
+        value = next(self._values, None)
+        return None if value is None else value.join(self._parts)
 
     def answered(self, status: int, seconds: float) -> None:
         self.statuses[status] = self.statuses.get(status, 0) + 1

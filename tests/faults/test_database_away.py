@@ -25,6 +25,7 @@ from tests.faults.oracle import award_body, check_rows
 from tests.support import as_login
 
 pytestmark = pytest.mark.slow
+READS_NO_DATABASE = {"getEventSchema"}
 BACK_SECONDS = 60
 """So long the service may take to answer again once PostgreSQL is back."""
 READS = (
@@ -240,16 +241,18 @@ def test_while_postgresql_stands_still_the_service_is_live_and_goes_on_when_it_w
 
 
 def test_while_postgresql_stands_still_every_route_answers_503_in_time(away: Away) -> None:
-    """More requests than threads, of every route that the API documents."""
+    """More requests than threads, of every route that the API documents and that reads the database."""
     filled = {
         "id": away.badge, "brin": "27UM", "moduleId": away.badge, "learnerId": away.badge, "version": "1",
+        "type": "badge.awarded",
     }  # fmt: skip
     with away.client() as client:
         paths = client.ask("GET", "/v1/openapi.json").json["paths"]
     calls: list[tuple[str, str, Any]] = [
         (method.upper(), "/v1" + path.format_map(filled), {} if method in ("post", "put") else None)
         for path, methods in paths.items()
-        for method in methods
+        for method, operation in methods.items()
+        if operation["operationId"] not in READS_NO_DATABASE
     ]
     calls += [("GET", "/health/ready", None), ("POST", "/v1/badges", award_body("27UM", "frozen"))]
     calls *= 1 + 100 // len(calls)

@@ -38,7 +38,7 @@ def test_the_assertions_are_recorded_once_though_each_is_there_twice(url: str) -
         admitted(registry, BRIN)
         refused = report(registry, ANSWERS / "assertions", all_types=False)
         assert counts(refused) == {"refused": 2 * half}
-        assert all("--all-types" in line.reason for line in refused)
+        assert [line for line in refused if "--all-types" not in line.reason] == []
         lines = report(registry, ANSWERS / "assertions", all_types=True)
         assert counts(lines) == {"imported": half, "known": half}
         assert counts(report(registry, ANSWERS / "assertions", all_types=True)) == {"known": 2 * half}

@@ -38,9 +38,10 @@ def badge_pages(pool: Pool) -> Iterator[list[BadgeRow]]:
         before = cursors.decode_position("badges", cursor, 2**62)
         asker = institution("27UM")
         with asking(pool, asker) as opened:
-            rows = queries.list_badges(
+            _, found = queries.list_badges(
                 opened, asker, ("institution", "27UM"), queries.Filter(), NOW, before, LIMIT + 1
             )
+        rows = [badge.row for badge in found]
         shown, cursor = cursors.page("badges", rows, LIMIT, lambda row: row.award_position)
         yield shown
         if cursor is None:
@@ -52,7 +53,7 @@ def module_pages(pool: Pool) -> Iterator[list[VersionedModule]]:
     while True:
         after = cursors.decode_position("modules", cursor, 0)
         with pool.cursor() as opened:
-            rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
+            _, rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
         shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.module.position)
         yield shown
         if cursor is None:

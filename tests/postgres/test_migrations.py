@@ -154,7 +154,7 @@ def test_a_database_in_another_encoding_is_refused_and_left_as_it_is(databases: 
     databases.drop(url)
 
 
-LAST = (9, "2efa0bb88a80a6f9800d7cc12a8666e969d6568d34df098c235d0a3765ef6520")
+LAST = (10, "2efa0bb88a80a6f9800d7cc12a8666e969d6568d34df098c235d0a3765ef6520")
 """The number of the last migration, and the SHA-256 of append.sql as that migration installs it."""
 
 

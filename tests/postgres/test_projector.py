@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumers.applying import apply_page
+from consumers.projector import STAND_BY_SECONDS
 from consumers.store_feed import page_of
 from projections.all import read_models
 from projections.badges.projection import Badges
@@ -238,3 +240,26 @@ def test_a_projector_goes_on_after_its_connections_were_lost(url: str, registry:
             )
         settled(url)
     until(lambda: held(url) == folded(url))
+
+
+def test_a_projector_that_stands_by_keeps_its_connection_and_takes_over(url: str, registry: Registry) -> None:
+    def sessions() -> set[tuple[int, ...]]:
+        rows = query(
+            url,
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'registry_project' AND position('try_advisory' IN query) > 0",
+        )
+        return set(rows)
+
+    with projectors(url, [Badges()]) as first:
+        award(registry, "27UM", "first", "x")
+        settled(url, "badges")
+        with projectors(url, [Badges()]):
+            until(lambda: len(sessions()) == 1)
+            before = sessions()
+            time.sleep(3 * STAND_BY_SECONDS)
+            assert sessions() == before
+            for projector in first:
+                projector.stop()
+            award(registry, "27UM", "second", "x")
+            settled(url, "badges")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ from consumers import rebuild as rebuilding
 from consumers.rebuild import RebuildError, rebuild
 from projections.all import read_models
 from projections.badges.projection import Badges
-from projections.read_model import NotRebuiltError, ReadModel, check_versions
+from projections.badges.queries import read_badge, read_statuses
+from projections.catalogue.queries import ModuleFilter, list_modules
+from projections.read_model import AUDITOR, NotRebuiltError, ReadModel, asking, check_versions
 from registry.domain.events import Event
-from registry.postgres.connections import Cursor
+from registry.postgres.connections import Cursor, Pool
 from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.postgres.commands import ORIGIN, award
@@ -110,8 +113,11 @@ def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, regist
     execute(url, "DELETE FROM badge WHERE id = %s", (lost,))
     execute(url, "UPDATE badge SET revoked_since = now() WHERE id = %s", (changed,))
     before = relations_of(url)
-    with pytest.raises(RebuildError, match="badge: rows only in the old copy 1, only in the new copy 2"):
+    with pytest.raises(
+        RebuildError, match="badge: rows only in the old copy 1, only in the new copy 2"
+    ) as why:
         rebuild(url, Badges(), lambda _: None)
+    assert f"the first of {lost}, {changed}" in str(why.value)
     assert relations_of(url) == before
     rebuild(url, Badges(), lambda _: None, force_because="a test")
     assert held(url) == folded(url)
@@ -170,7 +176,7 @@ def test_a_stopped_read_model_is_rebuilt_as_far_as_it_has_come(url: str, registr
 class Newer(Badges):
     """The next version: with a column more, and another table."""
 
-    version = 2
+    version = Badges.version + 1
     tables = Badges.tables + "ALTER TABLE badge ADD COLUMN extra text; CREATE TABLE badge_more (a int);"
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
@@ -198,4 +204,24 @@ def test_a_new_version_is_built_while_the_old_answers_and_then_fences_it(
     rebuild(url, Badges(), lambda _: None)
     assert "public.badge_more" not in relations_of(url)
     check = partial(query, url, "SELECT version, relations FROM read_model WHERE name = 'badges'")
-    assert check() == [(1, ["badge", "badge_status"])]
+    assert check() == [(Badges.version, ["badge", "badge_status"])]
+
+
+def test_statements_prepared_before_a_swap_read_the_new_tables(url: str, registry: Registry) -> None:
+    badge = award(registry, "27UM", "prepared", "x")
+    with projectors(url, read_models()):
+        settled(url)
+    pool = Pool(url, "registry_read", 1)
+
+    def look_up() -> tuple[object, ...]:
+        with pool.cursor() as cursor:
+            _, statuses = read_statuses(cursor, [badge.id])
+            _, modules = list_modules(cursor, ModuleFilter(), dt.datetime.now(dt.UTC), 0, 10)
+        with asking(pool, AUDITOR) as cursor:
+            return statuses, modules, read_badge(cursor, AUDITOR, badge.id)
+
+    before = look_up()
+    for model in read_models():
+        rebuild(url, model, lambda _: None)
+    assert look_up() == before
+    pool.close()

@@ -79,6 +79,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         table: {"SELECT"}
         for table in (
             *("event", "vault", "token", "secret", "read_model", "read_model_position", "stream"),
+            *("intervention", "alias"),
             *READ_MODELS,
         )
     },

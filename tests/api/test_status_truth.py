@@ -1,0 +1,143 @@
+"""A status is never stale: it includes everything acknowledged, however far behind the read models are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.app import create_app
+from projections.badges.projection import Badges
+from registry.domain import badge as badges
+from registry.domain.values import iso_time
+from registry.event_store.log import read_streams
+from tests.api.asking import UNKNOWN_ID, Ask, award_body, awarded, new_reference, ok, refused
+from tests.postgres.log import connection, execute, fresh, query
+from tests.postgres.projecting import projectors, settled
+from tests.support import KEYS, Clock, Databases, Service
+
+ACTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
+    "suspend": ("POST", "suspension", {"reason": "investigation"}),
+    "reinstate": ("DELETE", "suspension", None),
+    "correct": ("POST", "correction", {"grade": "7"}),
+    "revoke": ("POST", "revocation", {"reason": "fraud"}),
+}
+
+
+@pytest.fixture(scope="module")
+def still(databases: Databases) -> Iterator[list[Service]]:
+    """Two services on one database, whose read models stand still until a test projects."""
+    with fresh(databases) as url, ExitStack() as stack:
+        apps = [create_app(url, KEYS, projecting=False) for _ in range(2)]
+        clients = [TestClient(app, raise_server_exceptions=False) for app in apps]
+        yield [Service(url, stack.enter_context(client), Clock()) for client in clients]
+
+
+@pytest.fixture(scope="module")
+def institution(still: list[Service]) -> Ask:
+    return still[0].admitted()
+
+
+def project(url: str) -> None:
+    with projectors(url, [Badges()]):
+        settled(url, "badges")
+
+
+def told(service: Service, badge_id: str) -> tuple[str, int]:
+    before = iso_time(dt.datetime.now(dt.UTC))
+    answer = ok(service.client.get(f"/v1/badges/{badge_id}/status"))
+    assert before <= answer["asOf"] <= iso_time(dt.datetime.now(dt.UTC))
+    return answer["status"], answer["position"]
+
+
+def replayed(url: str, badge_id: str, position: int) -> tuple[str, str]:
+    """The status and its time at a position, as the domain folds it from the log."""
+    with connection(url) as opened, opened.cursor() as cursor:
+        events = [logged.event() for logged in read_streams(cursor, [badge_id], position)]
+        cursor.execute("SELECT time FROM event WHERE position = %s", (position,))
+        (moment,) = cursor.fetchone() or (dt.datetime.max,)
+    status, since = badges.status_of(badges.fold(events), moment)
+    return status, iso_time(since)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from([*ACTS, "project"]), max_size=7), expired=st.booleans())
+def test_after_each_acknowledgement_every_service_tells_the_new_status_while_read_models_stand_still(
+    still: list[Service], institution: Ask, steps: list[str], expired: bool
+) -> None:
+    url = still[0].url
+    more = {"validUntil": "2023-06-30"} if expired else {}
+    badge = ok(institution("POST", "/v1/badges", award_body(**more)), 201)
+    known = [(badge["status"], badge["position"])]
+    for step in ["award", *steps]:
+        if step == "project":
+            project(url)
+        elif step in ACTS:
+            method, what, body = ACTS[step]
+            answer = institution(method, f"/v1/badges/{badge['id']}/{what}", body)
+            if answer.status_code != 409:
+                known.append((ok(answer)["status"], answer.json()["position"]))
+        for service in still:
+            assert told(service, badge["id"]) == known[-1]
+    auditor = still[1].as_("auditor")
+    for _, position in known:
+        path = f"/v1/badges/{badge['id']}/status"
+        then = ok(auditor("GET", path, params={"asOf": position}))
+        assert (then["status"], then["since"]) == replayed(url, badge["id"], position)
+
+
+def test_a_status_waits_for_no_read_model(still: list[Service], institution: Ask) -> None:
+    badge = awarded(institution)
+    answer = still[1].client.get(f"/v1/badges/{badge['id']}/status?minPosition={badge['position']}")
+    assert ok(answer)["position"] == badge["position"]
+
+
+def test_only_a_badge_has_a_status(still: list[Service], institution: Ask) -> None:
+    badge = awarded(institution)
+    for unknown in (UNKNOWN_ID, badge["moduleId"], badge["learnerId"], "nonsense"):
+        refused(still[0].client.get(f"/v1/badges/{unknown}/status"), 404, "not-found")
+
+
+@contextmanager
+def poisoned(url: str, badge_id: str) -> Iterator[int]:
+    """The badge has an event of a later release; yields its position."""
+    execute(
+        url,
+        "INSERT INTO event (position, subject, version, type, schema_version, time, data)"
+        " SELECT max(position) + 1, %s, 2, 'badge.transferred', 1, clock_timestamp(), '{}' FROM event",
+        (badge_id,),
+    )
+    ((position,),) = query(url, "SELECT max(position) FROM event")
+    yield position
+
+
+def test_a_badge_with_an_event_that_this_release_cannot_read_has_no_status_until_it_is_skipped(
+    databases: Databases,
+) -> None:
+    with fresh(databases) as url, ExitStack() as stack:
+        client = stack.enter_context(
+            TestClient(create_app(url, KEYS, projecting=False), raise_server_exceptions=False)
+        )
+        service = Service(url, client, Clock())
+        institution = service.admitted()
+        badge, other = awarded(institution), awarded(institution, reference=new_reference())
+        project(url)
+        with poisoned(url, badge["id"]) as position:
+            refused(client.get(f"/v1/badges/{badge['id']}/status"), 503, "not-ready")
+            auditor = service.as_("auditor")
+            path = f"/v1/badges/{badge['id']}/status"
+            refused(auditor("GET", path, params={"asOf": position}), 503, "not-ready")
+            assert told(service, other["id"]) == ("active", other["position"])
+            execute(
+                url,
+                "INSERT INTO intervention (name, position, action, because)"
+                " VALUES ('badges', %s, 'skip', 'a test')",
+                (position,),
+            )
+            assert told(service, badge["id"]) == ("active", badge["position"])
