@@ -288,7 +288,7 @@ def test_a_folder_gives_an_item_per_file_and_its_badge_classes_and_issuers(tmp_p
         "deep/several.json#2",
         "revoked.json",
     ]
-    (stated,) = [item.stated for item in documents.items if isinstance(item, AwardItem) and item.stated]
+    (stated,) = {item.stated for item in documents.items if isinstance(item, AwardItem) and item.stated}
     assert documents.statements[stated]["typeBadgeClass"] == "micro_credential"
     assert "grade_achieved" not in documents.statements[stated]
     (beside,) = documents.classes[BADGE]
