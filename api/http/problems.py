@@ -102,6 +102,7 @@ PROBLEMS: dict[type[Refusal], Kind] = {
         409, "suspended-on-that-day", "The institution was suspended on that day"
     ),
     errors.AlreadySuspended: Kind(409, "already-suspended", "Already suspended for another reason"),
+    errors.TooManyChanges: Kind(409, "too-many-changes", "Too much was recorded of it already"),
     errors.ModuleUnknown: Kind(409, "module-unknown", "The module is not registered"),
     errors.ModuleVersionUnknown: Kind(409, "module-version-unknown", "The module has no such version"),
     errors.ModuleIsWithdrawn: Kind(409, "module-withdrawn", "The module is withdrawn"),

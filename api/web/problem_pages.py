@@ -43,6 +43,8 @@ REMEDIES = {
     " not award them. Send the award again once the registrar has ended the suspension.",
     "suspended-on-that-day": "<code>awardedOn</code> is a day of a suspension, on which no award is valid,"
     " even after the suspension has ended. Check the day.",
+    "too-many-changes": "<code>detail</code> names the maximum, and what to do. A module with too many"
+    " versions still takes awards.",
     "already-suspended": "Reinstate first, then suspend for the other reason.",
     "module-unknown": "Register the module, or correct <code>moduleId</code> or"
     " <code>moduleReference</code>.",

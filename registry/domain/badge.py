@@ -19,6 +19,7 @@ from registry.domain.errors import (
     RevokedForAnotherReason,
     SupersededNotRevoked,
     SupersededUnknown,
+    TooManyChanges,
 )
 from registry.domain.events import (
     BadgeAwarded,
@@ -38,6 +39,8 @@ from registry.domain.institution import Institution, Origin
 from registry.domain.module import Module
 from registry.domain.values import midnight_after
 
+MAX_CHANGES = 100
+"""Events of one badge from which it is neither suspended nor corrected."""
 Status = Literal["active", "suspended", "revoked", "expired"]
 
 
@@ -201,6 +204,7 @@ def suspend(
     if state.revoked_since is not None:
         raise BadgeIsRevoked
     if state.suspended_for is None:
+        _check_changes(state)
         return BadgeSuspended(
             reason=reason, salt=salt, note_commitment=note_commitment, **_repeated(state, origin)
         )
@@ -248,7 +252,14 @@ def correct(state: Badge, commitments: Correction | None, salt: str, origin: Ori
         return None
     if state.revoked_since is not None:
         raise BadgeIsRevoked
+    _check_changes(state)
     return BadgeCorrected(commitments=commitments, salt=salt, **_repeated(state, origin))
+
+
+def _check_changes(state: Badge) -> None:
+    """A badge that is full can still be reinstated and revoked."""
+    if state.version >= MAX_CHANGES:
+        raise TooManyChanges("The badge has too many changes", MAX_CHANGES, "revoke it and award another")
 
 
 def _repeated(state: Badge, origin: Origin) -> dict[str, Any]:

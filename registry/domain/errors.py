@@ -71,6 +71,13 @@ class AlreadySuspended(Refusal):
         super().__init__(f"It is already suspended for another reason ({reason}); reinstate it first.")
 
 
+class TooManyChanges(Refusal):
+    """What is recorded of one subject is read whole for each decision about it, so it is bounded."""
+
+    def __init__(self, what: str, most: int, remedy: str) -> None:
+        super().__init__(f"{what}: {most} is the maximum; {remedy}.")
+
+
 class ModuleUnknown(Refusal):
     def __init__(self, pointer: str) -> None:
         super().__init__("No module with this id or reference is registered; register it first.")

@@ -91,6 +91,8 @@ def module(
         or state.version_of(source.content) is not None
     ):
         return None
+    if state is not None:
+        modules.check_versions(state)
     kind = ModuleRegistered if state is None else ModuleRevised
     return kind(
         channel=origin.channel,

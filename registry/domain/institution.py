@@ -15,6 +15,7 @@ from registry.domain.errors import (
     InstitutionIsSuspended,
     OutsideAdmission,
     SuspendedOnThatDay,
+    TooManyChanges,
 )
 from registry.domain.events import (
     Channel,
@@ -32,6 +33,7 @@ from registry.domain.events import (
 )
 from registry.domain.values import day_in_amsterdam
 
+MAX_EXEMPTIONS = 1_000
 Objection = InstitutionIsSuspended | AdmissionEnded | OutsideAdmission | SuspendedOnThatDay
 """An objection to an award by an institution: a refusal, which an import notes as a finding instead."""
 
@@ -159,6 +161,8 @@ def exempt(
     """Lifts a rule of the policy for one reference permanently; a second exemption changes nothing."""
     if module_reference in state.exempted:
         return None
+    if len(state.exempted) >= MAX_EXEMPTIONS:
+        raise TooManyChanges("The institution has too many exemptions", MAX_EXEMPTIONS, "change the policy")
     return InstitutionExempted(
         channel=origin.channel,
         client=origin.client,

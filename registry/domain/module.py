@@ -17,6 +17,7 @@ from registry.domain.errors import (
     ReferenceTaken,
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
+    TooManyChanges,
 )
 from registry.domain.events import (
     BadgeType,
@@ -33,6 +34,7 @@ from registry.domain.events import (
 from registry.domain.institution import Institution, Origin
 from registry.domain.policy import check_study_load, check_target_group
 
+MAX_VERSIONS = 100
 Objection = StudyLoadOutsidePolicy | TargetGroupOutsidePolicy
 """An objection of the policy to a version: a refusal, which an import notes as a finding instead."""
 
@@ -161,6 +163,7 @@ def revise(
     if state.versions[-1][0] == digest:
         return None
     check_not_withdrawn(state, today)
+    check_versions(state)
     for objection in objections(institution, reference, content, today):
         raise objection
     return ModuleRevised(
@@ -191,6 +194,11 @@ def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origi
 def check_not_withdrawn(state: Module, today: dt.date) -> None:
     if state.withdrawn_from is not None and state.withdrawn_from <= today:
         raise ModuleIsWithdrawn(state.withdrawn_from)
+
+
+def check_versions(state: Module) -> None:
+    if state.latest >= MAX_VERSIONS:
+        raise TooManyChanges("The module has too many versions", MAX_VERSIONS, "register another module")
 
 
 def objections(

@@ -128,18 +128,28 @@ class PageRecorder:
         return page
 
     def _record(self, session: Session, page: Sequence[Submission]) -> None:
-        commands = [command for submission in page for command in submission.commands]
-        settled: list[Settled] | None = None
+        """Answers each submission as soon as all of its commands are settled."""
+        commands: list[Command[Outcome]] = []
+        waiting: list[tuple[Submission, range]] = []
+        for submission in page:
+            waiting.append((submission, range(len(commands), len(commands) + len(submission.commands))))
+            commands += submission.commands
+        settled: dict[int, Settled] = {}
         self._began[session] = time.monotonic()
         try:
-            settled = settle(session, self._vault, self._clock, commands)
-            self._on_recorded()
+            for some in settle(session, self._vault, self._clock, commands):
+                settled |= some
+                self._on_recorded()
+                still: list[tuple[Submission, range]] = []
+                for submission, lines in waiting:
+                    if all(line in settled for line in lines):
+                        _answer(submission, [settled[line] for line in lines])
+                    else:
+                        still.append((submission, lines))
+                waiting = still
         finally:
-            first = 0
-            for submission in page:
-                last = first + len(submission.commands)
-                _answer(submission, None if settled is None else settled[first:last])
-                first = last
+            for submission, _ in waiting:
+                _answer(submission, None)
             del self._began[session]
 
     def _refuse_all(self) -> None:

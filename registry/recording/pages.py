@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
 import msgspec
@@ -40,14 +40,14 @@ class Decided:
 
 def settle(
     session: Session, vault: Vault, clock: Callable[[], dt.datetime], commands: Sequence[Command[Outcome]]
-) -> list[Settled]:
-    """Decides and records; per command, in order, its outcome or why it has none.
+) -> Iterator[dict[int, Settled]]:
+    """Decides and records; after each round, the commands that are settled by it, by their places.
 
-    Commands that meet another writer are loaded and decided again. So is the whole page after the
-    connection was lost during the append: it may be recorded, and is then known. Where a page fails, each
-    command is tried alone, so that only the one that fails it is refused.
+    In the end each command has its outcome, or why it has none. Commands that meet another writer are
+    loaded and decided again. So is the whole page after the connection was lost during the append: it may
+    be recorded, and is then known. Where a page fails, each command is tried alone, so that only the one
+    that fails it is refused.
     """
-    settled: dict[int, Settled] = {}
     lines: Lines = list(enumerate(commands))
     failure: UnavailableError = BusyError("too many writers want the same streams")
     rounds_in_vain = 0
@@ -65,31 +65,30 @@ def settle(
         except Exception as error:
             if len(commands) == 1:
                 log.error("a command failed after %s", defects.named(error))  # noqa: TRY400
-                return [error.with_traceback(None)]
-            failure = _settle_alone(session, vault, clock, lines, settled) or failure
-            break
+                yield {lines[0][0]: error.with_traceback(None)}
+                return
+            yield from _settle_alone(session, vault, clock, lines)
+            return
         else:
-            settled |= decided.settled
+            yield decided.settled
             lines = sorted(decided.later + again, key=itemgetter(0))
         rounds_in_vain += len(lines) == before
     # Each an exception of its own: one that is raised in several places collects their tracebacks.
-    return [settled[line] if line in settled else copy.copy(failure) for line in range(len(commands))]
+    yield {line: copy.copy(failure) for line, _ in lines}
 
 
 def _settle_alone(
-    session: Session,
-    vault: Vault,
-    clock: Callable[[], dt.datetime],
-    lines: Lines,
-    settled: dict[int, Settled],
-) -> UnavailableError | None:
-    """Settles each command as a page of one; ends, and answers why, where PostgreSQL is away."""
+    session: Session, vault: Vault, clock: Callable[[], dt.datetime], lines: Lines
+) -> Iterator[dict[int, Settled]]:
+    """Settles each command as a page of one, until PostgreSQL is away."""
+    failure: UnavailableError | None = None
     for line, command in lines:
-        (result,) = settle(session, vault, clock, [command])
-        if isinstance(result, UnavailableError):
-            return result
-        settled[line] = result
-    return None
+        if failure is None:
+            (outcome,) = [each for some in settle(session, vault, clock, [command]) for each in some.values()]
+            yield {line: outcome}
+            failure = outcome if isinstance(outcome, UnavailableError) else None
+        else:
+            yield {line: copy.copy(failure)}
 
 
 def load(session: Session, vault: Vault, now: dt.datetime, lines: Lines) -> Known:

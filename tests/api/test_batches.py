@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -370,11 +369,14 @@ def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     institution, appended = service.admitted(), Session.append
-    tries = itertools.count(1)
+    tried: list[int] = []
+    lost: list[int] = []
 
-    def unheard(session: Session, *arguments: Any) -> Appended:
-        answer = appended(session, *arguments)
-        if next(tries) == 2:
+    def unheard(session: Session, units: Sequence[Unit], *arguments: Any) -> Appended:
+        answer = appended(session, units, *arguments)
+        tried.append(len(units))
+        if tried != [3] and not lost:  # the second page, alone or with the first
+            lost.append(len(units))
             raise ConnectionLostError("lost")
         return answer
 
@@ -383,7 +385,8 @@ def test_a_page_whose_recording_was_not_heard_of_is_settled_before_the_next(
     bodies = [award(f"r-{number}", learner={"eduId": f"e-{number}"}) for number in range(12)]
     bodies[6] = {**bodies[3], "grade": "another"}
     found = [each["outcome"] for each in outcomes(sent(institution, ndjson(*bodies)))]
-    assert sorted([found[:3], found[3:6]]) == [["awarded"] * 3, ["known"] * 3]
+    assert lost in ([3], [6])
+    assert sorted(found[:6]) == ["awarded"] * (6 - lost[0]) + ["known"] * lost[0]
     assert found[6:] == ["refused"] + ["awarded"] * 5
 
 

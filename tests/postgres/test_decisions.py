@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -99,6 +100,35 @@ def test_another_award_under_one_reference_is_refused_also_when_both_come_at_onc
     assert sorted(type(each).__name__ for each in refusals) == ["NoneType", "ReferenceTaken"]
     with pytest.raises(ReferenceTaken):
         award(registry, "27UM", "1", "c")
+
+
+def test_who_is_settled_in_the_first_round_of_a_page_does_not_wait_for_the_last(
+    url: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    badge = award(registry, "27UM", "1", "a").id
+    suspend: Command[BadgeOutcome] = SuspendBadge("27UM", badge, "appeal", None, ORIGIN)
+    reinstate: Command[BadgeOutcome] = ReinstateBadge("27UM", badge, ORIGIN)
+    monkeypatch.setattr("registry.recording.page_recorder.THREADS", 1)
+    order: list[str] = []
+    ended = threading.Event()
+
+    def done(name: str) -> Callable[[list[Settled]], None]:
+        def append(_: list[Settled]) -> None:
+            order.append(name)
+            if name == "many":
+                ended.set()
+
+        return append
+
+    with registry_on(url) as alone:
+        one = alone.preparation().prepare_all([command("27UM", "2", "b")])
+        with holding_the_lock(url):
+            alone.submit(alone.preparation().prepare_all([command("27UM", "3", "c")]), done("first"))
+            until(lambda: waiting_writers(url) == 1)
+            alone.submit([suspend, reinstate] * 10, done("many"))
+            alone.submit(one, done("one"))
+        assert ended.wait(20)
+    assert order == ["first", "one", "many"]
 
 
 def test_many_commands_about_one_badge_in_one_page_are_decided_one_after_the_other(

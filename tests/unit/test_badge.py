@@ -17,6 +17,7 @@ from registry.domain.errors import (
     InvalidInput,
     Refusal,
     RevokedForAnotherReason,
+    TooManyChanges,
 )
 from registry.domain.events import BadgeCorrected, BadgeRevoked, Correction, Fact, MisplacedEventError
 from tests.unit.facts import (
@@ -178,3 +179,14 @@ def test_whatever_is_asked_a_revocation_is_the_last_fact_of_a_badge(commands: li
     asked = any(command.startswith("revoke") for command in commands)
     assert revocations == ([len(recorded_facts) - 1] if asked else [])
     assert state.version == 1 + len(recorded_facts)
+
+
+def test_a_badge_with_too_many_changes_can_be_reinstated_and_revoked_and_nothing_else() -> None:
+    state = badge()
+    while state.version < badges.MAX_CHANGES:
+        state = then(suspend(state), badges.reinstate(suspend(state), SALT, ORIGIN))
+    with pytest.raises(TooManyChanges, match="100 is the maximum"):
+        suspend(state)
+    with pytest.raises(TooManyChanges):
+        badges.correct(state, Correction(grade="dd" * 32), SALT, ORIGIN)
+    assert badges.revoke(state, "fraud", None, SALT, None, TODAY, ORIGIN) is not None

@@ -14,6 +14,7 @@ from registry.domain.errors import (
     InstitutionIsSuspended,
     OutsideAdmission,
     SuspendedOnThatDay,
+    TooManyChanges,
 )
 from registry.domain.events import (
     InstitutionAdmitted,
@@ -161,3 +162,11 @@ def test_an_institutions_stream_begins_with_its_admission() -> None:
 def test_an_event_of_another_kind_is_not_applied_to_an_institution() -> None:
     with pytest.raises(MisplacedEventError, match="not an event of an institution"):
         institutions.evolve(institution(), recorded("27UM", 2, facts.badge().award))
+
+
+def test_an_institution_has_at_most_1000_exemptions() -> None:
+    many = frozenset(f"M-{number}" for number in range(institutions.MAX_EXEMPTIONS))
+    state = replace(institution(), exempted=many)
+    with pytest.raises(TooManyChanges, match="1000 is the maximum"):
+        institutions.exempt(state, "M-new", "study-load", "Proef", ORIGIN)
+    assert institutions.exempt(state, "M-1", "study-load", "Proef", ORIGIN) is None

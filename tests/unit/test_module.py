@@ -20,6 +20,7 @@ from registry.domain.errors import (
     ReferenceTaken,
     StudyLoadOutsidePolicy,
     TargetGroupOutsidePolicy,
+    TooManyChanges,
 )
 from registry.domain.events import (
     InstitutionExempted,
@@ -176,3 +177,16 @@ def test_a_modules_stream_begins_with_its_registration() -> None:
 def test_an_event_of_another_kind_is_not_applied_to_a_module() -> None:
     with pytest.raises(MisplacedEventError, match="not an event of a module"):
         modules.evolve(module(), recorded(facts.MODULE_ID, 2, facts.badge().award))
+
+
+def test_a_module_has_at_most_100_versions_and_the_content_of_the_last_is_still_known() -> None:
+    state = module()
+    for number in range(2, modules.MAX_VERSIONS + 1):
+        state = revised(state, content(description=f"Versie {number}."))
+    assert state.latest == 100
+    with pytest.raises(TooManyChanges, match="100 is the maximum"):
+        modules.revise(state, institution(), "KLINRED", SECOND, TODAY, ORIGIN)
+    last = content(description="Versie 100.")
+    assert modules.revise(state, institution(), "KLINRED", last, TODAY, ORIGIN) is None
+    with pytest.raises(TooManyChanges):
+        modules.check_versions(state)
