@@ -103,7 +103,7 @@ async def award_badge(request: Request) -> Response:
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
     openapi_extra=accepts(RevocationBody),
 )
-def revoke_badge(
+async def revoke_badge(
     request: Request,
     badge_id: BadgeId,
     principal: Institution,
@@ -112,7 +112,7 @@ def revoke_badge(
     command = RevokeBadge(
         brin(principal), badge_id, stated.reason, stated.effective_on, stated.note, origin(principal)
     )
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.post(
@@ -122,14 +122,14 @@ def revoke_badge(
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
     openapi_extra=accepts(BadgeSuspensionBody),
 )
-def suspend_badge(
+async def suspend_badge(
     request: Request,
     badge_id: BadgeId,
     principal: Institution,
     stated: Annotated[BadgeSuspensionBody, Depends(body(BadgeSuspensionBody))],
 ) -> Response:
     command = SuspendBadge(brin(principal), badge_id, stated.reason, stated.note, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.delete(
@@ -138,13 +138,13 @@ def suspend_badge(
     summary="Reinstate a suspended badge",
     responses=answers(400, 401, 403, 404, 409, ok=BadgeWritten),
 )
-def reinstate_badge(
+async def reinstate_badge(
     request: Request,
     badge_id: BadgeId,
     principal: Institution,
 ) -> Response:
     command = ReinstateBadge(brin(principal), badge_id, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.post(
@@ -154,11 +154,11 @@ def reinstate_badge(
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=BadgeWritten),
     openapi_extra=accepts(CorrectionBody),
 )
-def correct_badge(
+async def correct_badge(
     request: Request,
     badge_id: BadgeId,
     principal: Institution,
     stated: Annotated[CorrectionBody, Depends(body(CorrectionBody))],
 ) -> Response:
     command = CorrectBadge(brin(principal), badge_id, stated.grade, stated.name, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.commands.common import Registrar, registry_of
+from api.commands.common import Registrar, recorded, registry_of
 from api.http.auth import origin
 from api.http.fields import Day, Name, Note, PublicReason, Reference, SchacHome
 from api.http.openapi import accepts, answers
@@ -88,7 +88,7 @@ def _answer(outcome: Outcome) -> Response:
     responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
     openapi_extra=accepts(InstitutionBody),
 )
-def put_institution(
+async def put_institution(
     request: Request,
     brin: str,
     principal: Registrar,
@@ -105,7 +105,7 @@ def put_institution(
         admitted_until=stated.admitted_until,
     )
     command = AdmitInstitution(brin, particulars, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.post(
@@ -115,14 +115,14 @@ def put_institution(
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=InstitutionWritten),
     openapi_extra=accepts(SuspensionBody),
 )
-def suspend_institution(
+async def suspend_institution(
     request: Request,
     brin: str,
     principal: Registrar,
     stated: Annotated[SuspensionBody, Depends(body(SuspensionBody))],
 ) -> Response:
     command = SuspendInstitution(brin, stated.reason, stated.note, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.delete(
@@ -131,9 +131,9 @@ def suspend_institution(
     summary="Reinstate a suspended institution",
     responses=answers(400, 401, 403, 404, ok=InstitutionWritten),
 )
-def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
+async def reinstate_institution(request: Request, brin: str, principal: Registrar) -> Response:
     command = ReinstateInstitution(brin, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.post(
@@ -143,11 +143,11 @@ def reinstate_institution(request: Request, brin: str, principal: Registrar) -> 
     responses=answers(400, 401, 403, 404, 413, 415, ok=InstitutionWritten, created=InstitutionWritten),
     openapi_extra=accepts(ExemptionBody),
 )
-def exempt_module(
+async def exempt_module(
     request: Request,
     brin: str,
     principal: Registrar,
     stated: Annotated[ExemptionBody, Depends(body(ExemptionBody))],
 ) -> Response:
     command = ExemptModule(brin, stated.module_reference, stated.rule, stated.reason, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from api.commands.common import Institution, registry_of
+from api.commands.common import Institution, recorded, registry_of
 from api.http.auth import brin, origin
 from api.http.fields import (
     Assessment,
@@ -130,13 +130,13 @@ def _answer(outcome: Outcome) -> Response:
     responses=answers(400, 401, 403, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
     openapi_extra=accepts(ModuleBody),
 )
-def register_module(
+async def register_module(
     request: Request, principal: Institution, stated: Annotated[ModuleBody, Depends(body(ModuleBody))]
 ) -> Response:
     registry, owner = registry_of(request), brin(principal)
     module_id = registry.module_id(owner, stated.reference)
     command = RegisterModule(owner, module_id, stated.reference, stated.content(), origin(principal))
-    return _answer(registry.record(command))
+    return _answer(await recorded(registry, command))
 
 
 @router.post(
@@ -146,14 +146,14 @@ def register_module(
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten, created=ModuleWritten),
     openapi_extra=accepts(ModuleBody),
 )
-def revise_module(
+async def revise_module(
     request: Request,
     module_id: ModuleId,
     principal: Institution,
     stated: Annotated[ModuleBody, Depends(body(ModuleBody))],
 ) -> Response:
     command = ReviseModule(brin(principal), module_id, stated.reference, stated.content(), origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
 
 
 @router.post(
@@ -163,11 +163,11 @@ def revise_module(
     responses=answers(400, 401, 403, 404, 409, 413, 415, ok=ModuleWritten),
     openapi_extra=accepts(WithdrawalBody),
 )
-def withdraw_module(
+async def withdraw_module(
     request: Request,
     module_id: ModuleId,
     principal: Institution,
     stated: Annotated[WithdrawalBody, Depends(body(WithdrawalBody))],
 ) -> Response:
     command = WithdrawModule(brin(principal), module_id, stated.from_, origin(principal))
-    return _answer(registry_of(request).record(command))
+    return _answer(await recorded(registry_of(request), command))
