@@ -75,9 +75,8 @@ def run_token_list(settings: Settings, _: argparse.Namespace) -> int:
     for token in sorted(listed, key=lambda token: token.expires_at):
         state = "revoked" if token.revoked_at else "expired" if token.expires_at <= now else "valid"
         of, used = token.institution or token.learner_id or "-", token.last_used_on or "-"
-        # A name may hold anything: it must not break the line, or reach the terminal as a command.
-        name = "".join(char if char.isprintable() else "?" for char in token.name or "-")
-        print(token.id, token.role, of, iso_time(token.expires_at), used, state, name, sep="\t")
+        ends = iso_time(token.expires_at)
+        print(token.id, token.role, of, ends, used, state, token.name or "-", sep="\t")
     return 0
 
 

@@ -18,13 +18,14 @@ from projections.all import read_models
 from registry import defects, logs, tokens
 from registry.cli import admin, backup, demo, import_edubadges, replay, stream
 from registry.cli.common import FAILURES, UsageError
-from registry.domain.values import lower_uuid
+from registry.domain.values import clean_line, lower_uuid
 from registry.release import RELEASE
 from registry.settings import Settings, read_settings, unknown_settings
 
 log = logging.getLogger("registry")
 MAX_PARTITIONS = 256
 MAX_REASON = 500
+MAX_NAME = 100
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
@@ -176,11 +177,19 @@ def _add_because(command: argparse.ArgumentParser, when: str) -> None:
 
 
 def _reason(text: str) -> str:
-    if not (1 <= len(text) <= MAX_REASON and text.isprintable() and text.strip()):
-        raise argparse.ArgumentTypeError(
-            f"must be a line of 1 to {MAX_REASON} characters that names no person"
-        )
-    return text
+    return _line(text, MAX_REASON)
+
+
+def _name(text: str) -> str:
+    return _line(text, MAX_NAME)
+
+
+def _line(text: str, most: int) -> str:
+    """A text by the rules for every text that is recorded."""
+    try:
+        return clean_line(text, most)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _partitions(text: str) -> int:
@@ -213,7 +222,9 @@ def _add_token(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="TIME",
         help="default: 30d; a number with d, h, m or s",
     )
-    create.add_argument("--name", metavar="TEXT", help="to tell tokens apart; kept in the database only")
+    create.add_argument(
+        "--name", type=_name, metavar="TEXT", help="to tell tokens apart; kept in the database only"
+    )
     create.set_defaults(run=admin.run_token_create)
     actions.add_parser("list", help="List all tokens, without their secrets.").set_defaults(
         run=admin.run_token_list

@@ -154,11 +154,6 @@ class Session:
             enable_mergejoin="off",
             # Planning the append's queries took longer than executing them.
             plan_cache_mode="force_generic_plan",
-            # `registry.event_store.append` writes literals in this form.
-            standard_conforming_strings="on",
-            # Each statement of the append must see everything that was committed before it got the lock.
-            default_transaction_isolation=r"read\ committed",
-            client_encoding="UTF8",
         )
         try:
             with connection.cursor() as cursor:

@@ -82,9 +82,17 @@ class LoginError(Exception):
     """A login can do more than its process needs, or less."""
 
 
+_RELIED_ON: dict[str, str | int] = {
+    # The append writes literals in this form.
+    "standard_conforming_strings": "on",
+    # Each statement of the append must see everything that was committed before it got the lock.
+    "default_transaction_isolation": r"read\ committed",
+}
+
+
 def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
     """A connection in autocommit, in `role`, or as the login itself: the owner, or before any role."""
-    options = [f"-c {name}={value}" for name, value in settings.items()]
+    options = [f"-c {name}={value}" for name, value in (_RELIED_ON | settings).items()]
     try:
         options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))
         connection = psycopg2.connect(
@@ -95,6 +103,8 @@ def connect(url: str, role: Role | None = None, **settings: str | int) -> Connec
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=30_000,
+            # Whatever the shell prefers: the append writes literals as these bytes.
+            client_encoding="UTF8",
             options=" ".join(options),
             application_name=role or "registry",
         )

@@ -66,7 +66,9 @@ def record_act(cursor: Cursor, fact: OperatorFact) -> None:
 
 def _record(cursor: Cursor, subject: str, fact: Fact) -> None:
     cursor.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
-    # Nobody appends until the transaction ends, so that the version is still the next one.
+    # Nobody appends until the transaction ends, so that the version is still the next one. A command that
+    # is stopped or lost in between loses the lock, and nothing of its act remains.
+    cursor.execute(f"SET LOCAL idle_in_transaction_session_timeout = {PATIENCE_MS}")
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (Lock.APPEND,))
     cursor.execute("SELECT coalesce(max(version), 0) + 1 FROM event WHERE subject = %s", (subject,))
     (version,) = cursor.fetchone() or (1,)

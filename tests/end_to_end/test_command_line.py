@@ -205,7 +205,7 @@ def test_a_token_of_an_institution_that_is_not_admitted_is_not_made(serving: Ser
 def test_the_list_of_tokens_says_whose_each_is_and_how_long_it_holds_and_never_a_secret(
     serving: Serving,
 ) -> None:
-    token = create(serving, "--role institution --institution 27UM --name list\x1b[2J").last_line
+    token = create(serving, "--role institution --institution 27UM --name the-list").last_line
     ended = create(serving, "--role auditor").last_line
     assert registry("token", "revoke", ended.split("_")[1], data_dir=serving.data).status == 0
     done = registry("token", "list", data_dir=serving.data)
@@ -214,11 +214,19 @@ def test_the_list_of_tokens_says_whose_each_is_and_how_long_it_holds_and_never_a
     assert rows[0] == ["ID", "ROLE", "OF", "EXPIRES", "LAST USED", "STATE", "NAME"]
     by_id = {row[0]: row[1:] for row in rows[1:]}
     role, of, expires, used, state, name = by_id[token.split("_")[1]]
-    assert (role, of, used, state, name) == ("institution", "27UM", "-", "valid", "list?[2J")
+    assert (role, of, used, state, name) == ("institution", "27UM", "-", "valid", "the-list")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", expires)
     assert by_id[ended.split("_")[1]][4] == "revoked"
     assert not TOKEN.search(done.out)
     assert token.split("_", 2)[2] not in done.out
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "\u202eevil", "a" * 101, "a\u00a0\u0301" + "\u0301" * 40])
+def test_a_name_that_could_break_a_line_or_command_a_terminal_is_refused(serving: Serving, name: str) -> None:
+    done = registry("token", "create", "--role", "auditor", "--name", name, data_dir=serving.data)
+    assert done.status == 2
+    assert "argument --name: must be" in done.err or "argument --name: must not" in done.err
+    assert name not in done.err
 
 
 def test_all_wrong_settings_are_named_at_once_and_no_secret_with_them(tmp_path: Path) -> None:

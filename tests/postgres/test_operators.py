@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from functools import partial
 
+import psycopg2
 import psycopg2.errors
 import pytest
 
@@ -19,6 +20,7 @@ from registry.domain.events import (
     EventRetried,
     EventSkipped,
     Fact,
+    LogRepartitioned,
     ReadModelReplaced,
     TokenCreated,
     TokenRevoked,
@@ -27,7 +29,7 @@ from registry.postgres.connections import Connection
 from registry.recording import operators
 from registry.recording.registry import Registry
 from tests.postgres.commands import award
-from tests.postgres.log import connection, execute, later, query, whole_log
+from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import held, projectors, settled
 
 DAY = dt.timedelta(days=1)
@@ -187,3 +189,30 @@ def test_the_read_models_pass_over_what_operators_did(
     with projectors(url, read_models()):
         settled(url)
     assert held(url).keys() >= before.keys()
+
+
+def test_a_reason_is_recorded_as_it_was_given_whatever_encoding_the_shell_prefers(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    fact = LogRepartitioned(**operators.ORIGIN, reason="caf\u00e9 zo\u00eb", partitions=8)
+    with connection(url) as acting, acting, acting.cursor() as cursor:
+        operators.record_act(cursor, fact)
+    monkeypatch.undo()
+    assert new_facts(url, 0) == [("registry", fact)]
+
+
+@pytest.mark.slow
+def test_an_act_that_is_stopped_halfway_loses_the_lock_and_leaves_nothing(
+    url: str, registry: Registry
+) -> None:
+    before = len(whole_log(url))
+    fact = LogRepartitioned(**operators.ORIGIN, reason="why", partitions=8)
+    with connection(url) as acting, acting.cursor() as cursor:
+        cursor.execute("BEGIN")
+        operators.record_act(cursor, fact)
+        # The command gets no further. An award waits or is refused, and a later one is not.
+        until(lambda: later(partial(award, registry, "27UM", "1", "a")).exception(20) is None)
+        with pytest.raises(psycopg2.Error):
+            cursor.execute("COMMIT")
+    assert [event.type for event in whole_log(url)[before:]] == ["badge.awarded"]
