@@ -103,6 +103,7 @@ class Projector:
         """Follows a feed until no read model continues, or a stopped one is to be tried again."""
         while self._source.alone and not _try_lock(cursor, self._models[0].name):
             # Stand by on the same connection: to try costs one statement a second.
+            self.turned = time.monotonic()
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         while not (going := self._going(cursor)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import hmac
+import logging
 import queue
 import re
 import secrets
@@ -19,9 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import get_args
 
+from registry import defects
 from registry.domain.events import TokenRole
+from registry.logs import Troubles
 from registry.postgres.connections import Connection, Cursor, Pool, UnavailableError
 
+log = logging.getLogger("registry.tokens")
 Role = TokenRole
 ROLES: tuple[Role, ...] = get_args(Role)
 KEPT_SECONDS = 1.0
@@ -181,6 +185,7 @@ class LastUses:
         self._pool = Pool(url, "registry_write", 1)
         # None ends the thread.
         self._waiting: queue.Queue[str | None] = queue.Queue(_MAX_USES_WAITING)
+        self._troubles = Troubles(log)
         self._thread = threading.Thread(target=self._run, name="token-uses", daemon=True)
 
     def start(self) -> None:
@@ -197,12 +202,19 @@ class LastUses:
 
     def _run(self) -> None:
         while (used := self._waiting.get()) is not None:
-            with suppress(UnavailableError), self._pool.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE token SET last_used_on = (now() AT TIME ZONE 'UTC')::date"
-                    " WHERE id = %s AND last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date",
-                    (used,),
-                )
+            try:
+                with self._pool.cursor() as cursor:
+                    cursor.execute(
+                        "UPDATE token SET last_used_on = (now() AT TIME ZONE 'UTC')::date"
+                        " WHERE id = %s AND last_used_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date",
+                        (used,),
+                    )
+                self._troubles.over()
+            except UnavailableError:
+                pass  # readiness tells it
+            except Exception as error:
+                # The thread goes on: without it, nobody would be told of a token that is about to expire.
+                self._troubles.met(f"the use of a token is not noted, after {defects.named(error)}")
         self._pool.close()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 
 from starlette.concurrency import run_in_threadpool
 
 from projections.badges.queries import RecordedStatus, read_statuses
 from registry.event_store.log import Extent
-from registry.postgres.connections import Pool
+from registry.postgres.connections import BusyError, Pool, UnavailableError
 
+MAX_WAITING = 1_000
+"""Badges of one statement. Those whose askers have left are among them, while PostgreSQL stands still."""
 Recorded = tuple[Extent, dict[str, RecordedStatus]]
 
 
@@ -23,10 +26,16 @@ class Statuses:
         self._reading = asyncio.Lock()
 
     async def read(self, badge_id: str) -> tuple[Extent, RecordedStatus]:
+        """Raises `UnavailableError`: its own for each who waits, since one would collect tracebacks."""
+        if len(self._waiting) >= MAX_WAITING:
+            raise BusyError("too many ask for a status")
         self._waiting.add(badge_id)
         if self._next is None:
             self._next = asyncio.create_task(self._read_waiting())
-        extent, recorded = await asyncio.shield(self._next)
+        try:
+            extent, recorded = await asyncio.shield(self._next)
+        except UnavailableError as error:
+            raise copy.copy(error) from None
         return extent, recorded[badge_id]
 
     async def _read_waiting(self) -> Recorded:

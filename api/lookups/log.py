@@ -18,7 +18,7 @@ from api.http.responses import RecordedEvent, extent_headers
 from api.lookups.common import MAX_POSITION
 from registry.domain.errors import InvalidInput
 from registry.domain.values import lower_uuid
-from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_log, read_pages
+from registry.event_store.log import Extent, LoggedEvent, extent_of, last_of, last_position, read_pages
 
 router = APIRouter(tags=["log"])
 MEDIA_TYPE = "application/x-ndjson"
@@ -60,12 +60,12 @@ def list_events(
         last = last_position(database)
         if after > last:
             raise InvalidInput(("/after", f"must not be beyond the end of the log, which is {last}"))
+        filters = {"kind": kind or "", "subject": subject or ""}
         if kind is None and subject is None:
             complete = min(last, after + limit)
-            return _stream(request, read_pages(pool, after, complete), extent_of(database, complete))
-        events = read_log(database, after, limit, until=last, kind=kind or "", subject=subject or "")
-        complete = events[-1].position if len(events) == limit else last
-        return _stream(request, iter([events]), extent_of(database, complete))
+        else:
+            complete = last_of(database, after, limit, until=last, **filters)
+        return _stream(request, read_pages(pool, after, complete, **filters), extent_of(database, complete))
 
 
 def _stream(request: Request, pages: Iterator[list[LoggedEvent]], extent: Extent) -> StreamingResponse:

@@ -46,6 +46,7 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
         raise BackupError(f"{folder} is not empty; name a new folder.")
     with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
         database.check_migrated(connection)
+        os.umask(0o077)  # for the files too, where the folder was there already
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with connection.cursor() as cursor:
             # What the manifest says and what the dump holds are of one moment, while awards go on.

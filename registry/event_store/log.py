@@ -120,6 +120,22 @@ def read_log(
     subject: str = "",
 ) -> list[LoggedEvent]:
     """At most `limit` events after a position; `until`, `kind` and `subject` leave others out."""
+    condition, values = _filtered(after, until, kind, subject)
+    return _select(cursor, f"{condition} ORDER BY position LIMIT %s", [*values, limit])
+
+
+def last_of(cursor: Cursor, after: int, limit: int, *, until: int, kind: str, subject: str) -> int:
+    """The position of the last of at most `limit` events after a position; `until` where there are fewer."""
+    condition, values = _filtered(after, until, kind, subject)
+    cursor.execute(
+        f"SELECT position FROM event WHERE {condition} ORDER BY position OFFSET %s LIMIT 1",
+        [*values, limit - 1],
+    )
+    (last,) = cursor.fetchone() or (until,)
+    return int(last)
+
+
+def _filtered(after: int, until: int | None, kind: str, subject: str) -> tuple[str, list[object]]:
     conditions, values = ["position > %s"], [after]  # type: tuple[list[str], list[object]]
     if until is not None:
         conditions.append("position <= %s")
@@ -131,7 +147,7 @@ def read_log(
     if subject:
         conditions.append("subject = %s")
         values.append(subject)
-    return _select(cursor, f"{' AND '.join(conditions)} ORDER BY position LIMIT %s", [*values, limit])
+    return " AND ".join(conditions), values
 
 
 def _select(cursor: Cursor, condition: str, values: Sequence[object]) -> list[LoggedEvent]:
@@ -167,13 +183,15 @@ def _logged(copied: bytes) -> Iterator[LoggedEvent]:
 PAGE = 1_000
 
 
-def read_pages(pool: Pool, after: int, until: int) -> Iterator[list[LoggedEvent]]:
+def read_pages(
+    pool: Pool, after: int, until: int, *, kind: str = "", subject: str = ""
+) -> Iterator[list[LoggedEvent]]:
     """The log after a position through `until`, page by page, so that memory stays flat."""
     while after < until:
         with pool.cursor() as cursor:
-            page = read_log(cursor, after, PAGE, until=until)
+            page = read_log(cursor, after, PAGE, until=until, kind=kind, subject=subject)
         if not page:
-            return  # a standby server took over that lacks the end of the log
+            return  # no more of that type or subject; or a standby server that lacks the end took over
         yield page
         after = page[-1].position
 

@@ -14,8 +14,8 @@ import msgspec
 import psycopg2
 import psycopg2.errors
 
-from registry.domain.events import Event, decode
 from registry.event_store.append import STAGING, Appended, ConnectionLostError, Unit, append
+from registry.event_store.log import LoggedEvent
 from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import (
     PATIENCE_MS,
@@ -40,7 +40,7 @@ class Loaded(msgspec.Struct, frozen=True):
     """The streams and learners that were read at one moment, when `position` was the last one."""
 
     position: int
-    streams: dict[str, list[Event]]
+    streams: dict[str, list[LoggedEvent]]
     learners: dict[bytes, str]
 
 
@@ -91,18 +91,18 @@ class Session:
             )
             rows = cursor.fetchall()
         last = 0
-        streams: dict[str, list[Event]] = {}
+        streams: dict[str, list[LoggedEvent]] = {}
         learners: dict[bytes, str] = {}
         for position, subject, version, kind, schema, time, data in rows:
             if kind:
-                fact = decode(f"{kind}/{schema}", bytes(data))
-                streams.setdefault(subject, []).append(Event(subject, version, fact, position, time))
+                logged = LoggedEvent(position, subject, version, kind, schema, time, bytes(data))
+                streams.setdefault(subject, []).append(logged)
             elif subject:
                 learners[bytes(data)] = subject
             else:
                 last = position
         for events in streams.values():
-            events.sort(key=attrgetter("originator_version"))
+            events.sort(key=attrgetter("version"))
         return Loaded(last, streams, learners)
 
     def append(self, units: Sequence[Unit], relied_on: Collection[str], read_at: int) -> Appended:

@@ -33,6 +33,8 @@ PATIENCE_MS = 5_000
 # The classes of SQLSTATE that are about the server and not about the statement: connection, rollback by
 # conflict, resources, state (locks), operator intervention.
 _SERVER_ERRORS = ("08", "40", "53", "55", "57")
+_READ_ONLY = "25006"
+"""The server became a standby, or was made read-only: another one may take what this one refuses."""
 # The functions that extend a table's file, in the server's `md.c`.
 _EXTENDING = ("mdextend", "mdzeroextend")
 
@@ -46,14 +48,15 @@ def is_lost(connection: Connection, error: Exception) -> bool:
         return True
     if not isinstance(error, psycopg2.DatabaseError):
         return False
-    return error.pgcode is None or error.pgcode[:2] in _SERVER_ERRORS or is_full(error)
+    code = error.pgcode
+    return code is None or code[:2] in _SERVER_ERRORS or code == _READ_ONLY or is_full(error)
 
 
 def _is_gone(connection: Connection, error: psycopg2.Error) -> bool:
     """Whether the server itself is lost, and other connections with it; not only this statement."""
     if connection.closed or error.pgcode is None:
         return True
-    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03")
+    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03", _READ_ONLY)
 
 
 def is_full(error: Exception) -> bool:

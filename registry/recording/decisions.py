@@ -19,13 +19,26 @@ from registry.domain.errors import (
     ModuleOfAnother,
     Refusal,
 )
-from registry.domain.events import BadgeAwarded, Event, Fact, InstitutionAdmitted, ModuleRegistered
+from registry.domain.events import (
+    BadgeAwarded,
+    Event,
+    Fact,
+    InstitutionAdmitted,
+    ModuleRegistered,
+    UnknownEventError,
+)
 from registry.domain.institution import Institution
 from registry.domain.module import Module
 from registry.domain.private_parts import PrivateParts
 from registry.domain.values import day_in_amsterdam
+from registry.event_store.log import LoggedEvent
+from registry.postgres.connections import UnavailableError
 
 State = TypeVar("State")
+
+
+class UnreadableError(UnavailableError):
+    """An event cannot be read by this release: another process of the service may be newer."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -96,7 +109,7 @@ class Known:
         self,
         position: int,
         now: dt.datetime,
-        streams: Mapping[str, Sequence[Event]],
+        streams: Mapping[str, Sequence[LoggedEvent]],
         learners: dict[bytes, str],
         private_parts: Mapping[str, PrivateParts],
     ) -> None:
@@ -158,9 +171,17 @@ class Known:
         self._learners[alias_key] = learner_id
 
     def _stream(self, subject: str, first: type[Fact]) -> Sequence[Event]:
-        """The events of a subject; none where the id is another kind's."""
-        events = self._streams.get(subject, ())
-        return events if events and isinstance(events[0].data, first) else ()
+        """The events of a subject, decoded; none where the id is another kind's.
+
+        Raises `UnreadableError` for an event of a later release: only the command that names it fails.
+        """
+        logged = self._streams.get(subject, ())
+        if not logged or logged[0].type != first.TYPE:
+            return ()
+        try:
+            return [each.event() for each in logged]
+        except (UnknownEventError, msgspec.DecodeError) as error:
+            raise UnreadableError("an event of a later release was met") from error
 
 
 Settled = Outcome | Exception

@@ -52,11 +52,22 @@ def create_token(
 
 
 def revoke_token(connection: Connection, token_id: str) -> bool:
-    """Revokes a token permanently; False where it is unknown or already revoked."""
+    """Revokes a token permanently; False where it is unknown, or already revoked and recorded.
+
+    The token is dead even where the log takes no event now, and the error is raised: the command given
+    again then records what was done.
+    """
+    revoked = tokens.revoke_token(connection, token_id)
     with connection, connection.cursor() as cursor:
-        if revoked := tokens.revoke_token(connection, token_id):
+        cursor.execute(
+            "SELECT revoked_at IS NOT NULL AND NOT EXISTS ("
+            " SELECT FROM event WHERE subject = token.id AND type = %s) FROM token WHERE id = %s",
+            (TokenRevoked.TYPE, token_id),
+        )
+        (unrecorded,) = cursor.fetchone() or (False,)
+        if unrecorded:
             _record(cursor, token_id, TokenRevoked(**ORIGIN))
-    return revoked
+    return revoked or unrecorded
 
 
 def record_act(cursor: Cursor, fact: OperatorFact) -> None:

@@ -18,7 +18,7 @@ from registry.event_store.session import Session
 from registry.event_store.vault import Owner, Vault, encoded
 from registry.keys import RandomBytes
 from registry.postgres.connections import BusyError, UnavailableError
-from registry.recording.decisions import Command, Decision, Known, Outcome, Settled
+from registry.recording.decisions import Command, Decision, Known, Outcome, Settled, UnreadableError
 
 MAX_ROUNDS_IN_VAIN = 8
 log = logging.getLogger("registry.recorder")
@@ -86,7 +86,8 @@ def _settle_alone(
         if failure is None:
             (outcome,) = [each for some in settle(session, vault, clock, [command]) for each in some.values()]
             yield {line: outcome}
-            failure = outcome if isinstance(outcome, UnavailableError) else None
+            if isinstance(outcome, UnavailableError) and not isinstance(outcome, UnreadableError):
+                failure = outcome
         else:
             yield {line: copy.copy(failure)}
 
@@ -131,7 +132,7 @@ def decide(known: Known, lines: Lines) -> Decided:
                 continue
             made = row(subjects[0], decision.version, decision.fact)
         except Exception as error:
-            if not isinstance(error, Refusal):
+            if not isinstance(error, Refusal | UnreadableError):
                 log.error("a command failed after %s", defects.named(error))  # noqa: TRY400
             # Its traceback would keep the whole page in memory until the garbage is collected.
             decided.settled[line] = error.with_traceback(None)

@@ -195,3 +195,15 @@ def test_without_postgresql_s_programs_a_backup_says_what_to_install(workshop: W
         1,
         "registry: pg_dump is not on the path; install PostgreSQL's client programs.\n",
     )
+
+
+def test_only_its_owner_can_read_a_backup_whatever_the_folder_was(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    done = registry("backup", str(folder), data_dir=model)
+    assert done.status == 0, done.err
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "database.dump": 0o600,
+        "manifest.json": 0o600,
+    }

@@ -10,6 +10,7 @@ import pytest
 from registry.domain.errors import Refusal
 from registry.event_store.session import Session
 from registry.postgres.clock import ClockError, compare_clocks, system_time
+from registry.postgres.connections import Connection
 from registry.postgres.locks import Lock
 from registry.recording import operators
 from tests.postgres.log import connection, execute, later, query, until, whole_log
@@ -133,3 +134,24 @@ def test_the_difference_is_measured_with_its_sign(url: str, time: Shifted) -> No
 
 def test_a_wrong_clock_is_no_refusal_of_a_command() -> None:
     assert not issubclass(ClockError, Refusal)
+
+
+def revoked(owner: Connection, subject: str) -> bool:
+    try:
+        return operators.revoke_token(owner, subject)
+    except ClockError:
+        return False
+
+
+def test_a_token_is_revoked_while_the_log_takes_no_event_and_its_event_follows(url: str) -> None:
+    with connection(url) as owner:
+        token, _ = operators.create_token(owner, "auditor", dt.timedelta(days=1))
+        subject = token.split("_")[1]
+        insert_ahead(url, "10 s")
+        with pytest.raises(ClockError):
+            operators.revoke_token(owner, subject)
+        assert query(url, f"SELECT revoked_at IS NOT NULL FROM token WHERE id = '{subject}'") == [(True,)]
+        until(lambda: revoked(owner, subject))
+        assert not operators.revoke_token(owner, subject)
+    kinds = [event.type for event in whole_log(url) if event.subject == subject]
+    assert kinds == ["token.created", "token.revoked"]

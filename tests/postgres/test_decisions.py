@@ -36,7 +36,7 @@ from registry.recording.commands import (
     SuspendInstitution,
     WithdrawModule,
 )
-from registry.recording.decisions import BadgeOutcome, Command, Outcome, Settled
+from registry.recording.decisions import BadgeOutcome, Command, Outcome, Settled, UnreadableError
 from registry.recording.registry import Registry
 from tests.postgres.commands import (
     CONTENT,
@@ -50,6 +50,7 @@ from tests.postgres.commands import (
     registry_on,
 )
 from tests.postgres.log import (
+    connection,
     execute,
     fresh,
     holding_the_lock,
@@ -326,3 +327,38 @@ def awarded_again(registry: Registry) -> bool:
         return award(registry, "27UM", "2", "c3d4").created
     except UnavailableError:
         return False
+
+
+def test_an_event_of_a_later_release_fails_only_the_commands_that_name_it(
+    url: str, registry: Registry
+) -> None:
+    module = register_module(registry, "27UM", "LATER", CONTENT).id
+    execute(
+        url,
+        "INSERT INTO event (position, subject, version, type, schema_version, time, data) SELECT"
+        f" max(position) + 1, '{module}', 2, 'module.praised', 9, now(), '{{}}' FROM event",
+    )
+    fine, unread = command("27UM", "1", "a"), command("27UM", "2", "b", module="LATER")
+    first, second, third = award_badges(registry, [fine, unread, command("27UM", "3", "c")])
+    assert isinstance(first, BadgeOutcome)
+    assert isinstance(second, UnreadableError)
+    assert isinstance(third, BadgeOutcome)
+
+
+def test_a_server_that_only_reads_is_away_and_no_defect(
+    url: str, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    award(registry, "27UM", "1", "a")
+    database = query(url, "SELECT current_database()::text")[0][0]
+    execute(url, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+    with pytest.raises(UnavailableError):
+        award(registry, "27UM", "2", "b")
+    assert [record.message for record in caplog.records if "failed" in record.message] == []
+    with connection(url) as owner, owner.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    execute(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+    until(lambda: awarded_again(registry))

@@ -1,0 +1,37 @@
+"""Checks of statuses that wait for PostgreSQL: bounded, and an error of its own for each."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+
+from api.http import statuses
+from api.http.statuses import Statuses
+from registry.postgres.connections import BusyError, Pool, UnavailableError
+from tests.postgres.log import connection
+
+
+def test_so_many_wait_and_no_more_and_each_has_an_error_of_its_own(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statuses, "MAX_WAITING", 20)
+
+    async def ask(reader: Statuses) -> list[BaseException | object]:
+        first = asyncio.create_task(reader.read(str(uuid.uuid4())))
+        await asyncio.sleep(0.1)  # its statement is under way, and later ones wait
+        waiting = [asyncio.create_task(reader.read(str(uuid.uuid4()))) for _ in range(25)]
+        return await asyncio.gather(first, *waiting, return_exceptions=True)
+
+    pool = Pool(url, "registry_read", 1, statement_timeout_ms=2_000)
+    with connection(url) as holding, holding.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("LOCK TABLE badge_status IN ACCESS EXCLUSIVE MODE")
+        _, *answers = asyncio.run(ask(Statuses(pool)))
+        cursor.execute("ROLLBACK")
+    pool.close()
+    errors = [answer for answer in answers if isinstance(answer, UnavailableError)]
+    assert len(errors) == 25
+    assert len({id(error) for error in errors}) == 25
+    assert [isinstance(error, BusyError) for error in errors] == [False] * 20 + [True] * 5
