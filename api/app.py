@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -176,7 +177,12 @@ def create_app(
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool, parts.last_uses.note), clock, parsing, long_bodies())
     reading = Reading(pool, keys, registry.vault, Positions(pool), Statuses(pool))
-    writing = Writing(registry, registry.preparation(), batch_commands.places())
+    writing = Writing(
+        registry,
+        registry.preparation(),
+        batch_commands.places(),
+        asyncio.Semaphore(batch_commands.PAGES_AT_ONCE),
+    )
     for app in (outer, version_1):
         app.state.service, app.state.reading, app.state.writing = service, reading, writing
         app.state.operations, app.state.metrics = operations, metrics

@@ -44,7 +44,7 @@ PAGE_SECONDS = 60.0
 MAX_PLAIN = 16 * 1024 * 1024
 """Outcomes without a refusal are kept uncompressed up to this number of bytes."""
 PAGES_AT_ONCE = 2
-"""Of a batch: one is decided while the other waits for its commit."""
+"""Of all batches: one is decided while the other waits for its commit, and single commands come between."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
 
 
@@ -196,6 +196,12 @@ class _Page(msgspec.Struct):
             raise BusyError("a page was not recorded in time") from None
 
 
+async def _recorded(request: Request, commands: Sequence[Command[BadgeOutcome]]) -> list[Settled]:
+    writing = writing_of(request)
+    async with writing.pages:
+        return await settled(writing.registry, commands)
+
+
 async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     """Reads to the end before it answers, so that clients that send first and read later do not hang.
 
@@ -206,7 +212,7 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != MEDIA_TYPE:
         raise WrongMediaType(MEDIA_TYPE)
-    registry, lines, outcomes = registry_of(request), Lines(request), _Outcomes(done)
+    lines, outcomes = Lines(request), _Outcomes(done)
     loop, parsing = asyncio.get_running_loop(), service_of(request).parsing
     on_their_way: deque[_Page] = deque()
     try:
@@ -221,7 +227,7 @@ async def _answer(request: Request, done: str, parse_line: Parse) -> Response:
                 first = on_their_way.popleft()
                 finished.append((first, await first.outcomes()))
             if commands:
-                page.recording = asyncio.create_task(settled(registry, commands))
+                page.recording = asyncio.create_task(_recorded(request, commands))
             on_their_way.append(page)
             for first, outcomes_ in finished:
                 await loop.run_in_executor(parsing, outcomes.add, first.lines, outcomes_)

@@ -23,11 +23,16 @@ Institution = Annotated[Principal, Depends(Allow("institution"))]
 
 @dataclass(frozen=True)
 class Writing:
-    """The objects of the writing door. `preparation` belongs to the event loop, for single awards."""
+    """The objects of the writing door. `preparation` belongs to the event loop, for single awards.
+
+    `pages` bounds the pages of all batches that are in the recorder, so that a single command waits behind
+    two of them at most.
+    """
 
     registry: Registry
     preparation: Preparation
     batches: Places
+    pages: asyncio.Semaphore
 
 
 def writing_of(request: Request) -> Writing:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import random
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from api.http.requests import MAX_MEMBERS
 from registry.event_store.append import Appended, ConnectionLostError, Unit
 from registry.event_store.session import Session
 from registry.postgres.connections import UnavailableError
+from registry.recording.registry import Registry
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -412,3 +415,40 @@ def test_a_refusal_that_names_no_member_is_short(hbo: Ask, line: bytes) -> None:
     answer = sent(hbo, (line + b"\n") * 5_000)
     assert {each["outcome"] for each in outcomes(answer)} == {"refused"}
     assert len(answer.content) < 5_000 * 250
+
+
+def test_the_pages_of_all_batches_that_are_in_the_recorder_are_two(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a single award waits behind two pages, however many batches come in."""
+    institutions = [service.admitted(), service.admitted("22OJ")]
+    most, now, gate = [0], [0], threading.Lock()
+    submit = Registry.submit
+
+    def counted(registry: Registry, commands: Any, done: Any) -> Any:
+        with gate:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+
+        def answered(settled: Any) -> None:
+            with gate:
+                now[0] -= 1
+            done(settled)
+
+        return submit(registry, commands, answered)
+
+    monkeypatch.setattr("api.http.ndjson.PAGE", 20)
+    monkeypatch.setattr(Registry, "submit", counted)
+    with ThreadPoolExecutor(4) as pool:
+        bodies = [
+            ndjson(
+                *[
+                    award(f"b{batch}-{number}", learner={"eduId": f"e{batch}-{number}"})
+                    for number in range(400)
+                ]
+            )
+            for batch in range(4)
+        ]
+        answers = list(pool.map(sent, [*institutions, *institutions], bodies))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert most[0] == 2
