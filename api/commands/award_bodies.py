@@ -34,8 +34,9 @@ from api.http.fields import (
 from api.http.requests import Body, parse
 from registry.domain import values
 from registry.domain.badge import AwardTerms
+from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
-from registry.domain.private_parts import Evidence, Recipient
+from registry.domain.private_parts import MAX_EVIDENCE_TEXT, Evidence, Recipient, evidence_text
 from registry.recording.awards import StatedAward
 
 MAX_EVIDENCE = 20
@@ -104,6 +105,9 @@ class AwardBody(Body):
 
     def stated(self, brin: str, origin: Origin) -> StatedAward:
         learner = self.learner
+        evidence = None if self.evidence is None else tuple(item.part() for item in self.evidence)
+        if evidence is not None and evidence_text(evidence) > MAX_EVIDENCE_TEXT:
+            raise InvalidInput(("/evidence", f"must be at most {MAX_EVIDENCE_TEXT} characters in total"))
         return StatedAward(
             brin=brin,
             reference=self.reference,
@@ -115,7 +119,7 @@ class AwardBody(Body):
             terms=AwardTerms(self.module_version, self.awarded_on, self.valid_until, self.supersedes),
             origin=origin,
             grade=self.grade,
-            evidence=None if self.evidence is None else tuple(item.part() for item in self.evidence),
+            evidence=evidence,
         )
 
 
@@ -220,6 +224,7 @@ def _stated_by(stated: _PlainAward, today: dt.date, brin: str, origin: Origin) -
         or (learner.edu_id is None) == (learner.eppn is None)
         or (stated.valid_until is not None and stated.valid_until < stated.awarded_on)
         or (evidence is not None and Evidence() in evidence)
+        or (evidence is not None and evidence_text(evidence) > MAX_EVIDENCE_TEXT)
     )
     if invalid:
         return None

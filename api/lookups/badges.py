@@ -35,7 +35,7 @@ from api.http.service import service_of
 from api.lookups.catalogue import content_of
 from api.lookups.common import InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.projection import BadgeRow, StatusRow
-from projections.badges.queries import read_badge, rows_after
+from projections.badges.queries import has_skip, read_badge, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
@@ -100,6 +100,8 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: Hel
         extent, row = read_badge(database, asker(principal), badge_id)
         if as_of is not None:
             extent, row = as_of, row_as_of(database, badge_id, as_of)
+        elif row is not None and has_skip(database, badge_id):
+            row = row_as_of(database, badge_id, extent)
         if row is None:
             raise NotFound("badge")
         _, module = read_module(database, row.module_id, row.module_version)

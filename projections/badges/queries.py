@@ -40,7 +40,10 @@ def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
 
 
 class RecordedStatus(NamedTuple):
-    """A badge's row as the read model holds it, and the badge's events that the log holds beyond it."""
+    """A badge's row as the read model holds it, and the badge's events that the log holds beyond it.
+
+    Or all of the badge's events, where there is no row or the read model skipped one of them.
+    """
 
     row: StatusRow | None
     beyond: list[LoggedEvent]
@@ -51,7 +54,7 @@ class RecordedStatus(NamedTuple):
         Raises an error of `UNREADABLE` where this release cannot read one of them.
         """
         after = folded([logged.event() for logged in self.beyond])
-        if self.row is None:
+        if self.row is None or self.row.id in after.awarded:
             return next(iter(after.awarded.values()), None)
         changes = after.changed.get(self.row.id, {})
         shown = {name: value for name, value in changes.items() if name in columns(StatusRow)}
@@ -61,9 +64,10 @@ class RecordedStatus(NamedTuple):
 UNREADABLE = (UnknownEventError, MisplacedEventError, msgspec.DecodeError)
 
 # One statement sees the rows and the log at one moment, so a status is true however far behind the read
-# model is. An event that an operator told the read model to skip stays without effect. The events must come
-# by the index of subjects, also before the tables are analysed: OFFSET 0 rules out a join with the whole log,
-# and the subtraction a walk through all positions beyond the row's.
+# model is. Where an operator told the read model to skip an event of the badge, all of its events are read: a
+# row that lacks one is no beginning. The events must come by the index of subjects, also before the tables
+# are analysed: OFFSET 0 rules out a join with the whole log, and the subtraction a walk through all positions
+# beyond the row's.
 _STATUSES = f"""
 SELECT held.*, asked.id, {names(StatusRow, "b")},
     e.position, e.version, e.type, e.schema_version, e.time, e.data
@@ -72,15 +76,32 @@ CROSS JOIN unnest(string_to_array(%s, ' ')) AS asked(id)
 LEFT JOIN badge_status b ON b.id = asked.id::uuid
 LEFT JOIN LATERAL (
     SELECT * FROM event
-    WHERE subject = asked.id AND position - coalesce(b.last_position, 0) > 0 AND starts_with(type, 'badge.')
-        AND NOT EXISTS (
-            SELECT FROM intervention i
-            WHERE i.name = 'badges' AND i.action = 'skip' AND i.position = event.position
+    WHERE subject = asked.id AND starts_with(type, 'badge.') AND (
+        position - coalesce(b.last_position, 0) > 0
+        OR EXISTS (
+            SELECT FROM intervention i JOIN event skipped ON skipped.position = i.position
+            WHERE i.name = 'badges' AND i.action = 'skip' AND skipped.subject = asked.id
         )
+    )
     OFFSET 0
 ) e ON true
 ORDER BY asked.id, e.version
 """
+
+
+_HAS_SKIP = """
+SELECT EXISTS (
+    SELECT FROM intervention i JOIN event e USING (position)
+    WHERE i.name = 'badges' AND i.action = 'skip' AND e.subject = %s
+)
+"""
+
+
+def has_skip(cursor: Cursor, badge_id: str) -> bool:
+    """Whether the read model skipped an event of the badge, so that its row lacks it."""
+    cursor.execute(_HAS_SKIP, (badge_id,))
+    (skipped,) = cursor.fetchone() or (False,)
+    return bool(skipped)
 
 
 def read_statuses(cursor: Cursor, badge_ids: Sequence[str]) -> tuple[Extent, dict[str, RecordedStatus]]:

@@ -6,6 +6,7 @@ A commitment is a salted hash; the salts are in the vault too. Salts are drawn e
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import msgspec
 
@@ -29,11 +30,20 @@ class Recipient(_Part, frozen=True):
     email: str | None = None
 
 
+MAX_EVIDENCE_TEXT = 20_000
+"""Characters of all evidence of an award: its private parts are read whole, whatever is asked of them."""
+
+
 class Evidence(_Part, frozen=True):
     url: str | None = None
     name: str | None = None
     narrative: str | None = None
     description: str | None = None
+
+
+def evidence_text(evidence: Iterable[Evidence]) -> int:
+    """The number of characters of all texts of the evidence."""
+    return sum(len(text) for piece in evidence for text in msgspec.structs.astuple(piece) if text)
 
 
 class Salts(_Part, frozen=True):

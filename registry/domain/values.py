@@ -191,12 +191,16 @@ def lower_uuid(value: str) -> str:
     return value.lower() if UUID_IN_ANY_CASE.fullmatch(value) else value
 
 
+HALF = Decimal("0.5")
+
+
 def ects(value: object) -> int | float:
     """ECTS credits: a positive multiple of 0.5, an integer when whole. A string is not converted."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError("must be a number of ECTS in halves, as 5 or 2.5")  # noqa: TRY004
     exact = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not exact.is_finite() or exact <= 0 or exact > MAX_NUMBER or exact % Decimal("0.5"):
+    # The bounds come first: the remainder of a number with a huge exponent is rounded to nothing.
+    if not exact.is_finite() or not HALF <= exact <= MAX_NUMBER or exact % HALF:
         raise ValueError(f"must be a positive multiple of 0.5, at most {MAX_NUMBER}")
     return int(exact) if exact == int(exact) else float(exact)
 

@@ -183,6 +183,8 @@ BAD_MEMBERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"evidence": [{"url": "ftp://example.org"}]}, ["/evidence/0/url"]),
     ({"evidence": [{"url": "https://example.org/a"}, {"rating": 5}]}, ["/evidence/1/rating"]),
     ({"evidence": [{"narrative": "x" * 4_001}]}, ["/evidence/0/narrative"]),
+    ({"evidence": [{"narrative": "x" * 4_000}] * 5 + [{"name": "x"}]}, ["/evidence"]),
+    ({"evidence": [{"narrative": "e\u0301" * 4_000}] * 5 + [{"name": "x"}]}, ["/evidence"]),
     ({"supersedes": "2023-0419-01"}, ["/supersedes"]),
     ({"institution": "27UM"}, ["/institution"]),
     (

@@ -201,3 +201,9 @@ def test_a_language_tag_is_taken(tag: str) -> None:
 @pytest.mark.parametrize("tag", ["", "n", "nederlands", "nl_NL", "nl-", "-nl", "nl-NL ", "nl-N", "nl\n"])
 def test_what_is_no_language_tag_is_not(tag: str) -> None:
     assert not values.LANGUAGE.fullmatch(tag)
+
+
+@pytest.mark.parametrize("number", ["1e-999999999", "1e-400", "0.4999999999999999999999", "1e999999999"])
+def test_a_number_with_a_huge_exponent_is_no_study_load(number: str) -> None:
+    with pytest.raises(ValueError, match="multiple of"):
+        values.ects(Decimal(number))
