@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import sys
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import msgspec
 
@@ -39,14 +39,26 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(members).decode()
 
 
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes lines; of one that cannot be formatted it says so, where Python prints the values."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging has it
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, OSError):
+            line = f"a line could not be formatted: {defects.named(error)}"
+            plain = logging.LogRecord(record.name, logging.ERROR, "", 0, line, (), None)
+            self.stream.write(self.format(plain) + self.terminator)
+
+
 def configure(level: str, form: LogFormat) -> None:
-    """Sends this process's log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Sends this process's log to standard error, and there also what nothing has caught."""
+    handler = Lines(sys.stderr)
     handler.setFormatter(
         JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
     handler.addFilter(defects.WithoutTexts())
     logging.basicConfig(level=level, handlers=[handler])
+    defects.catch_all()
     logging.getLogger("fastapi").setLevel(logging.ERROR)
     # The client of Kafka logs records, and hundreds of lines a minute while no broker answers. What it meets
     # is raised, and reported once for each state by the relay and the feeds.

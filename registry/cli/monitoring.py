@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from registry import defects
 from registry.release import RELEASE
 from registry.settings import Settings
 
 MAX_STILL_SECONDS = 120.0
 """A loop that has not turned for so long stands still: a page takes seconds, and each wait has an end."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Reports the error, which socketserver would print with its text."""
+        defects.report(sys.exc_info()[1], "the monitoring port")
 
 
 @contextmanager
@@ -60,8 +70,7 @@ def monitored(settings: Settings, command: str, turned: Callable[[], float]) -> 
         def log_message(self, *_: object) -> None:
             """Says nothing: a health check would fill the log, and a path may hold anything."""
 
-    with ThreadingHTTPServer((settings.host, settings.monitoring_port), Handler) as server:
-        server.daemon_threads = True
+    with _Server((settings.host, settings.monitoring_port), Handler) as server:
         threading.Thread(target=server.serve_forever, name="monitoring", daemon=True).start()
         try:
             yield

@@ -1,4 +1,4 @@
-"""The records of the two topics: names, keys and headers, which are a contract with every reader.
+"""The records of the two topics: keys and headers, which are a contract with every reader.
 
 CloudEvents 1.0 in binary mode: a record's value is the event's `data`, byte for byte as stored, and its
 attributes are headers. Beside them `ce_position`, the place in the log, and `ce_previous`, the position
@@ -16,13 +16,7 @@ from collections.abc import Sequence
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
 
-# The names under the default prefix; `KafkaSettings` gives those in use.
-EVENTS = "registry.events.v1"
-STATUSES = "registry.badge-status.v1"
 PROGRESS = "registry.progress"
-TRANSACTIONAL_ID = f"registry-relay.{EVENTS}"
-GROUP = "registry.read-models"
-"""The consumer group that shares the partitions of the events."""
 
 Headers = list[tuple[str, bytes]]
 _VERSION = ("ce_specversion", b"1.0")

@@ -17,12 +17,12 @@ from api.app import create_app
 from projections.all import read_models
 from registry import tokens
 from registry.cli import database
-from registry.kafka.records import EVENTS
 from registry.postgres.connections import connect
 from registry.postgres.locks import Lock
 from registry.release import RELEASE
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
+from tests.kafka.topics import EVENTS
 from tests.postgres.log import execute, fresh
 from tests.support import MODULE, Databases, Service
 

@@ -10,7 +10,6 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from registry.kafka.records import TRANSACTIONAL_ID
 from registry.kafka.relay import Carrier
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail
@@ -22,6 +21,7 @@ from tests.benchmarks.measure import Compared, Goal, take_turns
 from tests.benchmarks.processes import cpu_seconds
 from tests.benchmarks.servers import Server
 from tests.benchmarks.topics import new_topics
+from tests.kafka.topics import TRANSACTIONAL_ID
 
 PARTITIONS = 8
 JOIN_SECONDS = 8

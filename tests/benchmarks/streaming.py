@@ -19,7 +19,6 @@ from kafka import KafkaProducer
 from consumers.projector import at_work
 from deploy.kafka.broker import Broker
 from registry.cli.stream import projectors
-from registry.kafka.records import TRANSACTIONAL_ID
 from registry.kafka.relay import Carrier
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import Tail
@@ -30,6 +29,7 @@ from tests.benchmarks.measure import Compared, Goal, Result, take_turns
 from tests.benchmarks.projecting import EVENTS, fill
 from tests.benchmarks.servers import Server
 from tests.benchmarks.topics import new_topics
+from tests.kafka.topics import TRANSACTIONAL_ID
 
 PROJECTED = 100_000
 """To join the group of consumers takes half a second: of the time for so many events it is little."""

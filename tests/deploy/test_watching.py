@@ -11,10 +11,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from registry.kafka.records import EVENTS
 from registry.postgres.connections import connect
 from tests.api.asking import admitted, awarded
 from tests.end_to_end.processes import PROJECT
+from tests.kafka.topics import EVENTS
 from tests.support import Service
 
 RULES: list[dict[str, Any]] = [

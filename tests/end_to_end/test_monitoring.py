@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +15,7 @@ from registry.cli import monitoring
 from registry.release import RELEASE
 from tests.end_to_end.client import free_port
 from tests.end_to_end.processes import REGISTRY, Workshop, environment
+from tests.postgres.log import until
 from tests.support import settings
 
 
@@ -51,3 +54,16 @@ def test_a_loop_that_stands_still_is_seen_from_outside(tmp_path: Path, still: fl
         assert ask(port, "/metrics")[0] == 200
     with pytest.raises(urllib.error.URLError):
         ask(port, "/health/live")
+
+
+def test_a_client_that_breaks_off_is_a_line_of_the_log_and_nothing_is_printed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    with monitoring.monitored(settings(tmp_path, monitoring_port=port), "relay", time.monotonic):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /health/live HTTP/1.1\r\n")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        until(lambda: "the monitoring port met ConnectionResetError" in caplog.text)
+        assert ask(port, "/health/live")[0] == 200
+    assert capfd.readouterr().err == ""

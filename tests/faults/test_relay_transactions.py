@@ -13,7 +13,6 @@ from kafka.protocol.metadata import CoordinatorType
 
 from deploy.kafka.broker import Broker
 from registry.kafka import transactions
-from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.relay import Carrier
 from registry.kafka.topic_ends import event_tails
 from registry.kafka.topics import settings_of
@@ -21,6 +20,7 @@ from registry.recording.registry import Registry
 from tests.faults.fleet import PARTITIONS, mend_brokers
 from tests.kafka.streaming import Streaming
 from tests.kafka.test_relay import awards, check_topic
+from tests.kafka.topics import EVENTS, STATUSES, TRANSACTIONAL_ID
 from tests.postgres.log import connection
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from consumers.kafka_feed import KafkaSource
 from consumers.projector import Projector, at_work, projectors_of
 from projections.read_model import ReadModel
 from registry.cli.stream import projectors
-from registry.kafka.records import EVENTS, STATUSES, Headers
+from registry.kafka.records import Headers
 from registry.kafka.relay import Relay
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import make_first_topics, make_topics
@@ -32,10 +32,11 @@ class Streaming:
         self.said: list[str] = []
 
     def delete_topics(self) -> None:
+        names = {self.kafka.events, self.kafka.statuses}
         with KafkaAdminClient(**self.kafka.client()) as client:
-            if there := set(client.list_topics()) & {EVENTS, STATUSES}:
+            if there := set(client.list_topics()) & names:
                 client.delete_topics(sorted(there))
-            until(lambda: not set(client.list_topics()) & {EVENTS, STATUSES})
+            until(lambda: not set(client.list_topics()) & names)
 
     def make_topics(self, partitions: int, *, repartition: bool = False) -> None:
         with connection(self.url) as owner:
@@ -96,6 +97,6 @@ class Streaming:
     def carried(self, partitions: int) -> dict[int, list[tuple[Headers, bytes | None, bytes]]]:
         """By partition, headers, value and key of every record, committed, of the topic of events."""
         found: dict[int, list[tuple[Headers, bytes | None, bytes]]] = defaultdict(list)
-        for record in self.topics.records(EVENTS, range(partitions)):
+        for record in self.topics.records(self.kafka.events, range(partitions)):
             found[record.partition].append((list(record.headers), record.value, record.key))
         return found

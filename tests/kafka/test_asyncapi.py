@@ -15,12 +15,13 @@ import pytest
 import yaml
 
 from registry.domain.event_schemas import event_schema
-from registry.kafka.records import EVENTS, PROGRESS, STATUSES
+from registry.kafka.records import PROGRESS
 from registry.recording.commands import CorrectBadge, ReinstateBadge, RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.api.test_design_rules import NODE, SPECTRAL
 from tests.kafka.streaming import Streaming
 from tests.kafka.test_relay import awards
+from tests.kafka.topics import EVENTS, STATUSES
 from tests.postgres.commands import ORIGIN
 
 PAGE = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"

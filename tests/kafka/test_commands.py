@@ -11,7 +11,6 @@ import pytest
 from deploy.kafka.broker import Broker
 from projections.all import read_models
 from registry.domain.events import Fact, LogRepartitioned
-from registry.kafka.records import EVENTS
 from registry.postgres.embedded import EmbeddedPostgres
 from registry.recording.operators import ORIGIN
 from tests.end_to_end.conftest import model, workshop
@@ -19,6 +18,7 @@ from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment,
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
 from tests.kafka.streaming import Streaming
+from tests.kafka.topics import EVENTS
 from tests.postgres.log import query, whole_log
 
 __all__ = ["model", "workshop"]

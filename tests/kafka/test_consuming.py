@@ -14,11 +14,11 @@ from projections.all import read_models
 from projections.badges.projection import Badges
 from registry.event_store.read_model_positions import positions_of
 from registry.kafka import records
-from registry.kafka.records import EVENTS
 from registry.postgres.connections import Pool
 from registry.recording.commands import ReinstateInstitution, RevokeBadge, SuspendBadge, SuspendInstitution
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
+from tests.kafka.topics import EVENTS
 from tests.postgres.commands import ORIGIN, award, registry_on
 from tests.postgres.log import connection, execute, later, query, until, whole_log
 from tests.postgres.projecting import folded, held, positions, projectors, stopped

@@ -12,7 +12,7 @@ from kafka.errors import ProducerFencedError
 
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
-from registry.kafka.records import EVENTS, PROGRESS, STATUSES, TRANSACTIONAL_ID, event_headers
+from registry.kafka.records import PROGRESS, event_headers
 from registry.kafka.relay import Relay
 from registry.kafka.topic_ends import HistoryError, event_tails
 from registry.kafka.topics import TopicError, check_topics
@@ -20,6 +20,7 @@ from registry.postgres.locks import Lock
 from registry.recording.commands import ReinstateBadge, RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
+from tests.kafka.topics import EVENTS, STATUSES, TRANSACTIONAL_ID
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, award, registry_on
 from tests.postgres.log import connection, execute, until, whole_log
 

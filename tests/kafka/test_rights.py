@@ -14,18 +14,27 @@ from typing import Any
 import pytest
 import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import (
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePatternFilter,
+    ResourceType,
+)
 from kafka.errors import KafkaError
 
 from deploy.kafka import cluster
 from deploy.kafka.broker import Broker
-from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
 from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import TopicError, administering, make_topics
 from registry.kafka.transactions import producing
+from registry.recording.registry import Registry
 from tests.end_to_end.processes import PROJECT
 from tests.kafka.conftest import ended
 from tests.kafka.streaming import Streaming
+from tests.kafka.topics import EVENTS, STATUSES, TRANSACTIONAL_ID
 from tests.postgres.commands import admitted, award, registry_on
 from tests.postgres.log import connection
 from tests.postgres.projecting import folded, held
@@ -121,6 +130,37 @@ def test_the_log_reaches_the_read_models_with_the_rights_of_relay_and_consumer(
     consuming = Streaming(url, "", guarded.consume)
     with relaying.relaying(), consuming.consuming():
         relaying.settled()
+        consuming.projected()
+    assert held(url) == folded(url)
+
+
+def names_of_rules(kafka: KafkaSettings) -> set[str]:
+    """The names on which the broker has rules."""
+    any_name = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+    with administering(kafka) as client:
+        rules, _ = client.describe_acls(
+            ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, any_name)
+        )
+    return {rule.resource_pattern.resource_name for rule in rules}
+
+
+def test_under_a_prefix_rights_are_on_the_names_of_that_prefix_alone(
+    url: str, guarded: Guarded, registry: Registry
+) -> None:
+    """On a cluster that two registries share, neither's relay may write to the topics of the other."""
+    topics, relay, consume = (
+        replace(kafka, prefix="acceptance.registry")
+        for kafka in (guarded.topics, guarded.relay, guarded.consume)
+    )
+    with connection(url) as owner:
+        make_topics(owner, topics, 2)
+    before = names_of_rules(topics)
+    give_rights(topics, "relay", "consumer")
+    names = {topics.events, topics.statuses, topics.transactional_id, topics.group}
+    assert names_of_rules(topics) - before == names
+    award(registry, "27UM", "1", "learner")
+    relaying, consuming = (Streaming(url, "", kafka) for kafka in (relay, consume))
+    with relaying.relaying(), consuming.consuming():
         consuming.projected()
     assert held(url) == folded(url)
 

@@ -9,6 +9,11 @@ from uuid import uuid4
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
+from registry.kafka.settings import KafkaSettings
+
+_DEFAULT = KafkaSettings("")
+EVENTS, STATUSES, TRANSACTIONAL_ID = _DEFAULT.events, _DEFAULT.statuses, _DEFAULT.transactional_id
+
 
 class Topics:
     """The topics of one broker."""

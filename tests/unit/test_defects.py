@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import subprocess
@@ -49,3 +50,66 @@ def test_a_process_ends_in_time_though_it_can_start_no_thread_and_its_main_threa
     )
     assert done.stdout == "waiting\n"
     assert done.returncode == -signal.SIGALRM
+
+
+UNCAUGHT = f"""
+import asyncio, ctypes, gc, logging, sys, threading
+import uvloop
+from registry import logs
+
+logs.configure("INFO", "json")
+
+def fails(*_):
+    raise LookupError("{MARK}")
+
+class Closing:
+    def __del__(self):
+        fails()
+
+async def failing(value):
+    fails()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(failing("{MARK}"))
+    loop.call_soon(fails, "{MARK}")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+thread = threading.Thread(target=fails, name="worker")
+thread.start()
+thread.join()
+Closing()
+asyncio.run(main())
+uvloop.run(main())
+logging.getLogger("registry").warning("%d", "{MARK}")
+
+@ctypes.CFUNCTYPE(None)
+def called_from_c():
+    fails()
+
+called_from_c()
+fails("{MARK}")
+"""
+
+
+def test_whatever_nothing_has_caught_is_a_line_of_the_log_and_its_text_is_not() -> None:
+    """In threads, tasks, callbacks, finalizers, calls from C, and lines that cannot be formatted."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNCAUGHT], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert MARK not in done.stdout + done.stderr
+    messages = [json.loads(line)["message"].partition(" at ")[0] for line in done.stderr.splitlines()]
+    assert messages == [
+        "the thread worker met LookupError",
+        "a finalizer or a callback met LookupError",
+        "Exception in callback fails: LookupError",
+        "Task exception was never retrieved: LookupError",
+        "Exception in callback <function fails",  # as uvloop names it
+        "Task exception was never retrieved: LookupError",
+        "a line could not be formatted: TypeError",
+        "a finalizer or a callback met LookupError",
+        "the process met LookupError",
+    ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from registry.kafka.records import EVENTS, STATUSES, TRANSACTIONAL_ID
+from registry.kafka.rights import consumer_rights, relay_rights
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topics import TopicError, administering
 from registry.settings import SettingsError, read_settings
@@ -65,11 +65,20 @@ def test_every_name_on_the_cluster_begins_with_the_prefix_and_by_default_is_that
     )
     assert default is not None
     assert other is not None
-    assert (default.events, default.statuses) == (EVENTS, STATUSES)
-    assert (default.transactional_id, default.group) == (TRANSACTIONAL_ID, "registry.read-models")
+    assert (default.events, default.statuses) == ("registry.events.v1", "registry.badge-status.v1")
+    assert default.transactional_id == "registry-relay.registry.events.v1"
+    assert default.group == "registry.read-models"
     names = (other.events, other.statuses, other.transactional_id, other.group)
     assert all(name.startswith("acc-2.registry") for name in names)
     assert {default.events, default.statuses, default.transactional_id, default.group}.isdisjoint(names)
+
+
+@pytest.mark.parametrize("prefix", ["registry", "acc-2.registry"])
+def test_every_right_is_on_a_name_in_use_and_each_of_these_names_has_one(prefix: str) -> None:
+    kafka = KafkaSettings("kafka:9092", prefix=prefix)
+    topics = {kafka.events, kafka.statuses}
+    assert {name for _, name, _ in relay_rights(kafka)} == topics | {kafka.transactional_id}
+    assert {name for _, name, _ in consumer_rights(kafka)} == topics | {kafka.group}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +122,7 @@ import gc, os, threading
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 from registry.kafka.clients import connected
+from registry.kafka.rights import consumer_rights, relay_rights
 from registry.kafka.settings import KafkaSettings
 
 away = KafkaSettings("127.0.0.1:1").client() | {"bootstrap_timeout_ms": 200}
