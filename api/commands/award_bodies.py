@@ -16,8 +16,6 @@ from msgspec import Meta
 from pydantic import Field
 
 from api.http.fields import (
-    EMAIL,
-    URL,
     AwardDay,
     Day,
     Description,
@@ -35,10 +33,8 @@ from api.http.requests import Body, parse
 from registry.domain import values
 from registry.domain.badge import AwardTerms
 from registry.domain.institution import Origin
-from registry.domain.private_parts import Evidence, Recipient
+from registry.domain.private_parts import MAX_EVIDENCE, Evidence, Recipient
 from registry.recording.awards import StatedAward
-
-MAX_EVIDENCE = 20
 
 
 class LearnerBody(Body):
@@ -133,8 +129,8 @@ def stated_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> State
 
 _Short = Annotated[str, Meta(min_length=1, max_length=100)]
 _Long = Annotated[str, Meta(min_length=1, max_length=2_000)]
-_PlainEmail = Annotated[str, Meta(min_length=1, max_length=100, pattern=EMAIL)]
-_PlainUrl = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=URL)]
+_PlainEmail = Annotated[str, Meta(min_length=1, max_length=100, pattern=values.EMAIL)]
+_PlainUrl = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=values.WEB_ADDRESS)]
 _PlainUuid = Annotated[str, Meta(pattern=f"^{values.UUID.pattern}$")]
 
 

@@ -10,7 +10,6 @@ import io
 import json
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +69,9 @@ def test_a_huge_text_of_a_hosted_assertion_takes_little_time(
     for unit in UNITS:
         path = folder(tmp_path, a=changed(HOSTED, at, huge(unit)))
         began = time.process_time()
-        documents = read_documents(path, TODAY)
-        for stated in documents.statements.values():
-            with suppress(Unreadable):
-                read_badge_class("https://example.org/b", {**stated, "issuer": documents.issuer_of(stated)})
+        items = read_documents(path, TODAY)
         assert time.process_time() - began < CPU_SECONDS, unit
-        for item in documents.items:
+        for item in items:
             assert not isinstance(item, RefusedItem) or len(item.reason) < 200
 
 
@@ -107,7 +103,7 @@ def test_a_huge_cell_of_the_bulk_csv_takes_little_time(row: int, column: int, tm
 def test_a_text_that_fits_is_read_whole_and_one_more_character_is_refused(tmp_path: Path) -> None:
     for length in (MAX_TEXT, MAX_TEXT + 1):
         path = folder(tmp_path, a=expanded(narrative="é" * length))
-        (item,) = read_documents(path, TODAY).items
+        (item,) = read_documents(path, TODAY)
         if length == MAX_TEXT:
             assert isinstance(item, AwardItem)
             assert item.evidence == (Evidence(narrative="é" * length),)
