@@ -147,8 +147,11 @@ class _Documents:
         issuer = badge_class.get("issuer")
         if members(issuer).keys() - _NAMING:
             return members(issuer)
+        url = address(members(issuer).get("id") or issuer)
+        if url is None and is_stated(issuer):
+            raise Unreadable("its issuer must be an object, or a web address")
         merged: dict[str, Any] = {}
-        for document in self._issuers.get(address(members(issuer).get("id") or issuer) or "", ()):
+        for document in self._issuers.get(url or "", ()):
             for name, value in document.items():
                 if (
                     is_stated(value)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from registry.domain import module as modules
@@ -15,6 +18,7 @@ from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.files import _Documents, _item, read_documents
 from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, StatedClass, Unreadable
+from registry.edubadges.members import LEFT_OUT, READ, Kind
 from tests.hosted import (
     BADGE,
     EDU_ID,
@@ -430,3 +434,130 @@ def test_whatever_a_member_is_the_assertion_is_taken_or_refused() -> None:
             for item in documents.awards():
                 if isinstance(item, AwardItem) and isinstance(item.stated, StatedClass):
                     modules.content_hash(item.stated.module.content)
+
+
+ANSWERS = Path(__file__).resolve().parents[2].parent / "shared" / "standards" / "edubadges"
+RICH = expanded(
+    narrative="Verhaal",
+    expires="2030-01-01",
+    evidence=[{"id": "https://example.org/e", "name": "n", "narrative": "v", "description": "d"}],
+    of=expanded_class(grade_achieved="8", **extension("StudyLoad", 84), **extension("TimeInvestment", 84)),
+)
+# What Edubadges writes beside what the assertion above has, and what nobody has written yet.
+MORE: dict[Kind, dict[str, Any]] = {
+    "assertion": {"image": "https://example.org/i", "verification": {"type": "x"}, "user": {"name": "Els"}},
+    "recipient": {"unheard-of": 1},
+    "evidence": {"genre": "Portfolio", "audience": "Iedereen"},
+    "badge class": {
+        "achievementType": "Achievement",
+        "user": {"name": "Els"},
+        "eqfNlqfLevelVerified": True,
+        "gradeAchievedRequired": True,
+        "tags": ["zorg"],
+        "alignment": [{"targetName": "x"}],
+        "relatedTo": [{"id": "https://example.org/r"}],
+    },
+    "issuer": extension("GradingTable", "https://example.org/t") | {"otherIdentifier": ["x"]},
+    "faculty": {"on_behalf_of": True, "on_behalf_of_display_name": "Elders"},
+}
+AT: dict[Kind, tuple[Any, ...]] = {
+    "assertion": (),
+    "recipient": ("recipient",),
+    "evidence": ("evidence", 0),
+    "badge class": ("badge",),
+    "issuer": ("badge", "issuer"),
+    "faculty": ("badge", "issuer", "faculty"),
+}
+PROBES: tuple[Any, ...] = (5, 0.5, True, "een tekst", ["een", "lijst"], {"een": "object"})
+
+
+# Members that add nothing to what the answer says anyway.
+HEARD_OTHERWISE = {
+    *((kind, name) for kind in AT for name in ("id", "type")),  # which document it is
+    ("recipient", "hashed"),  # the identity says it
+    ("issuer", "extensions:InstitutionIdentifierExtension"),  # `institution-named`, or refused
+    ("faculty", "name"),  # the same in another language
+}
+
+
+def document_at(whole: dict[str, Any], at: tuple[Any, ...]) -> dict[str, Any]:
+    found: Any = whole
+    for name in at:
+        found = found[name]
+    assert isinstance(found, dict)
+    return found
+
+
+def in_its_place(whole: Any, at: tuple[Any, ...], changed: dict[str, Any]) -> Any:
+    if not at:
+        return changed
+    name, *rest = at
+    made = list(whole) if isinstance(whole, list) else dict(whole)
+    made[name] = in_its_place(whole[name], tuple(rest), changed)
+    return made
+
+
+def meaning(answer: dict[str, Any]) -> tuple[Any, set[str]] | None:
+    """What is recorded of an answer, and the findings; None where it is refused."""
+    documents = _Documents()
+    if _item(documents, "a.json", answer, TODAY) is not None:
+        return None
+    (item,) = documents.awards()
+    if isinstance(item, RefusedItem) or not isinstance(item.stated, StatedClass):
+        return None
+    findings = {*item.findings, *item.stated.module.findings}
+    module = msgspec.structs.replace(item.stated.module, findings=())
+    stated = msgspec.structs.replace(item.stated, module=module)
+    return msgspec.structs.replace(item, stated=stated, findings=()), findings
+
+
+def passed_over(answer: dict[str, Any], without: dict[str, Any]) -> bool:
+    """Whether an answer means what it means without one of its members, and no finding is due to that."""
+    meant, usual = meaning(answer), meaning(RICH)
+    return meant is not None and usual is not None and meant == meaning(without) and meant[1] <= usual[1]
+
+
+@pytest.mark.parametrize("kind", AT)
+def test_whatever_an_answer_states_is_taken_noted_refused_or_left_out_as_the_documentation_says(
+    kind: Kind,
+) -> None:
+    at = AT[kind]
+    document = document_at(RICH, at)
+    assert meaning(RICH) is not None
+    for name, stated in {**document, **MORE[kind]}.items():
+        without = in_its_place(RICH, at, {key: value for key, value in document.items() if key != name})
+        for value in (stated, *PROBES):
+            answer = in_its_place(RICH, at, {**document, name: value})
+            if passed_over(answer, without) and (kind, name) not in HEARD_OTHERWISE:
+                assert name in LEFT_OUT[kind], (name, value)
+
+
+def test_a_member_that_is_left_out_is_not_read_and_the_other_way_round() -> None:
+    assert READ.keys() == LEFT_OUT.keys() == AT.keys()
+    for kind, names in READ.items():
+        assert names.isdisjoint(LEFT_OUT[kind])
+
+
+def test_the_documentation_lists_what_is_left_out() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text()
+    titles: dict[Kind, str] = {
+        "assertion": "the assertion",
+        "recipient": "its recipient",
+        "evidence": "its evidence",
+        "badge class": "the badge class",
+        "issuer": "the issuer",
+        "faculty": "its faculty",
+    }
+    for kind, title in titles.items():
+        start = f"| {title} | `"
+        (row,) = [line for line in text.splitlines() if line.startswith(start) and line.count("|") == 3]
+        assert set(re.findall("`([^`]+)`", row)) == LEFT_OUT[kind]
+
+
+def test_each_member_that_a_running_edubadges_writes_is_read_or_left_out_on_purpose() -> None:
+    if not ANSWERS.is_dir():
+        pytest.skip("the answers are not beside the project")
+    read = [meaning(json.loads(file.read_bytes())) for file in ANSWERS.glob("assertions/*-expanded-*.json")]
+    findings = [found[1] for found in read if found is not None]
+    assert findings
+    assert not any("members-not-taken" in each for each in findings)
