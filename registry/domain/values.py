@@ -64,11 +64,11 @@ def utf8(raw: bytes) -> str:
     """The text of some bytes in UTF-8, without a byte order mark, as Windows writes before it."""
     # JSON and CSV begin with an ASCII character, which has a NUL beside it in UTF-16 and UTF-32.
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:2]:
-        raise ValueError("is UTF-16; save it as UTF-8")
+        raise ValueError("is UTF-16")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError("is not valid UTF-8; save it as UTF-8") from None
+        raise ValueError("is not valid UTF-8") from None
 
 
 def is_line(value: object) -> bool:

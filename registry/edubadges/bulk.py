@@ -15,7 +15,7 @@ from pathlib import Path
 
 from registry.domain import values
 from registry.domain.private_parts import Evidence, Recipient
-from registry.edubadges.files import printable, read_bytes
+from registry.edubadges.files import decoded_text, printable, read_bytes
 from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
 from registry.edubadges.texts import address, line, long_parts, text, trimmed
 
@@ -70,10 +70,7 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
 
     The whole file is read or refused: an unclosed quote would put other learners' rows into one cell.
     """
-    try:
-        decoded = values.utf8(raw)
-    except ValueError as error:
-        raise Unreadable(str(error)) from None
+    decoded = decoded_text(raw)
     first, _, rest = decoded.partition("\n")
     named = _SEP.fullmatch(first.rstrip("\r"))
     content = rest if named else decoded

@@ -273,18 +273,23 @@ def read_bytes(file: Path, maximum: int) -> bytes:
 
 def decoded(raw: bytes) -> object:
     """The JSON value; the parser's own message is left out, since it may quote the file."""
+    text = decoded_text(raw)
+    if text[:1_000].lstrip().startswith("<"):
+        raise Unreadable("is a web page or XML, not JSON; fetch the answer with Accept: application/json")
     try:
-        text = values.utf8(raw)
-        if text[:1_000].lstrip().startswith("<"):
-            raise Unreadable("is a web page or XML, not JSON; fetch the answer with Accept: application/json")
         value: object = msgspec.json.decode(text)
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeError):
+    except ValueError:  # the base class of msgspec's own error
         raise Unreadable("is not valid JSON") from None
-    except ValueError as error:
-        raise Unreadable(str(error)) from None
     return value
+
+
+def decoded_text(raw: bytes) -> str:
+    try:
+        return values.utf8(raw)
+    except ValueError as error:
+        raise Unreadable(f"{error}; save it as UTF-8") from None
 
 
 def printable(place: Path) -> str:
