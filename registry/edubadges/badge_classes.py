@@ -76,7 +76,7 @@ class _BadgeClass:
         name = line(self._document.get("name"))
         if name is None:
             raise Unreadable("its badge class has no name")
-        participation = self._word("participation", _PARTICIPATION)
+        participation = self._participation()
         return ModuleContent(
             name=self._bounded(name, values.MAX_NAME, "name-long"),
             description=self._description(),
@@ -175,9 +175,11 @@ class _BadgeClass:
         tag: str | None = self._accepted(self._extension("Language"), _language, "language-not-taken")
         return tag
 
-    def _word(self, name: str, words: dict[str, str]) -> str | None:
+    def _participation(self) -> str | None:
         word: str | None = self._accepted(
-            self._document.get(name), lambda stated: words[_word(stated)], f"{name}-not-taken"
+            self._document.get("participation"),
+            lambda stated: _PARTICIPATION[_word(stated)],
+            "participation-not-taken",
         )
         return word
 
