@@ -189,13 +189,13 @@ def _item(
     documents: _Documents, place: str, content: object, today: dt.date
 ) -> RefusedItem | RevokedItem | None:
     """The item of a document; None where it is an award, which the documents keep."""
-    document = members(content)
-    kind = _kind(document)
-    if not kind and document.get("revoked") is True and address(document.get("id")):
-        kind = "Assertion"  # Open Badges 2.0 lets a revoked assertion be its address and `revoked` alone
-    if not kind and not {"detail", "error"}.isdisjoint(document):
-        return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
     try:
+        document = members(content)
+        kind = _kind(document)
+        if not kind and document.get("revoked") is True and address(document.get("id")):
+            kind = "Assertion"  # Open Badges 2.0 lets a revoked assertion be its address and `revoked` alone
+        if not kind and not {"detail", "error"}.isdisjoint(document):
+            return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
         if kind != "Assertion":
             documents.add_other(kind, document)
             return RefusedItem(place, _OTHERS.get(kind, "is not an Open Badges 2.0 assertion"))

@@ -13,11 +13,18 @@ from registry.edubadges.items import Unreadable
 
 MAX_TEXT = 60_000
 """Characters of a text: more would not fit into an event. What is longer is refused before any work."""
+MAX_MEMBERS = 1_000
+"""Members of an object: many times what any answer has."""
 _DAY_ONLY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def members(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    """The members of an object; none where the value is not one."""
+    if not isinstance(value, dict):
+        return {}
+    if len(value) > MAX_MEMBERS:
+        raise Unreadable(f"has an object of more than {MAX_MEMBERS} members")
+    return value
 
 
 def is_stated(value: object) -> bool:

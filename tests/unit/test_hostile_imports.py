@@ -20,9 +20,9 @@ from registry.domain.private_parts import Evidence
 from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_documents
-from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
+from registry.edubadges.items import AwardItem, RefusedItem, StatedClass, Unreadable
 from registry.edubadges.texts import MAX_TEXT
-from tests.hosted import BADGE, expanded, expanded_class, folder
+from tests.hosted import BADGE, expanded, expanded_class, extension, folder
 
 TODAY = dt.date(2026, 11, 26)
 MODULE = "11111111-1111-8111-8111-111111111111"
@@ -73,6 +73,32 @@ def test_a_huge_text_of_a_hosted_assertion_takes_little_time(
         assert time.process_time() - began < CPU_SECONDS, unit
         for item in items:
             assert not isinstance(item, RefusedItem) or len(item.reason) < 200
+
+
+MANY = 200_000
+WIDE: dict[str, dict[str, Any]] = {
+    "words": expanded(of=expanded_class(assessmentType="," * MANY)),
+    "listed words": expanded(of=expanded_class(assessmentType=["testing"] * MANY)),
+    "codes": expanded(of=expanded_class(**extension("EducationProgramIdentifier", [34560] * MANY))),
+    "evidence": expanded(evidence=[{}] * MANY),
+    "members": expanded(**{f"m{number}": 1 for number in range(MANY)}),
+    "members of the badge class": expanded(of=expanded_class(**{f"m{n}": 1 for n in range(MANY)})),
+    "grades": expanded(grade_achieved=["8"] * MANY),
+}
+
+
+@pytest.mark.parametrize("document", WIDE.values(), ids=WIDE.keys())
+def test_many_members_or_words_take_little_time_and_make_few_findings(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    path = folder(tmp_path, a=document)
+    began = time.process_time()
+    (item,) = read_documents(path, TODAY)
+    assert time.process_time() - began < CPU_SECONDS
+    if isinstance(item, AwardItem):
+        assert isinstance(item.stated, StatedClass | str)
+        findings = item.stated.module.findings if isinstance(item.stated, StatedClass) else ()
+        assert len((*item.findings, *findings)) < 20
 
 
 COLUMNS = ["email", "eppn", "narrative", "url", "evidence name", "description", "grade"]
