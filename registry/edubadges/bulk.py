@@ -10,7 +10,7 @@ import csv
 import datetime as dt
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from registry.domain import values
@@ -20,6 +20,8 @@ from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
 from registry.edubadges.texts import address, line, long_parts, text, trimmed
 
 MAX_FILE = 64 * 1024 * 1024
+MAX_CELLS, MAX_DELIMITERS = 100, 10_000
+"""Cells of a row, and delimiters on a line, of which a text in quotes may hold many."""
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
 _TITLES = {
     "recipient mailadres": "email",
@@ -76,13 +78,33 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
     content = rest if named else decoded
     delimiter = named[1] if named else max(_DELIMITERS, key=first.count)
     skipped = 1 if named else 0
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        _narrow(io.StringIO(content, newline=""), delimiter), delimiter=delimiter, strict=True
+    )
+    rows = []
     try:
-        return [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        for cells in reader:
+            if len(cells) > MAX_CELLS:
+                raise _too_wide()
+            if any(cell.strip() for cell in cells):
+                rows.append((reader.line_num + skipped, cells))
     except csv.Error:
         raise Unreadable(
             f"is not valid CSV at line {reader.line_num + skipped}; is a quote not closed?"
         ) from None
+    return rows
+
+
+def _narrow(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """The lines, before they are parsed: one of delimiters alone would take ten times its size."""
+    for line_ in lines:
+        if line_.count(delimiter) > MAX_DELIMITERS:
+            raise _too_wide()
+        yield line_
+
+
+def _too_wide() -> Unreadable:
+    return Unreadable(f"has a row of more than {MAX_CELLS} cells")
 
 
 def _columns(cells: list[str]) -> list[str] | None:

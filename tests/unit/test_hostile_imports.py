@@ -81,8 +81,8 @@ WIDE: dict[str, dict[str, Any]] = {
     "listed words": expanded(of=expanded_class(assessmentType=["testing"] * MANY)),
     "codes": expanded(of=expanded_class(**extension("EducationProgramIdentifier", [34560] * MANY))),
     "evidence": expanded(evidence=[{}] * MANY),
-    "members": expanded(**{f"m{number}": 1 for number in range(MANY)}),
-    "members of the badge class": expanded(of=expanded_class(**{f"m{n}": 1 for n in range(MANY)})),
+    "members": expanded() | {f"m{n}": 1 for n in range(MANY)},
+    "members of the badge class": expanded(of=expanded_class() | {f"m{n}": 1 for n in range(MANY)}),
     "grades": expanded(grade_achieved=["8"] * MANY),
 }
 
@@ -124,6 +124,18 @@ def test_a_huge_cell_of_the_bulk_csv_takes_little_time(row: int, column: int, tm
             items = list(read_bulk(file, MODULE, TODAY))
             assert time.process_time() - began < CPU_SECONDS, unit
             assert all(isinstance(item, RefusedItem) and len(item.reason) < 200 for item in items)
+
+
+@pytest.mark.parametrize(
+    "unit", [";", ";" * 9_000 + '"\n"', "a;" * 9_000 + "\n"], ids=["one line", "one row", "rows"]
+)
+def test_a_wide_row_of_the_bulk_csv_is_refused_at_once(unit: str, tmp_path: Path) -> None:
+    file = tmp_path / "bulk.csv"
+    file.write_text(";".join(TITLES) + "\n" + huge(unit, 2**24))
+    began = time.process_time()
+    (item,) = read_bulk(file, MODULE, TODAY)
+    assert time.process_time() - began < CPU_SECONDS
+    assert item == RefusedItem(str(file), "has a row of more than 100 cells")
 
 
 def test_a_text_that_fits_is_read_whole_and_one_more_character_is_refused(tmp_path: Path) -> None:
