@@ -16,8 +16,6 @@ from msgspec import Meta
 from pydantic import Field
 
 from api.http.fields import (
-    EMAIL,
-    URL,
     AwardDay,
     Day,
     Description,
@@ -36,10 +34,14 @@ from registry.domain import values
 from registry.domain.badge import AwardTerms
 from registry.domain.errors import InvalidInput
 from registry.domain.institution import Origin
-from registry.domain.private_parts import MAX_EVIDENCE_TEXT, Evidence, Recipient, evidence_text
+from registry.domain.private_parts import (
+    MAX_EVIDENCE,
+    MAX_EVIDENCE_TEXT,
+    Evidence,
+    Recipient,
+    evidence_text,
+)
 from registry.recording.awards import StatedAward
-
-MAX_EVIDENCE = 20
 
 
 class LearnerBody(Body):
@@ -137,8 +139,8 @@ def stated_award(raw: bytes, today: dt.date, brin: str, origin: Origin) -> State
 
 _Short = Annotated[str, Meta(min_length=1, max_length=100)]
 _Long = Annotated[str, Meta(min_length=1, max_length=2_000)]
-_PlainEmail = Annotated[str, Meta(min_length=1, max_length=100, pattern=EMAIL)]
-_PlainUrl = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=URL)]
+_PlainEmail = Annotated[str, Meta(min_length=1, max_length=100, pattern=values.EMAIL)]
+_PlainUrl = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=values.WEB_ADDRESS)]
 _PlainUuid = Annotated[str, Meta(pattern=f"^{values.UUID.pattern}$")]
 
 

@@ -7,6 +7,7 @@ recorded, and are `known` when the whole batch is sent again.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -156,7 +157,8 @@ _NO_OBJECT = _encoded(InvalidInput(("", "must be a JSON object")))
 def _parsed(text: bytes | None, parse_line: Parse) -> tuple[str | None, Command[BadgeOutcome] | msgspec.Raw]:
     if text is None:
         return None, _TOO_LONG
-    if not text.lstrip().startswith(b"{"):
+    text = text.removeprefix(codecs.BOM_UTF8)  # each file has one, if a batch is several files in a row
+    if not text.lstrip().startswith((b"{", b"\0{", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return None, _NO_OBJECT  # at once: a hostile batch has many such lines
     try:
         return parse_line(text)

@@ -94,26 +94,24 @@ def _schema(max_length: int, pattern: str | None = None) -> WithJsonSchema:
 Day = Annotated[dt.date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 AwardDay = Annotated[Day, AfterValidator(_award_day)]
 
-Name = Annotated[str, Text(255)]
+Name = Annotated[str, Text(values.MAX_NAME)]
 Reference = Annotated[str, AfterValidator(values.reference), _schema(values.MAX_REFERENCE, r"^\S(.*\S)?$")]
 # The reference of a look-up. Those of imported awards and modules are addresses, which may be longer.
 AskedReference = Annotated[str, AfterValidator(_asked_reference), _schema(MAX_ASKED_REFERENCE)]
-Grade = Annotated[str, Text(100, remedy="; leave it out if there is none")]
+Grade = Annotated[str, Text(values.MAX_GRADE, remedy="; leave it out if there is none")]
 EduId = Annotated[str, AfterValidator(values.edu_id), _schema(values.MAX_IDENTIFIER, "^[!-~]+$")]
 Eppn = Annotated[str, AfterValidator(values.eppn), _schema(values.MAX_IDENTIFIER, "^[!-?A-~]+@[!-?A-~]+$")]
-Description = Annotated[str, Text(4_000, lines=True)]
-Note = Annotated[str, Text(4_000, lines=True)]
+Description = Annotated[str, Text(values.MAX_LONG_TEXT, lines=True)]
+Note = Annotated[str, Text(values.MAX_LONG_TEXT, lines=True)]
 PublicReason = Annotated[str, Text(500, lines=True)]
 LearningOutcome = Annotated[str, Text(500, lines=True)]
-URL = r"^https?://[^\s/?#]\S*$"
 Url = Annotated[
     str,
-    Text(2_000),
-    Form(URL, "must be an http or https URL, as https://www.example.org", 2_000),
+    AfterValidator(values.web_address),
+    _schema(values.MAX_WEB_ADDRESS, values.WEB_ADDRESS),
     Field(description="http or https"),
 ]
-EMAIL = r"^[^@\s]+@[^@\s]+$"
-Email = Annotated[str, Text(254), Form(EMAIL, "must be an e-mail address, as name@example.org", 254)]
+Email = Annotated[str, AfterValidator(values.email), _schema(values.MAX_EMAIL, values.EMAIL)]
 Uuid = Annotated[
     str,
     Form(

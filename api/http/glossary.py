@@ -63,6 +63,7 @@ MEMBERS = {
     "next": "The `cursor` of the next page; null on the last.",
     "nlqf": "The level in the Dutch qualifications framework, NLQF: `1` to `8` or `4+`.",
     "note": "An explanation. Private: for the institution and the learner.",
+    "noteSalt": "The salt of the note's commitment in the event, in hex. Private, like the note.",
     "outcome": "What became of the line; `known` if it was recorded before.",
     "participation": "How learners take part.",
     "pointer": "A JSON pointer (RFC 6901) to the member, or `/` and a parameter's name; empty for the whole.",

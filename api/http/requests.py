@@ -17,6 +17,7 @@ from api.http.error_texts import sentence
 from api.http.places import Places
 from api.http.problems import TooLarge, WrongMediaType
 from api.http.service import service_of
+from registry.domain import values
 from registry.domain.errors import InvalidInput
 
 MAX_BODY = 1024 * 1024
@@ -108,11 +109,16 @@ def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Strict JSON: UTF-8, no duplicate members, no NaN, exact decimals, bounded depth and numbers."""
+    """Strict JSON: UTF-8, no duplicate members, no NaN, exact decimals, bounded depth and numbers.
+
+    A byte order mark before it is skipped (RFC 8259, section 8.1).
+    """
     try:
-        return _decoder.decode(raw.decode())
-    except UnicodeDecodeError:
-        raise InvalidInput(("", "is not valid UTF-8")) from None
+        text = values.utf8(raw)
+    except ValueError as error:
+        raise InvalidInput(("", f"{error}; send it as UTF-8")) from None
+    try:
+        return _decoder.decode(text)
     except RecursionError:
         raise InvalidInput(("", "must be nested less deeply")) from None
     except json.JSONDecodeError as error:

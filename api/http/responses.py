@@ -240,12 +240,13 @@ class SaltsAnswer(Answer):
 
 
 class StatusReason(Answer):
-    """The reason of a suspension or revocation, with the note for the institution and the learner."""
+    """The reason of a suspension or revocation; the note and its salt are for institution and learner."""
 
     reason: str
     since: Time
     effective_on: dt.date | None = LEFT_OUT
     note: str | None = LEFT_OUT
+    note_salt: str | None = LEFT_OUT
 
 
 class BadgeModule(ModuleContent):

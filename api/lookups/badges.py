@@ -175,21 +175,28 @@ def _badge(
     row: BadgeRow,
     module: BadgeModule,
     private: PrivateParts,
-    notes: dict[str, str | None],
+    notes: dict[str, PrivateParts],
     moment: dt.datetime,
 ) -> BadgeAnswer:
     status, since = row.status(moment)
     suspension = revocation = None
+    nothing = PrivateParts(salts=Salts())
     if row.suspended_since is not None:
+        noted = notes.get(BadgeSuspended.TYPE, nothing)
         suspension = StatusReason(
-            reason=row.suspended_for or "", since=row.suspended_since, note=notes.get(BadgeSuspended.TYPE)
+            reason=row.suspended_for or "",
+            since=row.suspended_since,
+            note=noted.note,
+            note_salt=noted.salts.note,
         )
     if row.revoked_since is not None:
+        noted = notes.get(BadgeRevoked.TYPE, nothing)
         revocation = StatusReason(
             reason=row.revoked_for or "",
             since=row.revoked_since,
             effective_on=row.effective_on,
-            note=notes.get(BadgeRevoked.TYPE),
+            note=noted.note,
+            note_salt=noted.salts.note,
         )
     recipient, evidence = private.recipient, private.evidence
     return BadgeAnswer(

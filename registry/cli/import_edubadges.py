@@ -82,8 +82,8 @@ def _record(registry: Registry, arguments: argparse.Namespace) -> int:
         rows = read_bulk(arguments.path, arguments.module, arguments.awarded_on)
         lines = import_bulk(registry, rows, arguments.module, arguments.institution)
     else:
-        documents = read_documents(arguments.path, registry.today())
-        lines = import_hosted(registry, documents, arguments.institution, all_types=arguments.all_types)
+        items = read_documents(arguments.path, registry.today())
+        lines = import_hosted(registry, items, arguments.institution, all_types=arguments.all_types)
     counts: Counter[str] = Counter()
     for line in lines:
         print("\t".join(line).rstrip(), flush=True)

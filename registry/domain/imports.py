@@ -59,8 +59,10 @@ _EXPECTED = {
 }
 # The findings that the source states such a member, and the registry has no word for it.
 _NOT_TAKEN = {
+    "description": {"description-not-taken"},
     "study_load": {"study-load-not-taken", "time-investment-not-taken"},
     "level": {"level-not-taken"},
+    "learning_outcomes": {"outcomes-not-taken"},
     "language": {"language-not-taken"},
     "participation": {"participation-not-taken"},
     "assessment": {"assessment-not-taken"},

@@ -14,6 +14,8 @@ from registry.domain.events import Commitments, Correction, canonical
 
 SALT = 16
 """Bytes of a salt."""
+MAX_EVIDENCE = 20
+"""Pieces of evidence of an award that the API accepts."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):

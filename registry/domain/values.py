@@ -5,6 +5,7 @@ A wrong value raises `ValueError` with one sentence: what it must be, without th
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import re
 import unicodedata
@@ -44,6 +45,10 @@ _MAY_BE_MARKS = re.compile(f"[^\x00-\u02ff]{{{MAX_MARKS + 1}}}")
 _TWO_MARKS = "\u0f73\u0f75\u0f81"
 MAX_IDENTIFIER = 200
 MAX_REFERENCE = 100
+MAX_NAME, MAX_GRADE, MAX_LONG_TEXT, MAX_EMAIL, MAX_WEB_ADDRESS = 255, 100, 4_000, 254, 2_000
+"""Characters that the API accepts; an import keeps a longer text and notes it."""
+EMAIL = r"^[^@\s]+@[^@\s]+$"
+WEB_ADDRESS = r"^https?://[^\s/?#]\S*$"
 VISIBLE_ASCII = "!-~"
 _IDENTIFIER = re.compile(f"[{VISIBLE_ASCII}]+")
 _HASH = re.compile(r"[!-#%-~]+\$[0-9A-Fa-f]+")
@@ -53,6 +58,17 @@ _OTHER = "[^A-Za-z0-9]*"
 _CITIZEN_NUMBER = re.compile(
     f"{_OTHER}(?:[Bb]{_OTHER}[Ss]{_OTHER}[Nn]{_OTHER})?(?:[0-9]{_OTHER}){{9}}(?:@|$)", re.ASCII
 )
+
+
+def utf8(raw: bytes) -> str:
+    """The text of some bytes in UTF-8, without a byte order mark, as Windows writes before it."""
+    # JSON and CSV begin with an ASCII character, which has a NUL beside it in UTF-16 and UTF-32.
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:2]:
+        raise ValueError("is UTF-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not valid UTF-8") from None
 
 
 def is_line(value: object) -> bool:
@@ -121,11 +137,6 @@ def _check_marks(value: str) -> None:
             raise ValueError(f"must not have more than {MAX_MARKS} combining marks in a row")
 
 
-def without_forbidden(value: str) -> str:
-    """An imported text without the characters that `clean_text` refuses."""
-    return _FORBIDDEN_IN_TEXT.sub("", value.replace("\r\n", "\n"))
-
-
 def reference(value: str, most: int = MAX_REFERENCE) -> str:
     """A reference, of which an id is made: what looks the same must be the same."""
     value = clean_line(value, most)
@@ -159,6 +170,22 @@ def email_identifier(value: str) -> str:
     local, _, domain = value.partition("@")
     if not local or not domain or "@" in domain:
         raise ValueError("must be an e-mail address, as name@example.org")
+    return value
+
+
+def email(value: str) -> str:
+    """An e-mail address that only says where a learner can be reached."""
+    value = clean_line(value, MAX_EMAIL)
+    if not re.fullmatch(EMAIL, value) or not is_visible(value):
+        raise ValueError("must be an e-mail address, as name@example.org")
+    return value
+
+
+def web_address(value: str, most: int = MAX_WEB_ADDRESS) -> str:
+    """An http or https URL."""
+    value = clean_line(value, most)
+    if not re.fullmatch(WEB_ADDRESS, value) or not is_visible(value):
+        raise ValueError("must be an http or https URL, as https://www.example.org")
     return value
 
 

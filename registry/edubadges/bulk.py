@@ -6,23 +6,22 @@ Edubadges offers: e-mail address, eppn, narrative, evidence URL, its name and de
 
 from __future__ import annotations
 
-import codecs
 import csv
 import datetime as dt
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from registry.domain import values
 from registry.domain.private_parts import Evidence, Recipient
-from registry.edubadges.files import printable, read_bytes
+from registry.edubadges.files import decoded_text, printable, read_bytes
 from registry.edubadges.items import AwardItem, RefusedItem, Unreadable
-from registry.edubadges.texts import address, text, trimmed
+from registry.edubadges.texts import address, line, long_parts, text, trimmed
 
 MAX_FILE = 64 * 1024 * 1024
-MAX_GRADE = 100
-"""The most characters of a grade that the API accepts."""
+MAX_CELLS, MAX_DELIMITERS = 100, 10_000
+"""Cells of a row, and delimiters on a line, of which a text in quotes may hold many."""
 _UNTITLED = ("email", "eppn", "narrative", "url", "evidence name", "description", "grade")
 _TITLES = {
     "recipient mailadres": "email",
@@ -41,7 +40,9 @@ _TITLES = {
     "evidence description": "description",
     "grade": "grade",
 }
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_DELIMITERS = ";,\t"
+# The columns that may have several lines.
+_TEXTS = ("narrative", "description")
 # The line by which a spreadsheet names the delimiter of the file.
 _SEP = re.compile(r"sep=([;,\t])")
 
@@ -71,24 +72,39 @@ def _lines(raw: bytes) -> list[tuple[int, list[str]]]:
 
     The whole file is read or refused: an unclosed quote would put other learners' rows into one cell.
     """
-    try:
-        decoded = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise Unreadable("is UTF-16; save it as CSV UTF-8") from None
-        raise Unreadable("is not valid UTF-8; save it as CSV UTF-8") from None
+    decoded = decoded_text(raw)
     first, _, rest = decoded.partition("\n")
     named = _SEP.fullmatch(first.rstrip("\r"))
     content = rest if named else decoded
-    delimiter = named[1] if named else max(";,\t", key=first.count)
+    delimiter = named[1] if named else max(_DELIMITERS, key=first.count)
     skipped = 1 if named else 0
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        _narrow(io.StringIO(content, newline=""), delimiter), delimiter=delimiter, strict=True
+    )
+    rows = []
     try:
-        return [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        for cells in reader:
+            if len(cells) > MAX_CELLS:
+                raise _too_wide()
+            if any(cell.strip() for cell in cells):
+                rows.append((reader.line_num + skipped, cells))
     except csv.Error:
         raise Unreadable(
             f"is not valid CSV at line {reader.line_num + skipped}; is a quote not closed?"
         ) from None
+    return rows
+
+
+def _narrow(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """The lines, before they are parsed: one of delimiters alone would take ten times its size."""
+    for line_ in lines:
+        if line_.count(delimiter) > MAX_DELIMITERS:
+            raise _too_wide()
+        yield line_
+
+
+def _too_wide() -> Unreadable:
+    return Unreadable(f"has a row of more than {MAX_CELLS} cells")
 
 
 def _columns(cells: list[str]) -> list[str] | None:
@@ -113,7 +129,7 @@ def _title(cell: str) -> str:
 
 
 def _untitled(cells: list[str]) -> list[str]:
-    if len(cells) < 2 or not _EMAIL.fullmatch(cells[1].strip()):
+    if len(cells) < 2 or not re.fullmatch(values.EMAIL, cells[1].strip()):
         raise Unreadable("has no titles; without titles, column 2 must be the eppn")
     return list(_UNTITLED)
 
@@ -123,49 +139,71 @@ def _item(
 ) -> AwardItem | RefusedItem:
     if any(cell.strip() for cell in cells[len(columns) :]):
         return RefusedItem(place, "has more cells than there are columns")
-    kind = "eppn" if "eppn" in columns else "email"
     named = dict(zip(columns, cells, strict=False))
-    identifier = named.pop(kind, None)
-    if any("\0" in cell for cell in named.values()):
-        return RefusedItem(place, "has a NUL character; save the file again as CSV UTF-8")
+    identifiers = [trimmed(named.pop(kind, None)) for kind in ("email", "eppn")]
+    if _is_separated_otherwise(cells, columns, identifiers):
+        return RefusedItem(place, "is separated otherwise than the titles are; use one delimiter in the file")
     try:
-        row = {column: value for column, cell in zip(columns, cells, strict=False) if (value := text(cell))}
-        return _award(place, row, kind, trimmed(identifier), module_id, awarded_on)
+        row = {
+            column: value
+            for column, cell in named.items()
+            if (value := (text if column in _TEXTS else line)(cell)) is not None
+        }
+        return _award(place, row, identifiers, "eppn" in columns, module_id, awarded_on)
     except Unreadable as error:
         return RefusedItem(place, str(error))
 
 
+def _is_separated_otherwise(cells: list[str], columns: list[str], identifiers: list[str | None]) -> bool:
+    """Whether a row by commas lies under titles by semicolons, or the like.
+
+    It is then one cell, or one with the e-mail address and the eppn together.
+    """
+    whole = cells if len(cells) == 1 < len(columns) else [each for each in identifiers if each]
+    return any(set(_DELIMITERS) & set(each) and (len(cells) == 1 or each.count("@") > 1) for each in whole)
+
+
 def _award(
-    place: str, row: Row, kind: str, identifier: str | None, module_id: str, awarded_on: dt.date
+    place: str,
+    row: Row,
+    identifiers: list[str | None],
+    by_eppn: bool,
+    module_id: str,
+    awarded_on: dt.date,
 ) -> AwardItem:
-    by_eppn = kind == "eppn"
-    title = "eppn" if by_eppn else "e-mail address"
-    if identifier is None:
-        raise Unreadable(f"needs a valid {title}")
-    try:
-        (values.eppn if by_eppn else values.email_identifier)(identifier)
-    except ValueError as error:
-        raise Unreadable(f"needs a valid {title}: it {error}") from None
+    email, eppn = identifiers
     name = " ".join(row[part] for part in ("first name", "surname") if part in row) or None
     if by_eppn:
-        email = row.get("email")
-        if email is not None and not _EMAIL.fullmatch(email):
-            raise Unreadable("e-mail address is not valid; correct it, or leave it empty")
-        recipient = Recipient(eppn=identifier, name=name, email=email)
+        identifier = _identifier("eppn", eppn, values.eppn)
+        recipient = Recipient(
+            eppn=identifier, name=name, email=email and _identifier("e-mail address", email, values.email)
+        )
     else:
+        identifier = _identifier("e-mail address", email, values.email_identifier)
         recipient = Recipient(edubadges=f"email:{identifier}", name=name, email=identifier)
+    evidence = _evidence(row)
     return AwardItem(
         place,
         f"{module_id}/{awarded_on}/{identifier.lower()}",
         recipient,
         awarded_on,
         grade=row.get("grade"),
-        evidence=_evidence(row),
+        evidence=evidence,
         findings=(
             *(() if by_eppn else ("recipient-email",)),
-            *(("grade-long",) if len(row.get("grade", "")) > MAX_GRADE else ()),
+            *(("recipient-name-long",) if len(name or "") > values.MAX_NAME else ()),
+            *long_parts(row.get("grade"), evidence),
         ),
     )
+
+
+def _identifier(title: str, stated: str | None, check: Callable[[str], str]) -> str:
+    if stated is None:
+        raise Unreadable(f"needs a valid {title}")
+    try:
+        return check(stated)
+    except ValueError as error:
+        raise Unreadable(f"needs a valid {title}: it {error}") from None
 
 
 def _evidence(row: Row) -> tuple[Evidence, ...] | None:
@@ -173,7 +211,7 @@ def _evidence(row: Row) -> tuple[Evidence, ...] | None:
     if url is not None and address(url) is None:
         raise Unreadable("evidence URL must be a web address that begins with https:// or http://")
     evidence = Evidence(
-        url=url,
+        url=address(url),
         name=row.get("evidence name"),
         narrative=row.get("narrative"),
         description=row.get("description"),

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import datetime as dt
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from registry.domain.values import is_line
+from registry.domain import values
 from registry.edubadges.assertions import read_assertion
-from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, Unreadable
-from registry.edubadges.texts import address, members
+from registry.edubadges.badge_classes import read_badge_class
+from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, StatedClass, Unreadable
+from registry.edubadges.texts import address, is_stated, members
 
 MAX_FILE = 16 * 1024 * 1024
 _OTHERS = {
@@ -30,32 +29,81 @@ _OTHERS = {
 # Of an object with nothing but these it is only said which it is.
 _NAMING = frozenset({"@context", "type", "id"})
 _OF_THE_ASSERTION = frozenset({"grade_achieved", "gradeAchieved", "user"})
+_IDENTIFIER = "extensions:InstitutionIdentifierExtension"
 
 
-@dataclass
-class Documents:
-    """Everything that was read: the items in order, and what is stated of badge classes and issuers.
+class _Documents:
+    """Everything that was read: the assertions, and what is stated of badge classes and issuers.
 
-    `statements` are badge classes by the hash of what they say, so that those of many assertions are kept
-    once. `classes` has by address the keys of those that are documents of their own, `issuers` the issuers.
+    `_statements` are badge classes by the hash of what they say, so that those of many assertions are kept
+    once. `_classes` has by address the keys of those that are documents of their own, `_issuers` the issuers.
     """
 
-    items: list[Item] = field(default_factory=list)
-    statements: dict[str, dict[str, Any]] = field(default_factory=dict)
-    classes: dict[str, set[str]] = field(default_factory=dict)
-    issuers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._awards: dict[str, list[tuple[AwardItem, str | None]]] = {}
+        self._statements: dict[str, dict[str, Any]] = {}
+        self._classes: dict[str, set[str]] = {}
+        self._issuers: dict[str, list[dict[str, Any]]] = {}
+        self._read: dict[tuple[str, str], StatedClass | str] = {}
 
-    def issuer_of(self, badge_class: dict[str, Any]) -> dict[str, Any]:
-        """The issuer as the badge class states it; of one that it only names, what its documents agree on."""
-        issuer = badge_class.get("issuer")
-        if members(issuer).keys() - _NAMING:
-            return members(issuer)
-        known = self.issuers.get(address(members(issuer).get("id") or issuer) or "", [])
-        names = {name for document in known for name in document}
-        stated = {name: [each[name] for each in known if each.get(name) is not None] for name in names}
-        return {name: all_[0] for name, all_ in stated.items() if all_ and all(v == all_[0] for v in all_)}
+    def add_award(self, item: AwardItem, badge: object) -> None:
+        """Adds an assertion, with what it says itself of its badge class, if it does."""
+        badge_class = members(badge)
+        key = self._keep(badge_class) if badge_class.keys() - _NAMING else None
+        self._awards.setdefault(item.reference, []).append((item, key))
 
-    def keep(self, badge_class: dict[str, Any]) -> str:
+    def add_other(self, kind: str, document: dict[str, Any]) -> None:
+        """Adds a badge class or an issuer that is a document of its own."""
+        url = address(document.get("id"))
+        if url is None or not kind:
+            return
+        if kind == "BadgeClass":
+            self._classes.setdefault(url, set()).add(self._keep(document))
+        else:
+            self._issuers.setdefault(url, []).append(document)
+
+    def awards(self) -> Iterator[AwardItem | RefusedItem]:
+        """The assertions in the order of their days, each with what its answer states of its badge class.
+
+        Neither the registry nor a file's name decides what that is: it is in the assertion itself, or in the
+        expanded form of the assertion, or in the one document of its badge class.
+        """
+        for _, items in sorted(
+            self._awards.items(), key=lambda pair: (min(item.awarded_on for item, _ in pair[1]), pair[0])
+        ):
+            expanded = [
+                msgspec.structs.replace(item, stated=self._stated(item.badge or "", key))
+                for item, key in items
+                if key is not None
+            ]
+            plain = [item for item, key in items if key is None]
+            whole = expanded or [
+                msgspec.structs.replace(
+                    item,
+                    stated=self._beside(item.badge or ""),
+                    findings=(*item.findings, "module-not-stated"),
+                )
+                for item in plain
+            ]
+            if len({msgspec.structs.replace(item, place="") for item in whole}) > 1:
+                for item, _ in items:
+                    yield RefusedItem(
+                        item.place,
+                        "is there several times with different content; keep the one that is right",
+                    )
+                continue
+            yield from whole
+            for item in plain if expanded else ():
+                (one, *_) = expanded
+                yield msgspec.structs.replace(
+                    one,
+                    place=item.place,
+                    recipient=item.recipient,
+                    awarded_on=item.awarded_on,
+                    valid_until=item.valid_until,
+                )
+
+    def _keep(self, badge_class: dict[str, Any]) -> str:
         """Keeps what an assertion or a document states of a badge class, and returns its key."""
         # A grade belongs to the assertion, and is private.
         said = {name: value for name, value in badge_class.items() if name not in _OF_THE_ASSERTION}
@@ -63,19 +111,67 @@ class Documents:
             key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         except RecursionError:
             raise Unreadable("is nested too deeply") from None
-        self.statements.setdefault(key, said)
+        self._statements.setdefault(key, said)
         return key
 
+    def _stated(self, url: str, key: str) -> StatedClass | str:
+        """What a statement says of the badge class, or why it cannot be read."""
+        if (url, key) not in self._read:
+            try:
+                self._read[url, key] = self._stated_class(url, self._statements[key])
+            except Unreadable as error:
+                self._read[url, key] = str(error)
+            except RecursionError:
+                self._read[url, key] = "is nested too deeply"
+        return self._read[url, key]
 
-def read_documents(path: Path, today: dt.date) -> Documents:
+    def _stated_class(self, url: str, document: dict[str, Any]) -> StatedClass:
+        issuer = self._issuer_of(document)
+        module = read_badge_class(url, {**document, "issuer": issuer})
+        identifier = members(issuer.get(_IDENTIFIER)).get("InstitutionIdentifier")
+        return StatedClass(module, identifier if isinstance(identifier, str) else None)
+
+    def _beside(self, url: str) -> StatedClass | str:
+        """What the documents of a badge class say, where they all say the same; or why that is not known."""
+        found = {self._stated(url, key) for key in self._classes.get(url, ())}
+        if len(found) == 1:
+            return found.pop()
+        if found:
+            return (
+                "its badge class is among the files in several states; fetch the assertion with expand=badge"
+            )
+        return "its badge class is not among the files; fetch it, or the assertion with expand=badge"
+
+    def _issuer_of(self, badge_class: dict[str, Any]) -> dict[str, Any]:
+        """The issuer as the badge class states it; of one that it only names, what its documents say."""
+        issuer = badge_class.get("issuer")
+        if members(issuer).keys() - _NAMING:
+            return members(issuer)
+        url = address(members(issuer).get("id") or issuer)
+        if url is None and is_stated(issuer):
+            raise Unreadable("its issuer must be an object, or a web address")
+        merged: dict[str, Any] = {}
+        for document in self._issuers.get(url or "", ()):
+            for name, value in document.items():
+                if (
+                    is_stated(value)
+                    and merged.setdefault(name, value) != value
+                    and name in ("faculty", _IDENTIFIER)
+                ):
+                    raise Unreadable(
+                        "its issuer is among the files in several states;"
+                        " fetch the assertion with expand=badge.issuer"
+                    )
+        return merged
+
+
+def read_documents(path: Path, today: dt.date) -> list[Item]:
     """Reads the file, or all files of the folder.
 
-    Awards come before revocations, since a revocation may be of one of the awards. Expanded assertions come
-    first: the same assertion may be there in plain form too, which says less. Awards are in the order of
-    their days, never of the files' names: a module's latest version is then that of the last award.
+    Awards come before revocations, since a revocation may be of one of the awards. Both are in an order that
+    follows from what they say: no file's name decides which is recorded first.
     """
-    documents = Documents()
-    awards: list[AwardItem] = []
+    documents = _Documents()
     refused: list[RefusedItem] = []
     revoked: list[RevokedItem] = []
     for place, content in _contents(path):
@@ -85,49 +181,28 @@ def read_documents(path: Path, today: dt.date) -> Documents:
                 revoked.append(item)
             case RefusedItem():
                 refused.append(item)
-            case AwardItem():
-                awards.append(item)
-    awards.sort(key=lambda item: (item.stated is None, item.awarded_on, item.reference, item.stated or ""))
-    documents.items = [*_unequivocal(awards), *refused, *revoked]
-    return documents
+    revoked.sort(key=lambda item: (item.reference, not item.reason, item.reason))
+    return [*documents.awards(), *refused, *revoked]
 
 
-def _unequivocal(awards: list[AwardItem]) -> Iterator[AwardItem | RefusedItem]:
-    """The awards; those that the files state in several ways are refused, since no file's name may decide.
-
-    An assertion in plain form states the badge class that its expanded form states.
-    """
-    stated: dict[str, set[str]] = {}
-    for item in awards:
-        if item.stated is not None:
-            stated.setdefault(item.reference, set()).add(item.stated)
-    for item in awards:
-        said = stated.get(item.reference, set())
-        if len(said) > 1:
-            yield RefusedItem(
-                item.place, "is there several times with different badge classes; keep the one that is right"
-            )
-        elif said:
-            yield msgspec.structs.replace(item, stated=min(said))
-        else:
-            yield item
-
-
-def _item(documents: Documents, place: str, content: object, today: dt.date) -> Item:
-    document = members(content)
-    kind = _kind(document)
-    if not kind and document.get("revoked") is True and address(document.get("id")):
-        kind = "Assertion"  # Open Badges 2.0 lets a revoked assertion be its address and `revoked` alone
-    if not kind and not {"detail", "error"}.isdisjoint(document):
-        return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
+def _item(
+    documents: _Documents, place: str, content: object, today: dt.date
+) -> RefusedItem | RevokedItem | None:
+    """The item of a document; None where it is an award, which the documents keep."""
     try:
+        document = members(content)
+        kind = _kind(document)
+        if not kind and document.get("revoked") is True and address(document.get("id")):
+            kind = "Assertion"  # Open Badges 2.0 lets a revoked assertion be its address and `revoked` alone
+        if not kind and not {"detail", "error"}.isdisjoint(document):
+            return RefusedItem(place, "is an error message, as Edubadges sends for a private assertion")
         if kind != "Assertion":
-            _keep(documents, kind, document)
+            documents.add_other(kind, document)
             return RefusedItem(place, _OTHERS.get(kind, "is not an Open Badges 2.0 assertion"))
         item = read_assertion(place, document, today)
-        badge_class = members(document.get("badge"))
-        if isinstance(item, AwardItem) and badge_class.keys() - _NAMING:
-            item = msgspec.structs.replace(item, stated=documents.keep(badge_class))
+        if isinstance(item, AwardItem):
+            documents.add_award(item, document.get("badge"))
+            return None
     except Unreadable as error:
         return RefusedItem(place, str(error))
     return item
@@ -138,17 +213,6 @@ def _kind(document: dict[str, Any]) -> str:
     kinds = document.get("type")
     texts = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)]
     return next((kind for kind in texts if kind == "Assertion" or kind in _OTHERS), "")
-
-
-def _keep(documents: Documents, kind: str, document: dict[str, Any]) -> None:
-    """Keeps a badge class or an issuer that is a document of its own."""
-    url = address(document.get("id"))
-    if url is None or not kind:
-        return
-    if kind == "BadgeClass":
-        documents.classes.setdefault(url, set()).add(documents.keep(document))
-    else:
-        documents.issuers.setdefault(url, []).append(document)
 
 
 def _contents(path: Path) -> Iterator[tuple[str, object]]:
@@ -209,12 +273,11 @@ def read_bytes(file: Path, maximum: int) -> bytes:
 
 def decoded(raw: bytes) -> object:
     """The JSON value; the parser's own message is left out, since it may quote the file."""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise Unreadable("is UTF-16; save it as UTF-8")
-    if raw[:1_000].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    text = decoded_text(raw)
+    if text[:1_000].lstrip().startswith("<"):
         raise Unreadable("is a web page or XML, not JSON; fetch the answer with Accept: application/json")
     try:
-        value: object = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
+        value: object = msgspec.json.decode(text)
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
     except ValueError:  # the base class of msgspec's own error
@@ -222,7 +285,14 @@ def decoded(raw: bytes) -> object:
     return value
 
 
+def decoded_text(raw: bytes) -> str:
+    try:
+        return values.utf8(raw)
+    except ValueError as error:
+        raise Unreadable(f"{error}; save it as UTF-8") from None
+
+
 def printable(place: Path) -> str:
     """A file's name on one line, whatever characters it has."""
     name = str(place)
-    return name if is_line(name) else ascii(name)
+    return name if values.is_line(name) else ascii(name)

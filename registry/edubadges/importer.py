@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import Literal, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
-from registry.domain import imports
 from registry.domain.badge import AwardTerms, Badge
 from registry.domain.errors import InstitutionNotAdmitted, ModuleNotFound, ModuleOfAnother, Refusal
 from registry.domain.events import RevocationReason
@@ -20,10 +19,7 @@ from registry.domain.imports import ImportedModule
 from registry.domain.institution import Origin
 from registry.domain.module import Module
 from registry.domain.values import BRIN
-from registry.edubadges.badge_classes import read_badge_class
-from registry.edubadges.files import Documents
-from registry.edubadges.items import AwardItem, RefusedItem, RevokedItem, Unreadable
-from registry.edubadges.texts import members
+from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, StatedClass, Unreadable
 from registry.postgres.connections import UnavailableError
 from registry.recording.awards import ImportedAward
 from registry.recording.commands import ImportModule, RevokeBadge
@@ -36,8 +32,6 @@ PAGE_SECONDS = 300.0
 """How long an import waits for a page."""
 # A revoked assertion names no institution, so its badge is looked up under every one.
 REVOKED_PAGE = 50
-INSTITUTION_NAMED = "institution-named"
-_IDENTIFIER = "extensions:InstitutionIdentifierExtension"
 
 T = TypeVar("T")
 
@@ -56,17 +50,15 @@ class _Target(NamedTuple):
     brin: str
     module_id: str
     source: ImportedModule | None
-    findings: tuple[str, ...] = ()
 
 
 def import_hosted(
-    registry: Registry, documents: Documents, institution: str | None, *, all_types: bool
+    registry: Registry, items: Sequence[Item], institution: str | None, *, all_types: bool
 ) -> Iterator[ReportLine]:
     """Records hosted assertions; `institution` is for those whose issuer names no admitted one."""
-    hosted = _Hosted(registry, documents, institution, all_types=all_types)
-    items = documents.items
+    hosted = _Hosted(registry, institution, all_types=all_types)
     for page in _pages((item for item in items if not isinstance(item, RevokedItem)), PAGE):
-        yield from _settle(registry, page, hosted.command)
+        yield from _settle(registry, page, hosted.commands(page))
     for revoked in _pages((item for item in items if isinstance(item, RevokedItem)), REVOKED_PAGE):
         yield from hosted.revoke(revoked)
 
@@ -88,28 +80,37 @@ def import_bulk(
 class _Hosted:
     """Makes the commands for hosted assertions: what is stated of a badge class is registered once."""
 
-    def __init__(
-        self, registry: Registry, documents: Documents, institution: str | None, *, all_types: bool
-    ) -> None:
-        self._registry, self._documents = registry, documents
-        self._named, self._all_types = institution, all_types
+    def __init__(self, registry: Registry, institution: str | None, *, all_types: bool) -> None:
+        self._registry, self._named, self._all_types = registry, institution, all_types
         if institution is not None and not self._admitted(institution):
             raise InstitutionNotAdmitted(institution)
         self._institutions = registry.institutions()
-        self._targets: dict[tuple[str, str | None], _Target | Unreadable | Refusal] = {}
+        self._targets: dict[object, _Target | Unreadable | Refusal] = {}
+        self._earlier: dict[str, list[str]] = {}
 
-    def command(self, award: AwardItem) -> ImportedAward:
-        badge_class = award.badge or ""
-        key = (badge_class, award.stated)
-        if key not in self._targets:
-            try:
-                self._targets[key] = self._target(badge_class, award.stated)
-            except (Unreadable, Refusal) as error:
-                self._targets[key] = error
-        target = self._targets[key]
-        if isinstance(target, Exception):
-            raise target
-        return _command(award, target)
+    def commands(self, page: Sequence[AwardItem | RefusedItem]) -> Callable[[AwardItem], ImportedAward]:
+        """Makes the commands of a page: an award that is recorded already stays where it is."""
+        recorded = self._recorded([item for item in page if isinstance(item, AwardItem)])
+        return lambda award: _command(award, recorded.get(award.reference) or self._target(award))
+
+    def _recorded(self, awards: Sequence[AwardItem]) -> dict[str, _Target]:
+        """By reference, the module of each award that is recorded already.
+
+        It may be another institution's than today: the source may name another one now, or another one may
+        have been admitted or named.
+        """
+        ids = {
+            self._registry.badge_id(brin, award.reference): award.reference
+            for award in awards
+            for brin in self._institutions_of(award.badge or "")
+        }
+        known = self._registry.known(ids)
+        badges = ((reference, known.badge(badge_id)) for badge_id, reference in ids.items())
+        return {
+            reference: _Target(badge.award.institution, badge.award.module_id, None)
+            for reference, badge in badges
+            if badge is not None
+        }
 
     def revoke(self, page: Sequence[RevokedItem]) -> Iterator[ReportLine]:
         """Revokes known badges only: a revoked assertion holds neither a badge class nor a day."""
@@ -139,89 +140,56 @@ class _Hosted:
                 return "is revoked, but known at several institutions; choose one with --institution"
         return states[0] if states else "is revoked, but unknown here: there is nothing to revoke"
 
-    def _target(self, badge_class: str, stated: str | None) -> _Target:
-        """The module of a badge class, with what is stated of it; registers that where needed.
+    def _target(self, award: AwardItem) -> _Target:
+        """The module of an award's badge class, with what the answer states of it."""
+        key = award.badge, award.stated
+        if key not in self._targets:
+            try:
+                self._targets[key] = self._registered(award.badge or "", award.stated)
+            except (Unreadable, Refusal) as error:
+                self._targets[key] = error
+        target = self._targets[key]
+        if isinstance(target, Exception):
+            raise target
+        return target
 
-        An assertion that only names its badge class states what the badge class's own document states, if
-        there is one such statement among the files.
-        """
-        if stated is None:
-            beside = self._documents.classes.get(badge_class, set())
-            if len(beside) != 1:
-                return self._registered(badge_class, several=bool(beside))
-            (stated,) = beside
-        document = self._documents.statements[stated]
-        brin, findings = self._institution(badge_class, document)
-        source = read_badge_class(badge_class, {**document, "issuer": self._documents.issuer_of(document)})
-        source = msgspec.structs.replace(source, findings=(*source.findings, *findings))
+    def _registered(self, badge_class: str, stated: StatedClass | str | None) -> _Target:
+        """Registers what is stated of a badge class, where that is new."""
+        if not isinstance(stated, StatedClass):
+            raise Unreadable(stated)
+        brin, source = self._institution(stated)
+        if source.badge_type is not None and not self._all_types:
+            raise Unreadable(
+                f"is a {source.badge_type} badge, not a microcredential;"
+                " --all-types imports it, marked as such"
+            )
         module_id = self._registry.keys.made_id("module", brin, badge_class)
-        self._check_type(source, _module(self._registry, module_id))
         self._registry.record(ImportModule(brin, module_id, source, ORIGIN))
         return _Target(brin, module_id, source)
 
-    def _registered(self, badge_class: str, *, several: bool) -> _Target:
-        """The registered module of a badge class that is not among the files, or in `several` states."""
-        institutions = self._institutions_of(badge_class)
-        if not institutions and several:
-            raise Unreadable(
-                "its badge class is among the files in several states; fetch the assertion with expand=badge"
-            )
-        if not institutions:
-            raise Unreadable(
-                "its badge class is not among the files; fetch it, or the assertion with expand=badge"
-            )
-        brin = self._named if self._named in institutions else institutions[0]
-        module_id = self._registry.keys.made_id("module", brin, badge_class)
-        self._check_type(None, _module(self._registry, module_id))
-        return _Target(brin, module_id, None, ("module-not-stated",))
-
-    def _institution(self, badge_class: str, document: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-        """The institution of a badge class, and the findings about it.
-
-        The institution of an earlier import stays, whatever institution is admitted or named today:
-        otherwise the same awards would be recorded twice.
-        """
-        earlier = self._institutions_of(badge_class)
-        try:
-            brin, findings = self._stated_institution(document)
-        except Unreadable:
-            if not earlier:
-                raise
-            return earlier[0], self._named_earlier(badge_class, earlier[0])
-        if earlier and brin not in earlier:
-            return earlier[0], self._named_earlier(badge_class, earlier[0]) or ("institution-differs",)
-        return brin, findings
-
-    def _named_earlier(self, badge_class: str, brin: str) -> tuple[str, ...]:
-        module = _module(self._registry, self._registry.keys.made_id("module", brin, badge_class))
-        named = module is not None and any(INSTITUTION_NAMED in each for each in module.findings)
-        return (INSTITUTION_NAMED,) if named else ()
-
-    def _institutions_of(self, badge_class: str) -> list[str]:
-        """The institutions under which a badge class is registered as a module already."""
-        module_id = self._registry.keys.made_id
-        ids = {module_id("module", brin, badge_class): brin for brin in self._institutions}
-        known = self._registry.known(ids)
-        return sorted(brin for module_id, brin in ids.items() if known.module(module_id) is not None)
-
-    def _stated_institution(self, document: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-        issuer = self._documents.issuer_of(document)
-        brin = members(issuer.get(_IDENTIFIER)).get("InstitutionIdentifier")
-        if isinstance(brin, str) and BRIN.fullmatch(brin) and self._admitted(brin):
-            return brin, ()
+    def _institution(self, stated: StatedClass) -> tuple[str, ImportedModule]:
+        """The institution that an answer states, or else the named one; and the module with that noted."""
+        brin = stated.institution
+        if brin is not None and BRIN.fullmatch(brin) and self._admitted(brin):
+            return brin, stated.module
         if self._named is None:
             raise Unreadable("its issuer names no admitted institution by BRIN; give --institution")
-        return self._named, (INSTITUTION_NAMED,)
+        findings = (*stated.module.findings, "institution-named")
+        return self._named, msgspec.structs.replace(stated.module, findings=findings)
+
+    def _institutions_of(self, badge_class: str) -> list[str]:
+        """The institutions under which a badge class was registered before this import."""
+        if badge_class not in self._earlier:
+            module_id = self._registry.keys.made_id
+            ids = {module_id("module", brin, badge_class): brin for brin in self._institutions}
+            known = self._registry.known(ids)
+            self._earlier[badge_class] = sorted(
+                brin for module_id, brin in ids.items() if known.module(module_id) is not None
+            )
+        return self._earlier[badge_class]
 
     def _admitted(self, brin: str) -> bool:
         return self._registry.known([brin]).institution(brin) is not None
-
-    def _check_type(self, source: ImportedModule | None, module: Module | None) -> None:
-        badge_type = imports.badge_type(module, source)
-        if badge_type is not None and not self._all_types:
-            raise Unreadable(
-                f"is a {badge_type} badge, not a microcredential; --all-types imports it, marked as such"
-            )
 
 
 def _module(registry: Registry, module_id: str) -> Module | None:
@@ -240,7 +208,7 @@ def _command(award: AwardItem, target: _Target) -> ImportedAward:
         grade=award.grade,
         evidence=award.evidence,
         source=target.source,
-        findings=(*target.findings, *award.findings),
+        findings=award.findings,
         hosted=award.badge is not None,
     )
 

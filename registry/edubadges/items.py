@@ -6,6 +6,7 @@ import datetime as dt
 
 import msgspec
 
+from registry.domain.imports import ImportedModule
 from registry.domain.private_parts import Evidence, Recipient
 
 
@@ -18,11 +19,18 @@ class RefusedItem(msgspec.Struct, frozen=True):
     reason: str
 
 
+class StatedClass(msgspec.Struct, frozen=True):
+    """What is stated of a badge class, with the identifier of the institution that its issuer belongs to."""
+
+    module: ImportedModule
+    institution: str | None
+
+
 class AwardItem(msgspec.Struct, frozen=True):
     """An assertion, or a row of the bulk CSV.
 
-    `badge` is the badge class's address, None for a row. `stated` is the key of what the assertion itself
-    says of its badge class (`Documents.statements`); None where it only names it.
+    `badge` is the badge class's address, None for a row. `stated` is what the answer states of the class, or
+    why that is not known.
     """
 
     place: str
@@ -33,7 +41,7 @@ class AwardItem(msgspec.Struct, frozen=True):
     grade: str | None = None
     evidence: tuple[Evidence, ...] | None = None
     badge: str | None = None
-    stated: str | None = None
+    stated: StatedClass | str | None = None
     findings: tuple[str, ...] = ()
 
 

@@ -18,7 +18,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from registry.domain.private_parts import PrivateParts, corrected
+from registry.domain.private_parts import PrivateParts, Salts, corrected
 from registry.keys import Keys, RandomBytes
 from registry.postgres.connections import Cursor
 
@@ -86,8 +86,8 @@ class Vault:
             by_badge[subject] = corrected(by_badge[subject], parts) if subject in by_badge else parts
         return by_badge
 
-    def read_notes(self, cursor: Cursor, subject: str, until: int = MAX_POSITION) -> dict[str, str | None]:
-        """The note on the subject's last event of each type through `until`; None where it has none."""
+    def read_notes(self, cursor: Cursor, subject: str, until: int = MAX_POSITION) -> dict[str, PrivateParts]:
+        """The note, with its salt, on the subject's last event of each type through `until`; or neither."""
         cursor.execute(
             "SELECT e.type, e.version, v.institution, v.learner_id, v.sealed"
             " FROM event e LEFT JOIN vault v USING (position)"
@@ -96,8 +96,8 @@ class Vault:
             (subject, until),
         )
         return {
-            kind: None
+            kind: PrivateParts(salts=Salts())
             if sealed is None
-            else self.open(Owner(f"{subject}/{version}", institution, learner_id), bytes(sealed)).note
+            else self.open(Owner(f"{subject}/{version}", institution, learner_id), bytes(sealed))
             for kind, version, institution, learner_id, sealed in cursor.fetchall()
         }

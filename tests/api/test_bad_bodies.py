@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import socket
 from collections.abc import Iterator
@@ -72,7 +73,8 @@ NO_JSON = {
     "an overlong form": b'{"reason": "\xc0\xaf"}',
     "a surrogate in UTF-8": b'{"reason": "\xed\xa0\x80"}',
     "UTF-16": '{"reason": "other"}'.encode("utf-16"),
-    "a byte order mark": b'\xef\xbb\xbf{"reason": "other"}',
+    "a byte order mark alone": b"\xef\xbb\xbf",
+    "two byte order marks": b'\xef\xbb\xbf\xef\xbb\xbf{"reason": "other"}',
     "a raw control character": b'{"reason": "a\x00b"}',
     "a raw line feed": b'{"note": "a\nb"}',
     "arrays, 10,000 deep": b"[" * 10_000 + b"]" * 10_000,
@@ -128,6 +130,22 @@ def test_another_media_type_is_refused(shared_service: Service, calls: list[Call
             content = json.dumps(body).encode()
             answer = ask(method, path, content=content, headers={"Content-Type": media_type})
             refused(answer, 415, "media-type")
+
+
+def test_a_byte_order_mark_before_a_body_is_skipped(shared_service: Service) -> None:
+    for ask, method, path, body in writes(shared_service):
+        answer = sent(ask, method, path, codecs.BOM_UTF8 + json.dumps(body).encode())
+        assert answer.status_code in {200, 201}, answer.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_body_in_utf_16_is_refused_in_a_sentence_that_names_it(
+    shared_service: Service, calls: list[Call], encoding: str
+) -> None:
+    with nothing_recorded(shared_service):
+        for ask, method, path, body in calls:
+            answer = sent(ask, method, path, json.dumps(body).encode(encoding))
+            assert wrong(answer, "") == {"": "is UTF-16; send it as UTF-8"}
 
 
 @pytest.mark.parametrize(

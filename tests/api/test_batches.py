@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import json
 import random
@@ -143,6 +144,19 @@ def test_a_line_that_is_no_object_is_refused_and_the_others_are_recorded(hbo: As
     assert set(found[1]) == {"line", "reference", "outcome", "problem"}
     assert set(found[1]["problem"]) == {"type", "title", "status", "detail"}
     assert (found[1]["line"], found[1]["problem"]["type"]) == (2, "/problems/invalid-input")
+
+
+def test_a_byte_order_mark_before_a_line_is_skipped_and_utf_16_is_named(hbo: Ask) -> None:
+    """Files of Windows begin with the mark, and several of them in a row are one batch."""
+    lines = [codecs.BOM_UTF8 + ndjson(award_body()) for _ in range(2)]
+    awards = send(hbo, AWARDS, b"".join(lines))
+    assert [each["outcome"] for each in awards] == ["awarded", "awarded"]
+    revocations = [codecs.BOM_UTF8 + ndjson({"id": each["id"], "reason": "other"}) for each in awards]
+    assert [each["outcome"] for each in send(hbo, REVOCATIONS, b"".join(revocations))] == ["revoked"] * 2
+    for path in (AWARDS, REVOCATIONS):
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+            (first, *_) = send(hbo, path, (json.dumps(award_body()) + "\n").encode(encoding))
+            assert "is UTF-16; send it as UTF-8" in first["problem"]["detail"]
 
 
 def test_a_line_of_64_kib_is_taken_and_one_byte_more_is_refused(hbo: Ask) -> None:

@@ -249,7 +249,10 @@ def test_an_error_in_an_award_says_what_the_member_must_be(
     ("body", "text"),
     [
         (b"[]", "must be a JSON object"),
-        (b'"\xff"', "is not valid UTF-8"),
+        (b'"\xff"', "is not valid UTF-8; send it as UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "is UTF-16; send it as UTF-8"),
+        ('{"a":1}'.encode("utf-16-le"), "is UTF-16; send it as UTF-8"),
+        ('{"a":1}'.encode("utf-16-be"), "is UTF-16; send it as UTF-8"),
         (b'{"a":1,}', "is not valid JSON (line 1, column 8)"),
         (b'{"a":NaN}', "is not valid JSON: NaN is not a number"),
         (b'{"a":1,"a":1}', "a field is given twice in one object; give it once"),

@@ -84,6 +84,41 @@ def test_a_learner_proves_each_part_from_what_the_registry_answers(
         assert page["commitment"](shown["salts"]["grade"], "10") != committed["grade"]
 
 
+@pytest.mark.parametrize(
+    ("act", "member", "type_"),
+    [("suspension", "suspension", "badge.suspended"), ("revocation", "revocation", "badge.revoked")],
+)
+def test_a_note_is_proved_by_its_salt_which_an_auditor_is_not_shown(
+    shared_service: Service, page: dict[str, Any], act: str, member: str, type_: str
+) -> None:
+    _, institution = admitted(shared_service)
+    badge = awarded(institution)
+    address, note = f"/v1/badges/{badge['id']}", "Ä, regel 1\nregel 2"
+    ok(institution("POST", f"{address}/{act}", {"reason": "other", "note": note}))
+    shared_service.settle()
+    (event,) = [
+        each
+        for each in ok(shared_service.as_("auditor")("GET", f"{address}/history"))["items"]
+        if each["type"] == type_
+    ]
+    learner = shared_service.as_("learner", learner_id=badge["learnerId"])
+    for asker in (learner, institution):
+        shown = ok(asker("GET", address))[member]
+        assert page["commitment"](shown["noteSalt"], shown["note"]) == event["data"]["noteCommitment"]
+        assert page["commitment"](shown["noteSalt"], "another") != event["data"]["noteCommitment"]
+        assert shown["noteSalt"] != event["data"]["salt"]
+    seen = ok(shared_service.as_("auditor")("GET", address))[member]
+    assert {"note", "noteSalt"} & set(seen) == set()
+
+
+def test_an_act_without_a_note_has_no_salt(shared_service: Service) -> None:
+    _, institution = admitted(shared_service)
+    address = f"/v1/badges/{awarded(institution)['id']}"
+    ok(institution("POST", f"{address}/revocation", {"reason": "other"}))
+    shared_service.settle()
+    assert set(ok(institution("GET", address))["revocation"]) == {"reason", "since"}
+
+
 def test_who_may_not_see_a_part_gets_no_salt(shared_service: Service) -> None:
     _, institution = admitted(shared_service)
     badge = awarded(institution)

@@ -174,7 +174,7 @@ def test_a_query_for_which_no_asker_was_named_gets_nothing(two: Two, pool: Pool)
             assert _listed(cursor, asker, two.learner) == set()
             assert queries.read_badge(cursor, asker, two.badges[0])[1] is None
             assert Vault(KEYS).read_awards(cursor, list(two.badges)) == {}
-            assert set(Vault(KEYS).read_notes(cursor, two.badges[0]).values()) == {None}
+            assert {parts.note for parts in Vault(KEYS).read_notes(cursor, two.badges[0]).values()} == {None}
 
 
 def test_a_query_without_its_tenant_gets_the_askers_rows_only(two: Two, pool: Pool) -> None:
@@ -184,7 +184,7 @@ def test_a_query_without_its_tenant_gets_the_askers_rows_only(two: Two, pool: Po
             assert queries.read_badge(cursor, AUDITOR, two.badges[1 - place])[1] is None
             assert set(Vault(KEYS).read_awards(cursor, list(two.badges))) == {two.badges[place]}
     with asking(pool, read_model.institution(two.brins[1])) as cursor:
-        assert set(Vault(KEYS).read_notes(cursor, two.badges[0]).values()) == {None}
+        assert {parts.note for parts in Vault(KEYS).read_notes(cursor, two.badges[0]).values()} == {None}
 
 
 def test_who_asks_is_forgotten_with_its_statement(two: Two, pool: Pool) -> None:
