@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from projections.statistics.tables import BLOCK, CELL_DIMENSIONS, NOW, SUMS, Sums, dimension_bits
+from projections.statistics.tables import CELL_DIMENSIONS, NOW, SUMS, Sums, block_of, dimension_bits, end_of
 from registry.postgres.connections import Cursor
 
 ASKED = (
@@ -216,7 +216,7 @@ def holdings_at(
     if institution is not None:
         kept = ("institution = %s", [institution])
     own, brin = _cells(_of(institution), column="f.cell")
-    block = _block(position)
+    block = block_of(position)
     # After an award the learner holds one more than before it, after a revocation one less.
     parts: list[Part] = [
         (
@@ -233,7 +233,7 @@ def holdings_at(
             f" CROSS JOIN LATERAL (VALUES ({held}, -1), ({held} - f.awarded + f.revoked, 1))"
             " AS v (held, learners)"
             f" WHERE {held} IS NOT NULL AND v.held > 0 AND {own} AND f.position > %s AND f.position <= %s",
-            [*brin, position, (block + 1) * BLOCK],
+            [*brin, position, end_of(block)],
         ),
     ]
     groups = [HOLDING_DIMENSIONS[name] for name in group_by]
@@ -277,11 +277,6 @@ def _cells(*conditions: Condition, column: str = "cell") -> Condition:
     )
 
 
-def _block(position: int) -> int:
-    """The block of a position; of none, the one before the first."""
-    return (position - 1) // BLOCK if position else -1
-
-
 def _at(
     table: str,
     figures: Mapping[str, str],
@@ -297,13 +292,13 @@ def _at(
     def columns(expressions: Mapping[str, str], sign: str = "") -> str:
         return ", ".join(f"{sign}({text}) AS {name}" for name, text in expressions.items())
 
-    block, (text, values) = _block(position), condition
+    block, (text, values) = block_of(position), condition
     yield f"SELECT cell, {columns(figures)} FROM {table} WHERE block = {NOW} AND {text}", values
     yield f"SELECT cell, {columns(figures, '-')} FROM {table} WHERE block > %s AND {text}", [block, *values]
     yield (
         f"SELECT cell, {columns(changes or figures, '-')} FROM statistics_change"
         f" WHERE position > %s AND position <= %s AND {text}",
-        [position, (block + 1) * BLOCK, *values],
+        [position, end_of(block), *values],
     )
 
 
