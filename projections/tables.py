@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
-from registry.postgres.binary_copy import copy_columns
+from registry.postgres.binary_copy import copy_rows
 from registry.postgres.connections import Cursor
 
 Uuid = Annotated[str, "uuid"]
@@ -53,9 +53,8 @@ def names(row: type[Row], table: str = "") -> str:
 
 def copy(cursor: Cursor, rows: Sequence[Row], table: str = "") -> None:
     """Adds rows, at least one and all of one class, to their table or to another like it, by COPY."""
-    kinds = columns(type(rows[0]))
-    copy_columns(
-        cursor, table or rows[0].TABLE, kinds, [[getattr(row, name) for row in rows] for name in kinds]
+    copy_rows(
+        cursor, table or rows[0].TABLE, columns(type(rows[0])), [msgspec.structs.astuple(row) for row in rows]
     )
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 import msgspec
 
 from projections.statistics.tables import Cell, CellRow, OverlapRow
-from projections.statistics.tally import Badge, Learners, there
+from projections.statistics.tally import Badge, Learners
 from projections.tables import copy, insert, names
 from registry.domain.events import BadgeAwarded, canonical
 from registry.domain.values import UUID
@@ -120,7 +120,7 @@ def learners_of(cursor: Cursor, learner_ids: Set[str], cells: Cells) -> Learners
         cells.by_id.update((number, Cell(*rest)) for number, *rest in cursor.fetchall())
     learners = Learners()
     for learner_id, cell, held in rows:
-        at = there(cells.by_id[cell].institution, learner_id)
+        at = cells.by_id[cell].institution + learner_id
         learners.cells[learner_id] = (*learners.cells.get(learner_id, ()), cell)
         learners.held[learner_id] = learners.held.get(learner_id, 0) + held
         learners.held_there[at] = learners.held_there.get(at, 0) + held

@@ -137,11 +137,11 @@ def _add_repeats(cursor: Cursor, changes: Sequence[ChangeRow]) -> None:
 
 def _add_holdings(cursor: Cursor, moves: Mapping[Move, int]) -> None:
     counted: Counter[tuple[int, str, int]] = Counter()
-    for move, learners in moves.items():
-        for block in (move.block, NOW):
-            for institution, held in (("", move.held), (move.institution, move.held_there)):
+    for (move_block, step, total, brin, there), learners in moves.items():
+        for block in (move_block, NOW):
+            for institution, held in (("", total), (brin, there)):
                 counted[block, institution, held] += learners
-                counted[block, institution, held - move.step] -= learners
+                counted[block, institution, held - step] -= learners
     rows = [HoldingRow(*key, learners=learners) for key, learners in counted.items() if key[2]]
     _upsert(cursor, HoldingRow, ("block", "institution", "held"), rows)
 

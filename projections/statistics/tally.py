@@ -6,7 +6,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -53,22 +53,11 @@ class Learners:
     held: dict[str, int] = field(default_factory=dict)
     """The number of badges of a learner that are not revoked."""
     held_there: dict[str, int] = field(default_factory=dict)
-    """The same of one institution alone, by institution and learner (`there`)."""
+    """The same of one institution alone, by the BRIN followed by the learner."""
 
 
-def there(institution: str, learner_id: str) -> str:
-    """The key of a learner at an institution."""
-    return institution + learner_id
-
-
-class Move(NamedTuple):
-    """A learner holds a badge more (1) or less (-1): how many then, and of which institution how many."""
-
-    block: int
-    step: int
-    held: int
-    institution: str
-    held_there: int
+Move = tuple[int, int, int, str, int]
+"""A learner holds a badge more or less: block, 1 or -1, how many then, and of which institution how many."""
 
 
 @dataclass
@@ -167,11 +156,12 @@ class Tally:
 
     def _move(self, event: Event, fact: BadgeFact, step: int) -> tuple[int, int]:
         """Counts a badge more or less of a learner: how many are held then, and how many of these there."""
-        learners, learner_id, at = self.learners, fact.learner_id, there(fact.institution, fact.learner_id)
+        learners, learner_id, institution = self.learners, fact.learner_id, fact.institution
+        at = institution + learner_id
         held = learners.held[learner_id] = learners.held.get(learner_id, 0) + step
         held_there = learners.held_there[at] = learners.held_there.get(at, 0) + step
         # Most learners of a batch come to hold the same number.
-        self.moves[Move(block_of(event.position), step, held, fact.institution, held_there)] += 1
+        self.moves[block_of(event.position), step, held, institution, held_there] += 1
         return held, held_there
 
     def _change(self, event: Event, badge_id: str, **values: Any) -> None:

@@ -52,13 +52,6 @@ def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequenc
         copy_packed(cursor, table, columns, packed_rows(columns, rows))
 
 
-def copy_columns(
-    cursor: Cursor, table: str, columns: dict[str, str], values: Sequence[Sequence[Any]]
-) -> None:
-    """Copies rows, at least one, that are given column by column."""
-    copy_packed(cursor, table, columns, _packed_columns(columns, values))
-
-
 def copy_packed(cursor: Cursor, table: str, columns: Iterable[str], data: bytes, first: str = "") -> None:
     """Copies the result of `packed_rows`; the statements in `first` go in the same message."""
     names = ", ".join(f'"{name}"' for name in columns)
@@ -68,20 +61,17 @@ def copy_packed(cursor: Cursor, table: str, columns: Iterable[str], data: bytes,
 
 def packed_rows(columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> bytes:
     """At least one row in the format of binary COPY."""
-    return _packed_columns(columns, list(zip(*rows, strict=True)))
-
-
-def _packed_columns(columns: dict[str, str], values: Sequence[Sequence[Any]]) -> bytes:
+    by_column = zip(columns.values(), zip(*rows, strict=True), strict=True)
     # Fields that are the same in every row are packed once, and joined with their neighbours.
     fields: list[bytes | list[bytes]] = [struct.pack("!h", len(columns))]
-    for kind, column in zip(columns.values(), values, strict=True):
-        packed, last = _packed(kind, column), fields[-1]
+    for kind, values in by_column:
+        packed, last = _packed(kind, values), fields[-1]
         if isinstance(packed, bytes) and isinstance(last, bytes):
             fields[-1] = last + packed
         else:
             fields.append(packed)
     by_row = zip(
-        *(itertools.repeat(field, len(values[0])) if isinstance(field, bytes) else field for field in fields),
+        *(itertools.repeat(field, len(rows)) if isinstance(field, bytes) else field for field in fields),
         strict=True,
     )
     return b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *itertools.chain.from_iterable(by_row), b"\xff\xff"])

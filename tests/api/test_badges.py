@@ -130,7 +130,9 @@ def test_a_withdrawn_module_takes_no_award_whatever_its_day(shared_service: Serv
             ("/moduleReference", {}),
             ("/moduleId", {"moduleReference": ..., "moduleId": badge["moduleId"]}),
         ):
-            members = refused(institution("POST", "/v1/badges", award_body(**changes)), 409, "module-withdrawn")
+            members = refused(
+                institution("POST", "/v1/badges", award_body(**changes)), 409, "module-withdrawn"
+            )
             assert pointers(members) == [pointer]
         assert ok(institution("POST", "/v1/badges", known)) == badge
     ok(institution("POST", f"/v1/badges/{badge['id']}/revocation", {"reason": "other"}))
