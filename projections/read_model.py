@@ -16,6 +16,9 @@ from registry.event_store.read_model_positions import positions_of, recorded_par
 from registry.postgres.connections import Connection, Cursor, Pool
 from registry.postgres.prepared import execute_prepared
 
+Condition = tuple[str, list[Any]]
+"""SQL that is true or false of a row, and its values."""
+
 
 class ReadModel(Protocol):
     """A read model as the projector uses it."""
@@ -31,6 +34,9 @@ class ReadModel(Protocol):
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Changes the tables by a batch of events, which must be the only one in the transaction."""
+
+    def touched(self, events: Sequence[Event]) -> Mapping[str, Condition]:
+        """The rows that a batch of events may change, by table: a rebuild compares these alone again."""
 
 
 def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:

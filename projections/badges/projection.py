@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
+from projections.read_model import Condition
 from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, copy, names
 from registry.domain.badge import Status, status
 from registry.domain.events import (
@@ -150,6 +151,9 @@ class Badges:
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
         if batch.changed:
             _update_all(cursor, batch.changed)
+
+    def touched(self, events: Sequence[Event]) -> dict[str, Condition]:
+        return {"badge": ("id = ANY(%s::uuid[])", [[event.originator_id for event in events]])}
 
 
 def folded(events: Sequence[Event]) -> Folded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, assert_never
 
+from projections.read_model import Condition
 from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, insert
 from registry.domain.events import (
     Event,
@@ -118,6 +119,15 @@ class Catalogue:
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         for event in events:
             _apply(cursor, event)
+
+    def touched(self, events: Sequence[Event]) -> dict[str, Condition]:
+        brins = [event.originator_id for event in events if isinstance(event.data, InstitutionFact)]
+        modules = [event.originator_id for event in events if isinstance(event.data, ModuleFact)]
+        return {
+            "institution": ("brin = ANY(%s)", [brins]),
+            "module": ("id = ANY(%s::uuid[])", [modules]),
+            "module_version": ("module_id = ANY(%s::uuid[])", [modules]),
+        }
 
 
 def _apply(cursor: Cursor, event: Event) -> None:

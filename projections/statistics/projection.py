@@ -19,14 +19,17 @@ from typing import Literal, assert_never
 
 import msgspec
 
+from projections.read_model import Condition
 from projections.statistics.known import Overlaps, badges_of, cells_of, learners_of, owners_of
 from projections.statistics.tables import (
     NOW,
     SUMS,
     TABLES,
+    CellRow,
     ChangeRow,
     HoldingRow,
     ModuleRow,
+    OverlapRow,
     RepeatRow,
     SumRow,
     block_of,
@@ -76,6 +79,21 @@ class Statistics:
             copy(cursor, versions)
         if facts:
             _count(cursor, facts)
+
+    def touched(self, events: Sequence[Event]) -> dict[str, Condition]:
+        if not events:
+            return {}
+        first = min(event.position for event in events)
+        of_blocks: Condition = (
+            "block = ANY(%s)",
+            [[NOW, *{block_of(event.position) for event in events}]],
+        )
+        any_row: Condition = ("true", [])
+        return {
+            ChangeRow.TABLE: ("position >= %s", [first]),
+            **{table.TABLE: of_blocks for table in (SumRow, RepeatRow, HoldingRow)},
+            **{table.TABLE: any_row for table in (CellRow, OverlapRow, ModuleRow)},
+        }
 
 
 def _target_group(fact: ModuleRegistered | ModuleRevised) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from projections.read_model import Condition
 from projections.statistics.tables import CELL_DIMENSIONS, NOW, SUMS, Sums, block_of, dimension_bits, end_of
 from registry.postgres.connections import Cursor
 
@@ -85,8 +86,6 @@ class Period:
         return " AND ".join(["true", *(text for text, _ in given)]), [day for _, day in given]
 
 
-Condition = tuple[str, list[Any]]
-"""SQL that is true or false, and its values."""
 Part = tuple[str, list[Any]]
 """A query for a part of the figures, and its values."""
 ANY: Condition = ("true", [])
