@@ -97,6 +97,7 @@ CREATE INDEX badge_suspended_of_module ON badge (module_id, award_position DESC)
 CREATE INDEX badge_expiring ON badge (institution, valid_until) WHERE valid_until IS NOT NULL;
 CREATE INDEX badge_expiring_of_module ON badge (module_id, valid_until) WHERE valid_until IS NOT NULL;
 CREATE INDEX badge_by_day ON badge (institution, awarded_on);
+CREATE INDEX badge_by_day_of_module ON badge (module_id, awarded_on);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON badge TO registry_project;
 GRANT SELECT ON badge TO registry_read;
