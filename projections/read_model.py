@@ -26,7 +26,10 @@ class ReadModel(Protocol):
     name: str
     version: int
     order: Literal["by key", "total"]
-    """Whether the events of each key must be in order, or all events."""
+    """Whether the events of each key must come in order ("by key", those of different keys in any order), or
+    all events in the order of their positions ("total"). Which pages they come in makes no difference, and
+    `apply` reads nothing but its own tables: the rows are a function of the feed alone.
+    """
     handles: tuple[str, ...]
     """The prefixes of the event types that it handles; other types that this release knows change nothing."""
     tables: str

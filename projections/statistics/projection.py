@@ -1,9 +1,9 @@
 """Statistics of awards: figures at any position of the log, and at nothing else.
 
 Awards are counted in cells, one per combination of the dimensions; a cell keeps its sums as of now and
-what each block of positions added to them. The figures at an earlier position are those of now, less the
-later blocks, less the later changes of its own block. Every change is kept with its day, so that a period
-that begins or ends inside a month is counted exactly too.
+what each block of positions added to them. The figures at an earlier position follow from whole blocks, and
+from the changes of its own block one by one. Every change is kept with its day, so that a period that begins
+or ends inside a month is counted exactly too.
 
 Distinct learners do not add up, but repeats do: an award counts its learner once more in a group, unless an
 earlier award of that learner falls into the same group. So an award that is not its learner's first says
