@@ -93,7 +93,6 @@ CROSS JOIN LATERAL (
     SELECT cell, awarded, revoked FROM statistics_change WHERE learner = l.learner OFFSET 0
 ) c
 GROUP BY 1, 2
-ORDER BY 1, 2
 """
 OF_BADGES = f"""
 SELECT b.badge, b.learner, c.*
