@@ -16,6 +16,9 @@ from registry.event_store.read_model_positions import positions_of, recorded_par
 from registry.postgres.connections import Connection, Cursor, Pool
 from registry.postgres.prepared import execute_prepared
 
+Condition = tuple[str, list[Any]]
+"""SQL that is true or false of a row, and its values."""
+
 
 class ReadModel(Protocol):
     """A read model as the projector uses it."""
@@ -23,7 +26,10 @@ class ReadModel(Protocol):
     name: str
     version: int
     order: Literal["by key", "total"]
-    """Whether the events of each key must be in order, or all events."""
+    """Whether the events of each key must come in order ("by key", those of different keys in any order), or
+    all events in the order of their positions ("total"). Which pages they come in makes no difference, and
+    `apply` reads nothing but its own tables: the rows are a function of the feed alone.
+    """
     handles: tuple[str, ...]
     """The prefixes of the event types that it handles; other types that this release knows change nothing."""
     tables: str
@@ -31,6 +37,9 @@ class ReadModel(Protocol):
 
     def apply(self, cursor: Cursor, events: Sequence[Event]) -> None:
         """Changes the tables by a batch of events, which must be the only one in the transaction."""
+
+    def touched(self, events: Sequence[Event]) -> Mapping[str, Condition]:
+        """The rows that a batch of events may change, by table: a rebuild compares these alone again."""
 
 
 def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -70,11 +71,16 @@ def _at_time(cursor: Cursor, value: str) -> Extent:
 AsOfParameter = Annotated[Extent | None, Depends(as_of)]
 
 
-async def held_as_of(request: Request, moment: AsOfParameter) -> Extent | None:
-    """A dependency: the same, once the read model of badges holds it."""
-    if moment is not None:
-        await reading_of(request).positions.wait(["badges"], moment.position)
-    return moment
+def held_as_of(name: str) -> Callable[..., Awaitable[Extent | None]]:
+    """A dependency: the same, once this read model holds it."""
+
+    async def wait(request: Request, moment: AsOfParameter) -> Extent | None:
+        if moment is not None:
+            await reading_of(request).positions.wait([name], moment.position, "/asOf")
+        return moment
+
+    return wait
 
 
-HeldAsOf = Annotated[Extent | None, Depends(held_as_of)]
+HeldAsOf = Annotated[Extent | None, Depends(held_as_of("badges"))]
+CatalogueAsOf = Annotated[Extent | None, Depends(held_as_of("catalogue"))]

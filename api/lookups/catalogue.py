@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.http import cursors
+from api.http.as_of import CatalogueAsOf
 from api.http.cursors import CursorParameter, Limit
 from api.http.fields import AskedReference
 from api.http.openapi import answers
@@ -25,25 +26,36 @@ from api.http.responses import (
     json_answer,
 )
 from api.http.service import service_of
-from api.lookups.common import is_id
+from api.lookups.common import is_id, readable
 from projections.catalogue import queries
 from projections.catalogue.projection import InstitutionRow, VersionRow
 from projections.catalogue.queries import ModuleFilter, VersionedModule
 from registry.domain.values import BRIN, iso_time
+from registry.event_store.log import Extent
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
+FOR_ANYONE: dict[str, Any] = {
+    "description": "For anyone; `asOf` is for auditors only.",
+    "security": [{}, {"token": []}],
+}
 
 
 @router.get(
     "/institutions",
     operation_id="listInstitutions",
     summary="The institutions, in the order of their BRIN",
-    responses=answers(400, ok=InstitutionList),
+    responses=answers(400, 401, 403, ok=InstitutionList),
+    openapi_extra=FOR_ANYONE,
 )
-def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
+def list_institutions(
+    request: Request, as_of: CatalogueAsOf, limit: Limit = 50, cursor: CursorParameter = None
+) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
-    with reading_of(request).pool.cursor() as database:
-        extent, rows = queries.list_institutions(database, after, limit + 1)
+    with reading_of(request).pool.cursor() as database, readable():
+        if as_of is None:
+            extent, rows = queries.list_institutions(database, after, limit + 1)
+        else:
+            extent, rows = as_of, queries.list_institutions_as_of(database, after, limit + 1, as_of)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
     return answered(InstitutionList(items=items, next=following), extent=extent)
@@ -53,11 +65,15 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParamet
     "/institutions/{brin}",
     operation_id="getInstitution",
     summary="One institution",
-    responses=answers(400, 404, ok=InstitutionAnswer),
+    responses=answers(400, 401, 403, 404, ok=InstitutionAnswer),
+    openapi_extra=FOR_ANYONE,
 )
-def get_institution(request: Request, brin: str) -> Response:
-    with reading_of(request).pool.cursor() as database:
-        extent, row = queries.read_institution(database, brin)
+def get_institution(request: Request, brin: str, as_of: CatalogueAsOf) -> Response:
+    with reading_of(request).pool.cursor() as database, readable():
+        if as_of is None:
+            extent, row = queries.read_institution(database, brin)
+        else:
+            extent, row = as_of, queries.read_institution_as_of(database, brin, as_of)
     if row is None:
         raise NotFound("institution")
     return answered(_institution(row), extent=extent)
@@ -67,20 +83,25 @@ def get_institution(request: Request, brin: str) -> Response:
     "/modules",
     operation_id="listModules",
     summary="The modules in their latest versions, in the order of registration",
-    responses=answers(400, ok=ModuleList),
+    responses=answers(400, 401, 403, ok=ModuleList),
+    openapi_extra=FOR_ANYONE,
 )
 def list_modules(
     request: Request,
+    as_of: CatalogueAsOf,
     institution: Annotated[str | None, Query(max_length=4, description="A BRIN.")] = None,
     reference: Annotated[AskedReference | None, Query()] = None,
-    withdrawn: Annotated[bool | None, Query(description="As of today.")] = None,
+    withdrawn: Annotated[bool | None, Query(description="As of today, or of `asOf`.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
     after = cursors.decode_position("modules", cursor, 0)
     wanted = ModuleFilter(institution, reference, withdrawn)
     with reading_of(request).pool.cursor() as database:
-        extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+        if as_of is None:
+            extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+        else:
+            extent, rows = as_of, queries.list_modules_as_of(database, wanted, as_of, after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
     items = b",".join([_module(row) for row in shown])
     return json_answer(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
@@ -90,28 +111,36 @@ def list_modules(
     "/modules/{moduleId}",
     operation_id="getModule",
     summary="A module in its latest version",
-    responses=answers(400, 404, ok=ModuleAnswer),
+    responses=answers(400, 401, 403, 404, ok=ModuleAnswer),
+    openapi_extra=FOR_ANYONE,
 )
-def get_module(request: Request, module_id: ModuleId) -> Response:
-    return _answer_module(request, module_id, None)
+def get_module(request: Request, module_id: ModuleId, as_of: CatalogueAsOf) -> Response:
+    return _answer_module(request, module_id, None, as_of)
 
 
 @router.get(
     "/modules/{moduleId}/versions/{version}",
     operation_id="getModuleVersion",
     summary="A version of a module, which never changes",
-    responses=answers(400, 404, ok=ModuleAnswer),
+    responses=answers(400, 401, 403, 404, ok=ModuleAnswer),
+    openapi_extra=FOR_ANYONE,
 )
 def get_module_version(
-    request: Request, module_id: ModuleId, version: Annotated[int, Path(ge=1, le=1_000_000)]
+    request: Request,
+    module_id: ModuleId,
+    version: Annotated[int, Path(ge=1, le=1_000_000)],
+    as_of: CatalogueAsOf,
 ) -> Response:
-    return _answer_module(request, module_id, version)
+    return _answer_module(request, module_id, version, as_of)
 
 
-def _answer_module(request: Request, module_id: str, version: int | None) -> Response:
+def _answer_module(request: Request, module_id: str, version: int | None, as_of: Extent | None) -> Response:
     if is_id(module_id):
         with reading_of(request).pool.cursor() as database:
-            extent, row = queries.read_module(database, module_id, version)
+            if as_of is None:
+                extent, row = queries.read_module(database, module_id, version)
+            else:
+                extent, row = as_of, queries.read_module_as_of(database, module_id, version, as_of)
         if row is not None:
             return json_answer(_module(row), extent)
     raise NotFound("module" if version is None else "module version")

@@ -44,5 +44,5 @@ def readable() -> Iterator[None]:
         yield
     except UNREADABLE:
         raise NotReady(
-            "This release cannot read an event of this badge, so its state is unknown; an operator must help."
+            "This release cannot read an event that the answer follows from; an operator must help."
         ) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, assert_never
 
 import msgspec
 
+from projections.read_model import Condition
 from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, copy, names
 from registry.domain.badge import Status, status
 from registry.domain.events import (
@@ -96,6 +97,7 @@ CREATE INDEX badge_suspended_of_module ON badge (module_id, award_position DESC)
 CREATE INDEX badge_expiring ON badge (institution, valid_until) WHERE valid_until IS NOT NULL;
 CREATE INDEX badge_expiring_of_module ON badge (module_id, valid_until) WHERE valid_until IS NOT NULL;
 CREATE INDEX badge_by_day ON badge (institution, awarded_on);
+CREATE INDEX badge_by_day_of_module ON badge (module_id, awarded_on);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON badge TO registry_project;
 GRANT SELECT ON badge TO registry_read;
@@ -150,6 +152,9 @@ class Badges:
             cursor.execute("INSERT INTO badge SELECT * FROM new_badge")
         if batch.changed:
             _update_all(cursor, batch.changed)
+
+    def touched(self, events: Sequence[Event]) -> dict[str, Condition]:
+        return {"badge": ("id = ANY(%s::uuid[])", [[event.originator_id for event in events]])}
 
 
 def folded(events: Sequence[Event]) -> Folded:

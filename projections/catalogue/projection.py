@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, assert_never
 
+from msgspec.structs import replace
+
+from projections.read_model import Condition
 from projections.tables import BigInt, Date, Integer, Row, Text, Timestamp, Uuid, columns, insert
 from registry.domain.events import (
     Event,
@@ -89,6 +92,9 @@ CREATE TABLE module (
 CREATE INDEX module_by_reference ON module USING hash (reference);
 CREATE INDEX module_by_position ON module (position);
 CREATE INDEX module_of_institution ON module (institution, position);
+CREATE INDEX module_withdrawn ON module (position) WHERE withdrawn_from IS NOT NULL;
+CREATE INDEX module_withdrawn_of_institution ON module (institution, position)
+    WHERE withdrawn_from IS NOT NULL;
 CREATE TABLE module_version (
     module_id uuid,
     version integer,
@@ -119,6 +125,15 @@ class Catalogue:
         for event in events:
             _apply(cursor, event)
 
+    def touched(self, events: Sequence[Event]) -> dict[str, Condition]:
+        brins = [event.originator_id for event in events if isinstance(event.data, InstitutionFact)]
+        modules = [event.originator_id for event in events if isinstance(event.data, ModuleFact)]
+        return {
+            "institution": ("brin = ANY(%s)", [brins]),
+            "module": ("id = ANY(%s::uuid[])", [modules]),
+            "module_version": ("module_id = ANY(%s::uuid[])", [modules]),
+        }
+
 
 def _apply(cursor: Cursor, event: Event) -> None:
     fact = event.data
@@ -127,12 +142,8 @@ def _apply(cursor: Cursor, event: Event) -> None:
     match fact:
         case InstitutionAdmitted() | InstitutionChanged():
             insert(cursor, _institution(event, fact), _RESTATE)
-        case InstitutionSuspended():
-            _change(cursor, "institution", event, suspended_since=event.time, suspended_for=fact.reason)
-        case InstitutionReinstated():
-            _change(cursor, "institution", event, suspended_since=None, suspended_for=None)
-        case InstitutionExempted():
-            _change(cursor, "institution", event)
+        case InstitutionSuspended() | InstitutionReinstated() | InstitutionExempted():
+            _change(cursor, "institution", event, **_suspension(event, fact))
         case ModuleRegistered():
             insert(cursor, _module(event, fact))
             insert(cursor, _version(event, fact))
@@ -141,6 +152,31 @@ def _apply(cursor: Cursor, event: Event) -> None:
             insert(cursor, _version(event, fact))
         case ModuleWithdrawn():
             _change(cursor, "module", event, withdrawn_from=fact.from_)
+        case _:
+            assert_never(fact)
+
+
+def institution_after(row: InstitutionRow | None, event: Event, fact: InstitutionFact) -> InstitutionRow:
+    """The row of an institution after its event; `row` is the one before, None before the first event."""
+    if isinstance(fact, InstitutionAdmitted | InstitutionChanged):
+        stated = _institution(event, fact)
+        return stated if row is None else replace(row, **{name: getattr(stated, name) for name in _RESTATED})
+    if row is None:
+        raise MisplacedEventError(f"{event.originator_id} begins with {fact.TYPE}")
+    return replace(row, last_position=event.position, **_suspension(event, fact))
+
+
+def _suspension(
+    event: Event, fact: InstitutionSuspended | InstitutionReinstated | InstitutionExempted
+) -> dict[str, Any]:
+    """The columns that change."""
+    match fact:
+        case InstitutionSuspended():
+            return {"suspended_since": event.time, "suspended_for": fact.reason}
+        case InstitutionReinstated():
+            return {"suspended_since": None, "suspended_for": None}
+        case InstitutionExempted():
+            return {}
         case _:
             assert_never(fact)
 

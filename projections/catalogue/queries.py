@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from projections.catalogue.projection import Catalogue, InstitutionRow, ModuleRow, VersionRow
+from projections.catalogue.projection import (
+    Catalogue,
+    InstitutionRow,
+    ModuleRow,
+    VersionRow,
+    institution_after,
+)
 from projections.read_model import select
 from projections.tables import columns, names
+from registry.domain.events import InstitutionFact
 from registry.domain.values import day_in_amsterdam
-from registry.event_store.log import Extent
+from registry.event_store.log import Extent, LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
 
 
@@ -36,9 +43,30 @@ _MODULE = (
 )
 
 
+# Every version stays, with its position; a module is withdrawn once at most, by an event of its own.
+_MODULE_THEN = f"""
+SELECT m.id, m.position, m.institution, m.reference, latest.version,
+    CASE WHEN w.position IS NOT NULL THEN m.withdrawn_from END, greatest(latest.position, w.position),
+    {names(VersionRow, "v")}
+FROM (SELECT %s::bigint AS position) AS through
+CROSS JOIN module m
+CROSS JOIN LATERAL (
+    SELECT version, position FROM module_version
+    WHERE module_id = m.id AND position <= through.position ORDER BY version DESC LIMIT 1
+) latest
+LEFT JOIN event w ON w.subject = m.id::text AND w.type = 'module.withdrawn' AND w.position <= through.position
+JOIN module_version v ON v.module_id = m.id
+"""
+
+
 def read_institution(cursor: Cursor, brin: str) -> tuple[Extent, InstitutionRow | None]:
     extent, rows = select(cursor, Catalogue.name, f"{_INSTITUTION} WHERE brin = %s", (brin,))
     return extent, InstitutionRow(*rows[0]) if rows else None
+
+
+def read_institution_as_of(cursor: Cursor, brin: str, then: Extent) -> InstitutionRow | None:
+    """An institution as the log through `then` has it."""
+    return _institutions_after(read_streams(cursor, [brin], then.position)).get(brin)
 
 
 def list_institutions(cursor: Cursor, after: str, limit: int) -> tuple[Extent, list[InstitutionRow]]:
@@ -46,6 +74,28 @@ def list_institutions(cursor: Cursor, after: str, limit: int) -> tuple[Extent, l
     query = f"{_INSTITUTION} WHERE brin > %s ORDER BY brin LIMIT %s"
     extent, rows = select(cursor, Catalogue.name, query, (after, limit))
     return extent, [InstitutionRow(*row) for row in rows]
+
+
+def list_institutions_as_of(cursor: Cursor, after: str, limit: int, then: Extent) -> list[InstitutionRow]:
+    """The same, as the log through `then` has them."""
+    cursor.execute(
+        "SELECT brin FROM institution i WHERE brin > %s"
+        " AND EXISTS (SELECT FROM event WHERE subject = i.brin AND version = 1 AND position <= %s)"
+        " ORDER BY brin LIMIT %s",
+        (after, then.position, limit),
+    )
+    brins = [brin for (brin,) in cursor.fetchall()]
+    rows = _institutions_after(read_streams(cursor, brins, then.position))
+    return [rows[brin] for brin in brins]
+
+
+def _institutions_after(logged: Iterable[LoggedEvent]) -> dict[str, InstitutionRow]:
+    """The rows of institutions after their whole streams, by BRIN; other subjects have none."""
+    rows: dict[str, InstitutionRow] = {}
+    for event in (each.event() for each in logged):
+        if isinstance(event.data, InstitutionFact):
+            rows[event.originator_id] = institution_after(rows.get(event.originator_id), event, event.data)
+    return rows
 
 
 def read_module(
@@ -57,10 +107,53 @@ def read_module(
     return extent, _versioned(rows[0]) if rows else None
 
 
+def read_module_as_of(
+    cursor: Cursor, module_id: str, version: int | None, then: Extent
+) -> VersionedModule | None:
+    """A module as it was through `then`, in a version, by default the latest then."""
+    query = f"{_MODULE_THEN} AND v.version = coalesce(%s, latest.version) AND v.version <= latest.version"
+    cursor.execute(f"{query} WHERE m.id = %s", (then.position, version, module_id))
+    row = cursor.fetchone()
+    return _versioned(row) if row else None
+
+
 def list_modules(
     cursor: Cursor, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int
 ) -> tuple[Extent, list[VersionedModule]]:
     """Modules in the order of registration, from beyond position `after`, each in its latest version."""
+    conditions, values = _unchanging(wanted, after)
+    if wanted.withdrawn is not None:
+        # Apart, since the few that are withdrawn have an index.
+        withdrawn = "m.withdrawn_from <= %s"
+        conditions.append(withdrawn if wanted.withdrawn else f"({withdrawn}) IS NOT TRUE")
+        values.append(day_in_amsterdam(now))
+    query = (
+        f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s"
+    )
+    prepared = wanted == ModuleFilter()
+    extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
+    return extent, [_versioned(row) for row in rows]
+
+
+def list_modules_as_of(
+    cursor: Cursor, wanted: ModuleFilter, then: Extent, after: int, limit: int
+) -> list[VersionedModule]:
+    """The same, as they were through `then`."""
+    conditions, values = _unchanging(wanted, after)
+    if wanted.withdrawn is not None:
+        withdrawn = "m.withdrawn_from <= %s AND w.position IS NOT NULL"
+        conditions.append(withdrawn if wanted.withdrawn else f"({withdrawn}) IS NOT TRUE")
+        values.append(day_in_amsterdam(then.time))
+    cursor.execute(
+        f"{_MODULE_THEN} AND v.version = latest.version WHERE {' AND '.join(conditions)}"
+        " ORDER BY m.position LIMIT %s",
+        (then.position, *values, limit),
+    )
+    return [_versioned(row) for row in cursor.fetchall()]
+
+
+def _unchanging(wanted: ModuleFilter, after: int) -> tuple[list[str], list[object]]:
+    """The conditions, with their values, on columns that never change."""
     conditions, values = ["m.position > %s"], [after]  # type: tuple[list[str], list[object]]
     if wanted.institution is not None:
         conditions.append("m.institution = %s")
@@ -68,15 +161,7 @@ def list_modules(
     if wanted.reference is not None:
         conditions.append("m.reference = %s")
         values.append(wanted.reference)
-    if wanted.withdrawn is not None:
-        conditions.append("coalesce(m.withdrawn_from <= %s, false) = %s")
-        values += [day_in_amsterdam(now), wanted.withdrawn]
-    query = (
-        f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s"
-    )
-    prepared = wanted == ModuleFilter()
-    extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
-    return extent, [_versioned(row) for row in rows]
+    return conditions, values
 
 
 def names_of(cursor: Cursor, brins: Collection[str], module_ids: Collection[str]) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from projections.statistics.tables import BLOCK, CELL_DIMENSIONS, NOW, SUMS, Sums, dimension_bits
+from projections.read_model import Condition
+from projections.statistics.tables import CELL_DIMENSIONS, NOW, SUMS, Sums, block_of, dimension_bits, end_of
 from registry.postgres.connections import Cursor
 
 ASKED = (
@@ -85,8 +86,6 @@ class Period:
         return " AND ".join(["true", *(text for text, _ in given)]), [day for _, day in given]
 
 
-Condition = tuple[str, list[Any]]
-"""SQL that is true or false, and its values."""
 Part = tuple[str, list[Any]]
 """A query for a part of the figures, and its values."""
 ANY: Condition = ("true", [])
@@ -101,7 +100,7 @@ def figures_at(
     """
     own = _of(institution)
     parts = [
-        *_of_whole_months(period, position, own),
+        *_of_whole_months(cursor, period, position, own),
         *_of_parts_of_months(period, position, own),
     ]
     groups = [DIMENSIONS[name] for name in group_by]
@@ -170,12 +169,15 @@ def _first_awards(
     )
     cells, values = _cells(_of(institution), whole.condition("month"))
     repeats = (f"overlap IN ({sharing}) AND {cells}", values)
+    last = _last_block(cursor)
     parts = [
-        *_at("statistics_sum", {"learners": "awarded"}, position, (cells, values)),
-        *_at("statistics_repeat", {"learners": "-awards"}, position, repeats, {"learners": "-awarded"}),
+        *_at("statistics_sum", {"learners": "awarded"}, position, last, (cells, values)),
+        *_at("statistics_repeat", {"learners": "-awards"}, position, last, repeats, {"learners": "-awarded"}),
     ]
     groups = [DIMENSIONS[name] for name in group_by]
     text, given = _united(parts)
+    # By cell first, so that few rows are joined and grouped; of integers, since a sum of bigint is slow.
+    text = f"SELECT cell, sum(learners::integer) AS learners FROM ({text}) AS parts GROUP BY cell"
     cursor.execute(
         f"SELECT {', '.join([*groups, 'sum(f.learners)::bigint'])}"
         f" FROM ({text}) f JOIN statistics_cell c ON c.id = f.cell"
@@ -216,7 +218,7 @@ def holdings_at(
     if institution is not None:
         kept = ("institution = %s", [institution])
     own, brin = _cells(_of(institution), column="f.cell")
-    block = _block(position)
+    block = block_of(position)
     # After an award the learner holds one more than before it, after a revocation one less.
     parts: list[Part] = [
         (
@@ -233,7 +235,7 @@ def holdings_at(
             f" CROSS JOIN LATERAL (VALUES ({held}, -1), ({held} - f.awarded + f.revoked, 1))"
             " AS v (held, learners)"
             f" WHERE {held} IS NOT NULL AND v.held > 0 AND {own} AND f.position > %s AND f.position <= %s",
-            [*brin, position, (block + 1) * BLOCK],
+            [*brin, position, end_of(block)],
         ),
     ]
     groups = [HOLDING_DIMENSIONS[name] for name in group_by]
@@ -277,43 +279,58 @@ def _cells(*conditions: Condition, column: str = "cell") -> Condition:
     )
 
 
-def _block(position: int) -> int:
-    """The block of a position; of none, the one before the first."""
-    return (position - 1) // BLOCK if position else -1
+def _last_block(cursor: Cursor) -> int:
+    cursor.execute("SELECT coalesce(max(block), 0) FROM statistics_sum")
+    (last,) = cursor.fetchone() or (0,)
+    return int(last)
 
 
 def _at(
     table: str,
     figures: Mapping[str, str],
     position: int,
+    last: int,
     condition: Condition,
     changes: Mapping[str, str] | None = None,
 ) -> Iterable[Part]:
-    """Sums at a position: those of now, less the later blocks, less the later changes of its block.
+    """Sums at a position, counted from one end of the log.
 
-    `figures` gives each its expression over a row of the table, and `changes` over a change, if that differs.
+    Usually from its begin: the blocks before its own, and the changes in its own up to the position. In the
+    last quarter back from now: the sums of now, less the later blocks, less the later changes of its block.
+    `figures` gives each its expression over a row of the table, and `changes` over a change, if that differs;
+    `last` is the last block.
     """
 
     def columns(expressions: Mapping[str, str], sign: str = "") -> str:
         return ", ".join(f"{sign}({text}) AS {name}" for name, text in expressions.items())
 
-    block, (text, values) = _block(position), condition
+    block, (text, values) = block_of(position), condition
+    if block < last * 3 // 4:
+        yield (
+            f"SELECT cell, {columns(figures)} FROM {table} WHERE block >= 0 AND block < %s AND {text}",
+            [block, *values],
+        )
+        yield (
+            f"SELECT cell, {columns(changes or figures)} FROM statistics_change"
+            f" WHERE position > %s AND position <= %s AND {text}",
+            [end_of(block - 1), position, *values],
+        )
+        return
     yield f"SELECT cell, {columns(figures)} FROM {table} WHERE block = {NOW} AND {text}", values
     yield f"SELECT cell, {columns(figures, '-')} FROM {table} WHERE block > %s AND {text}", [block, *values]
     yield (
         f"SELECT cell, {columns(changes or figures, '-')} FROM statistics_change"
         f" WHERE position > %s AND position <= %s AND {text}",
-        [position, (block + 1) * BLOCK, *values],
+        [position, end_of(block), *values],
     )
 
 
-def _of_whole_months(period: Period, position: int, own: Condition) -> Iterable[Part]:
+def _of_whole_months(cursor: Cursor, period: Period, position: int, own: Condition) -> Iterable[Part]:
     whole = period.whole_months()
     if whole.first is not None and whole.end is not None and whole.first >= whole.end:
         return []
-    return _at(
-        "statistics_sum", {name: name for name in SUMS}, position, _cells(own, whole.condition("month"))
-    )
+    cells = _cells(own, whole.condition("month"))
+    return _at("statistics_sum", {name: name for name in SUMS}, position, _last_block(cursor), cells)
 
 
 def _of_parts_of_months(period: Period, position: int, own: Condition) -> Iterable[Part]:

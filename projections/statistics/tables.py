@@ -17,6 +17,16 @@ NOW = -1
 """The number of the block under which the sums stand as of now."""
 
 
+def block_of(position: int) -> int:
+    """The block of a position; of position 0, before the first event, the one before the first."""
+    return (position - 1) // BLOCK
+
+
+def end_of(block: int) -> int:
+    """The last position of a block."""
+    return (block + 1) * BLOCK
+
+
 class Cell(Row, frozen=True):
     """The dimensions by which awards are counted; the last digits of an ISCED-F code may be missing."""
 

@@ -143,12 +143,16 @@ def award(
     commitments: Commitments,
     today: dt.date,
     origin: Origin,
+    module_pointer: str = "/moduleId",
 ) -> BadgeAwarded:
-    """Decides the award of a badge that does not exist yet."""
+    """Decides the award of a badge that does not exist yet.
+
+    `module_pointer` is to the member that names the module.
+    """
     if module.institution != institution.brin:
-        raise ModuleOfAnother
+        raise ModuleOfAnother(module_pointer)
     institutions.check_may_award(institution, terms.awarded_on, today)
-    modules.check_not_withdrawn(module, today)
+    modules.check_not_withdrawn(module, today, module_pointer)
     fact = awarded(institution, module, terms, learner_id, commitments, origin)
     if terms.supersedes is not None:
         _check_superseded(superseded, institution)

@@ -90,8 +90,12 @@ class ModuleNotFound(Refusal):
 
 
 class ModuleOfAnother(Refusal):
-    def __init__(self) -> None:
+    """`pointer` is to the member that names the module, where a member of the body does."""
+
+    def __init__(self, pointer: str | None = None) -> None:
         super().__init__("The module belongs to another institution; use a module of your own.")
+        if pointer is not None:
+            self.errors = ((pointer, "must name a module of this institution"),)
 
 
 class ModuleVersionUnknown(Refusal):
@@ -103,10 +107,14 @@ class ModuleVersionUnknown(Refusal):
 
 
 class ModuleIsWithdrawn(Refusal):
-    def __init__(self, since: dt.date) -> None:
+    """`pointer` is to the member that names the module, where a member of the body does."""
+
+    def __init__(self, since: dt.date, pointer: str | None = None) -> None:
         super().__init__(
             f"The module is withdrawn from {since}; register a new module for new awards or versions."
         )
+        if pointer is not None:
+            self.errors = ((pointer, "must name a module that is not withdrawn"),)
 
 
 class ModuleAlreadyWithdrawn(Refusal):

@@ -119,11 +119,12 @@ def award(
     commitments: Commitments,
     today: dt.date,
     origin: Origin,
+    module_pointer: str = "/moduleId",
 ) -> BadgeAwarded:
     """Decides an award of the past that is not recorded yet; `source` is its module where one is given."""
     if of.institution != institution.brin:
-        raise ModuleOfAnother
-    modules.check_not_withdrawn(of, today)
+        raise ModuleOfAnother(module_pointer)
+    modules.check_not_withdrawn(of, today, module_pointer)
     number, differs = _version_for(of, source)
     findings = (
         *_findings_of(of, number, source, institution, today),

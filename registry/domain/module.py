@@ -191,9 +191,9 @@ def withdraw(state: Module, from_: dt.date | None, today: dt.date, origin: Origi
     )
 
 
-def check_not_withdrawn(state: Module, today: dt.date) -> None:
+def check_not_withdrawn(state: Module, today: dt.date, pointer: str | None = None) -> None:
     if state.withdrawn_from is not None and state.withdrawn_from <= today:
-        raise ModuleIsWithdrawn(state.withdrawn_from)
+        raise ModuleIsWithdrawn(state.withdrawn_from, pointer)
 
 
 def check_versions(state: Module) -> None:

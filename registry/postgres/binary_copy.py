@@ -44,6 +44,7 @@ _PACKERS: dict[str, Callable[[Any], bytes]] = {
     "date": lambda value: _int4(value.toordinal() - _EPOCH_DAY),
     "timestamptz": lambda value: _int8((value - EPOCH) // _MICROSECOND),
 }
+_SELDOM_REPEATED = {"uuid", "int8", "bytea"}
 
 
 def copy_rows(cursor: Cursor, table: str, columns: dict[str, str], rows: Sequence[Iterable[Any]]) -> None:
@@ -82,4 +83,8 @@ def _packed(kind: str, values: Sequence[Any]) -> bytes | list[bytes]:
     pack, first = _PACKERS[kind], values[0]
     if values[-1] == first and values.count(first) == len(values):
         return _NULL if first is None else pack(first)
-    return [_NULL if value is None else pack(value) for value in values]
+    if kind in _SELDOM_REPEATED:
+        return [_NULL if value is None else pack(value) for value in values]
+    # Each value is packed once.
+    packed = {value: _NULL if value is None else pack(value) for value in set(values)}
+    return [packed[value] for value in values]

@@ -182,6 +182,7 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
             self.commitments,
             known.today,
             self.stated.origin,
+            self.stated.module_pointer,
         )
 
     def _as_recorded(self, badge: Badge, known: Known) -> BadgeOutcome:
@@ -230,6 +231,7 @@ class ImportAward(AwardBadge, frozen=True):
             self.commitments,
             known.today,
             self.stated.origin,
+            self.stated.module_pointer,
         )
 
 

@@ -90,11 +90,20 @@ def test_a_badge_shows_its_module_as_it_was_when_awarded(shared_service: Service
         assert ok(version)["contentHash"] == module["contentHash"]
 
 
+def pointers(problem: dict[str, Any]) -> list[str]:
+    """The members that a refusal blames."""
+    return [error["pointer"] for error in problem["errors"]]
+
+
 def test_an_unknown_module_takes_no_award(shared_service: Service) -> None:
     _, institution = admitted(shared_service)
     with nothing_recorded(shared_service):
-        for changes in ({"moduleReference": "ONBEKEND"}, {"moduleReference": ..., "moduleId": UNKNOWN_ID}):
-            refused(institution("POST", "/v1/badges", award_body(**changes)), 409, "module-unknown")
+        for pointer, changes in (
+            ("/moduleReference", {"moduleReference": "ONBEKEND"}),
+            ("/moduleId", {"moduleReference": ..., "moduleId": UNKNOWN_ID}),
+        ):
+            members = refused(institution("POST", "/v1/badges", award_body(**changes)), 409, "module-unknown")
+            assert pointers(members) == [pointer]
         body = award_body(moduleVersion=2)
         refused(institution("POST", "/v1/badges", body), 409, "module-version-unknown")
 
@@ -105,7 +114,8 @@ def test_anothers_module_takes_no_award_of_mine(shared_service: Service) -> None
     module = awarded(one)["moduleId"]
     body = award_body(moduleReference=..., moduleId=module)
     with nothing_recorded(shared_service):
-        refused(other("POST", "/v1/badges", body), 403, "module-of-another")
+        members = refused(other("POST", "/v1/badges", body), 403, "module-of-another")
+        assert pointers(members) == ["/moduleId"]
         # A reference is looked for among one's own modules.
         refused(other("POST", "/v1/badges", award_body()), 409, "module-unknown")
 
@@ -116,7 +126,14 @@ def test_a_withdrawn_module_takes_no_award_whatever_its_day(shared_service: Serv
     badge = ok(institution("POST", "/v1/badges", known), 201)
     ok(institution("POST", f"/v1/modules/{badge['moduleId']}/withdrawal"))
     with nothing_recorded(shared_service):
-        refused(institution("POST", "/v1/badges", award_body()), 409, "module-withdrawn")
+        for pointer, changes in (
+            ("/moduleReference", {}),
+            ("/moduleId", {"moduleReference": ..., "moduleId": badge["moduleId"]}),
+        ):
+            members = refused(
+                institution("POST", "/v1/badges", award_body(**changes)), 409, "module-withdrawn"
+            )
+            assert pointers(members) == [pointer]
         assert ok(institution("POST", "/v1/badges", known)) == badge
     ok(institution("POST", f"/v1/badges/{badge['id']}/revocation", {"reason": "other"}))
 

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.slow
 SECONDS = 60
 SAID = re.compile(
     r"badges: building version (\d+) beside version \1, which stays in use\n"
+    r"badges: comparing all rows, at position \d+\n"
     r"badges: compared \d+ rows with those in use: no difference\n"
+    r"badges: comparing the rows that may have changed since, at position \d+\n"
     r"badges: version \1 is in use from position \d+; it took \d+\.\d s\n"
 )
 

@@ -6,18 +6,26 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from consumers import rebuild as rebuilding
+from consumers.applying import decoded
 from consumers.rebuild import RebuildError, rebuild
 from projections.all import read_models
 from projections.badges.projection import Badges
 from projections.badges.queries import read_badge, read_statuses
 from projections.catalogue.queries import ModuleFilter, list_modules
 from projections.read_model import AUDITOR, NotRebuiltError, ReadModel, asking, check_versions
+from registry.domain.errors import Refusal
 from registry.domain.events import Event
+from registry.domain.values import UUID
+from registry.event_store.log import read_log
+from registry.event_store.read_model_positions import positions_of, set_positions
 from registry.postgres.connections import Cursor, Pool
 from registry.recording.commands import RevokeBadge, SuspendBadge
 from registry.recording.registry import Registry
@@ -25,6 +33,7 @@ from tests.postgres.commands import ORIGIN, award
 from tests.postgres.log import connection, execute, later, query, until
 from tests.postgres.projecting import folded, held, positions, projectors, settled, stopped
 from tests.postgres.test_poison import REVOKED, insert
+from tests.postgres.test_projector import COMMANDS, act
 
 NAMES = [model.name for model in read_models()]
 
@@ -106,6 +115,93 @@ def test_awards_go_on_while_it_is_rebuilt_and_none_is_missing(
         rebuild(url, model_of(name), lambda _: None)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_read_model_advances_while_its_copies_are_compared(
+    url: str, registry: Registry, name: str
+) -> None:
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        """Halfway through each comparison, an award and a revocation reach the read model in use."""
+        said.append(text)
+        if "comparing" in text:
+            before = positions(url)[name]
+            badge = award(registry, "27UM", f"meanwhile-{len(said)}", "learner-1").id
+            registry.record(RevokeBadge("27UM", badge, "other", None, None, ORIGIN))
+            settled(url, name)
+            assert positions(url)[name] == before + 2
+
+    with projectors(url, read_models()):
+        settled(url)
+        rebuild(url, model_of(name), say)
+        assert len([line for line in said if "comparing" in line]) == rebuilding.COMPARISONS
+        settled(url)
+    assert held(url) == folded(url)
+    rebuild(url, model_of(name), lambda _: None)
+
+
+def test_rows_that_change_after_the_last_comparison_are_compared_before_the_swap(
+    url: str, registry: Registry
+) -> None:
+    made: list[str] = []
+
+    def say(text: str) -> None:
+        """After both copies were compared, a row of the old copy comes to be wrong."""
+        if "comparing" in text:
+            made.append(award(registry, "27UM", f"meanwhile-{len(made)}", "learner-1").id)
+            settled(url, "badges")
+            if len(made) == rebuilding.COMPARISONS:
+                execute(url, "UPDATE badge SET revoked_for = 'fraud' WHERE id = %s", (made[-1],))
+
+    before = relations_of(url)
+    with projectors(url, read_models()):
+        settled(url)
+        with pytest.raises(RebuildError, match=f"only in the new copy 1, the first of {UUID.pattern}") as why:
+            rebuild(url, Badges(), say)
+    assert made[-1] in str(why.value)
+    assert relations_of(url) == before
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(commands=st.lists(st.tuples(COMMANDS, st.integers(0, 3)), max_size=25), size=st.integers(1, 12))
+def test_a_batch_changes_no_row_that_its_read_model_does_not_name(
+    url: str, registry: Registry, commands: list[tuple[str, int]], size: int
+) -> None:
+    """A rebuild compares again what `touched` names, and nothing else."""
+    for command, number in commands:
+        with suppress(Refusal):
+            act(registry, command, number)
+    with connection(url) as owner, owner.cursor() as cursor:
+        for model in read_models():
+            while logged := read_log(cursor, min(positions_of(cursor, model.name).values()), size):
+                cursor.execute("BEGIN")
+                events = decoded(model, logged)
+                model.apply(cursor, events)
+                named = model.touched(events)
+                for table in model_tables(url, model.name):
+                    text, values = named.get(table, ("false", []))
+                    cursor.execute(
+                        f"SELECT count(*) FROM {table} WHERE xmin = pg_current_xact_id()::xid"
+                        f" AND NOT coalesce({text}, false)",
+                        values,
+                    )
+                    assert cursor.fetchone() == (0,), table
+                set_positions(cursor, model.name, {0: logged[-1].position})
+                cursor.execute("COMMIT")
+
+
+def model_tables(url: str, name: str) -> list[str]:
+    return [
+        table
+        for (table,) in query(
+            url,
+            "SELECT relname::text FROM read_model JOIN pg_class ON relname = ANY(relations)"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND name = %s",
+            (name,),
+        )
+    ]
+
+
 def test_one_that_differs_is_not_swapped_in_until_it_is_told_to(url: str, registry: Registry) -> None:
     with projectors(url, read_models()):
         settled(url)
@@ -133,7 +229,7 @@ def test_what_a_killed_rebuild_left_is_removed_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(rebuilding, "_swap", killed)
+        patched.setattr(rebuilding._Rebuilding, "swap", killed)
         with pytest.raises(KeyboardInterrupt):
             rebuild(url, Badges(), lambda _: None)
     assert "rebuild_badges.badge" in relations_of(url)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from consumers.applying import apply_page
 from consumers.store_feed import LogEnd, StoreFeed
-from projections.statistics import projection, queries
-from projections.statistics.projection import OF_BADGES, OF_LEARNERS, OF_REVOKED, Statistics
+from projections.statistics import tables
+from projections.statistics.known import OF_BADGES, OF_LEARNERS, OF_REVOKED
+from projections.statistics.projection import Statistics
 from projections.statistics.queries import (
     DIMENSIONS,
     HOLDING_DIMENSIONS,
@@ -116,8 +117,7 @@ def _register(
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few events fill many of them."""
-    for module in (projection, queries):
-        monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(tables, "BLOCK", 7)
 
 
 class History:
