@@ -6,6 +6,7 @@ import asyncio
 
 from starlette.concurrency import run_in_threadpool
 
+from api.http.shared_tasks import answer_of, started
 from projections.badges.queries import RecordedStatus, read_statuses
 from registry.event_store.log import Extent
 from registry.postgres.connections import Pool
@@ -25,8 +26,8 @@ class Statuses:
     async def read(self, badge_id: str) -> tuple[Extent, RecordedStatus]:
         self._waiting.add(badge_id)
         if self._next is None:
-            self._next = asyncio.create_task(self._read_waiting())
-        extent, recorded = await asyncio.shield(self._next)
+            self._next = started(self._read_waiting())
+        extent, recorded = await answer_of(self._next)
         return extent, recorded[badge_id]
 
     async def _read_waiting(self) -> Recorded:
