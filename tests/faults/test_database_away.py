@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.app import THREADS
 from api.http import deadline
 from registry.postgres.connections import STILL_SECONDS, UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
@@ -308,6 +310,7 @@ def test_requests_come_and_go_while_postgresql_stands_still_and_it_answers_right
             _all_fail_in_time(away, 100)
             with away.client(seconds=5) as client:
                 live(client)
+            assert len(list(Path(f"/proc/{away.serving.pid}/task").iterdir())) < THREADS + 32
     finally:
         away.server.thaw()
     until(away.answers_again, BACK_SECONDS, "an answer")
