@@ -59,14 +59,17 @@ def long_bodies() -> Places:
 async def read_json(
     request: Request, parsed: Callable[[bytes], ParsedT], *, may_be_empty: bool = False
 ) -> ParsedT:
-    """What `parsed` makes of a JSON body, which is refused as soon as more than its limit has arrived."""
+    """What `parsed` makes of a JSON body, which is refused as soon as more than its limit has arrived.
+
+    The request is authenticated by now: a body takes no place of a token before its bearer is known.
+    """
     service = service_of(request)
     with ExitStack() as places:
         parts: list[bytes] = []
         size = 0
         async for part in request.stream():
             if size <= MAX_ON_LOOP < size + len(part):
-                places.enter_context(service.long_bodies.place(request.headers.get("authorization", "")))
+                places.enter_context(service.long_bodies.place(request.state.principal.token_id))
             size += len(part)
             if size > MAX_BODY:
                 raise TooLarge(MAX_BODY)

@@ -17,6 +17,7 @@ from tests.api.asking import Ask, admit, admitted, awarded
 from tests.support import Service
 
 JSON = "application/json"
+Schema = dict[str, Any]
 NDJSON = "application/x-ndjson"
 MAX_COST = 10
 """So many times the CPU time of a harmless body of the greatest length may a hostile request take."""
@@ -67,11 +68,13 @@ class Request(NamedTuple):
 class Answered(NamedTuple):
     """An answer, and the CPU seconds that it took: of the whole process, and of the event loop's thread.
 
-    `times` is how many times as long as a harmless body of the greatest length it took.
+    `came` is how many bytes of the body were read. `times` is how many times as long as a harmless body of
+    the greatest length it took.
     """
 
     status: int
     content: bytes
+    came: int
     seconds: float
     on_loop: float
     times: float = 0.0
@@ -119,11 +122,11 @@ class World:
 
     def texts(self) -> list[Place]:
         """Every text member of every body."""
-        return [place for place, is_text in self._members() if is_text]
+        return [place for place, schema in self.schemas() if is_text(schema)]
 
     def members(self) -> list[Place]:
         """Every member of every body, of any type."""
-        return list(dict.fromkeys(place for place, _ in self._members()))
+        return list(dict.fromkeys(place for place, _ in self.schemas()))
 
     def parameters(self) -> list[tuple[str, str, str, bool]]:
         """Every parameter: method, path, name, and whether it stands in the query."""
@@ -133,24 +136,26 @@ class World:
             for parameter in operation.get("parameters", [])
         ]
 
-    def _members(self) -> Iterator[tuple[Place, bool]]:
+    def schemas(self) -> Iterator[tuple[Place, Schema]]:
+        """Every member of every body with what the document says of it."""
         for method, path, operation in self.operations():
             for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
                 schema = content["schema"].get("contentSchema") or content["schema"]
-                for members, is_text in self._in(schema):
-                    yield Place(method, path, media_type, members), is_text
+                for members, found in self.within(schema):
+                    yield Place(method, path, media_type, members), found
 
-    def _in(self, schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+    def within(self, schema: Schema, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
+        """The schemas of the values in a value, each with its place; one for each choice that there is."""
         if "$ref" in schema:
             schema = self.document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         for choice in schema.get("anyOf", ()):
-            yield from self._in(choice, at)
+            yield from self.within(choice, at)
         for name, member in schema.get("properties", {}).items():
-            yield from self._in(member, (*at, name))
+            yield from self.within(member, (*at, name))
         if "items" in schema:
-            yield from self._in(schema["items"], (*at, "0"))
+            yield from self.within(schema["items"], (*at, "0"))
         if at and "anyOf" not in schema:
-            yield at, schema.get("type") == "string" or "enum" in schema or "const" in schema
+            yield at, schema
 
     def measured(self, request: Request) -> Answered:
         """The answer to a request, and what it costs."""
@@ -207,7 +212,12 @@ class World:
         await app(scope, receive, send)
         took, took_here = time.process_time() - began, time.thread_time() - began_here
         content = b"".join(message.get("body", b"") for message in sent)
-        return Answered(sent[0]["status"], content, took, took_here)
+        came = len(body) - sum(map(len, coming))
+        return Answered(sent[0]["status"], content, came, took, took_here)
+
+
+def is_text(schema: Schema) -> bool:
+    return schema.get("type") == "string" or "enum" in schema or "const" in schema
 
 
 def problems(media_type: str, content: bytes) -> list[dict[str, Any]]:

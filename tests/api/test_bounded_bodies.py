@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
@@ -15,7 +16,7 @@ from api.commands import batches
 from api.http import requests
 from api.http.requests import MAX_BODY, MAX_LONG_BODIES_OF_TOKEN, MAX_MEMBERS, MAX_ON_LOOP, MAX_VALUES
 from tests.api.asking import admitted, award_body, on_a_socket, refused
-from tests.api.hostile import world_of
+from tests.api.hostile import Request, world_of
 from tests.postgres.log import until
 from tests.support import Service
 
@@ -76,15 +77,30 @@ def test_the_event_loop_is_free_while_a_long_body_of_any_call_is_parsed(
             assert asking.result(30).status_code in (200, 400), path
 
 
+def test_no_body_of_any_call_is_read_without_a_token_of_the_right_role(shared_service: Service) -> None:
+    world = world_of(shared_service)
+    for method, path, media_type in {place[:3] for place in world.members()}:
+        asked = Request(method, path, media_type, body=b" " * MAX_BODY, headers=((b"content-type", b""),))
+        answered = world.measured(asked)
+        assert (answered.status, answered.came) == (401, 0), path
+        statistician = f"Bearer {world.tokens['statistician']}".encode()
+        answered = world.measured(asked._replace(headers=((b"authorization", statistician),)))
+        assert (answered.status, answered.came) == (403, 0), path
+        assert world.measured(asked._replace(headers=())).came == MAX_BODY, path
+
+
 def test_long_bodies_of_a_token_are_bounded_in_number(shared_service: Service) -> None:
     """Each is held in memory while it arrives."""
     brin, institution = admitted(shared_service)
     token = shared_service.token("institution", institution=brin)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    head = (
-        f"POST /v1/badges HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n\r\n"
-    )
+    spellings = itertools.cycle([f"Bearer {token}", f"bearer  {token}", f"BEARER {token} "])
+
+    def head() -> bytes:
+        return (
+            f"POST /v1/badges HTTP/1.1\r\nHost: x\r\nAuthorization: {next(spellings)}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n\r\n"
+        ).encode()
 
     def ask(body: bytes) -> Any:
         return shared_service.client.post("/v1/badges", content=body, headers=headers)
@@ -92,7 +108,7 @@ def test_long_bodies_of_a_token_are_bounded_in_number(shared_service: Service) -
     with on_a_socket(shared_service) as address, ExitStack() as stack:
         for _ in range(MAX_LONG_BODIES_OF_TOKEN):
             connection = stack.enter_context(closing(socket.create_connection(address, 30)))
-            connection.sendall(head.encode() + b" " * (MAX_ON_LOOP + 1))
+            connection.sendall(head() + b" " * (MAX_ON_LOOP + 1))
         app: Any = shared_service.client.app
         # To ask before all have arrived would take the place of one of them.
         until(lambda: app.state.service.long_bodies.taken == MAX_LONG_BODIES_OF_TOKEN)

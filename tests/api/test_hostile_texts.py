@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.api.asking import admitted, award_body, awarded, module_body, ok
-from tests.api.hostile import MAX_COST, NDJSON, Request, World, problems, world_of
+from tests.api.hostile import MAX_COST, NDJSON, Request, Schema, World, is_text, problems, world_of
 from tests.support import Service
 
 # Each request is measured or sent by the hundred.
@@ -23,6 +23,27 @@ BLANKS = [" ", "\u00a0", "\u2003", "\u200b", "\u00ad", "\u3164", "\u2800", "\ufe
 @pytest.fixture(scope="module")
 def world(shared_service: Service) -> World:
     return world_of(shared_service)
+
+
+def is_bounded(schema: Schema) -> bool:
+    """Whether a text or a list has a greatest length: a date has, and a form without repetition."""
+    if schema.get("type") == "array":
+        return "maxItems" in schema or schema.get("uniqueItems", False)
+    if not is_text(schema):
+        return True
+    form = schema.get("pattern", "*")
+    return bool({"maxLength", "enum", "const"} & schema.keys()) or (
+        schema.get("format") == "date" or not any(sign in form for sign in ("*", "+", ",}"))
+    )
+
+
+def test_every_text_and_list_of_a_request_has_a_documented_bound(world: World) -> None:
+    for place, schema in world.schemas():
+        assert is_bounded(schema), place
+    for _, path, operation in world.operations():
+        for parameter in operation.get("parameters", []):
+            for _, schema in world.within(parameter["schema"], (parameter["name"],)):
+                assert is_bounded(schema), (path, parameter["name"])
 
 
 def test_a_huge_text_in_any_member_is_refused_in_little_time(world: World) -> None:
