@@ -24,7 +24,7 @@ from projections.read_model import ReadModel
 from registry import defects
 from registry.event_store.read_model_positions import OvertakenError, source_of
 from registry.logs import Troubles
-from registry.postgres.connections import Cursor, connect
+from registry.postgres.connections import STILL_SECONDS, Cursor, connect
 from registry.postgres.locks import Lock
 
 MAX_PAGE = 2_000
@@ -84,6 +84,7 @@ class Projector:
                 connection = connect(
                     self._url,
                     "registry_project",
+                    STILL_SECONDS,
                     synchronous_commit="off",
                     # A page is too short for compilation to pay off.
                     jit="off",

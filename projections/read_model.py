@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from registry.domain.events import Event
 from registry.event_store.log import Extent, extent, extent_query
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
-from registry.postgres.connections import Connection, Cursor, Pool
+from registry.postgres.connections import Connection, Cursor, PatientCursor, Pool
 from registry.postgres.prepared import execute_prepared
 
 Condition = tuple[str, list[Any]]
@@ -167,7 +167,7 @@ def learner(learner_id: str) -> Asker:
     return f"learner/{learner_id}"
 
 
-class _Asking(Cursor):
+class _Asking(PatientCursor):
     """A cursor whose every statement is a transaction of its own, with settings that end with it."""
 
     _stated = b""

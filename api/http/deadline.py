@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
+import anyio
 from fastapi import Request
 
 from api.http.problems import NotReady, refused
@@ -20,8 +20,9 @@ A batch has it until its body is read; each of its pages has a time of its own (
 class Deadline:
     """ASGI middleware: answers 503 in time, and gives up what is still being done for the request.
 
-    A thread cannot be given up: it goes on until PostgreSQL answers, and its answer is dropped. `batches`
-    are the paths of the requests that last as long as their bodies.
+    Its thread goes on, and keeps its place among the threads, until PostgreSQL answers or the connection is
+    given up a few seconds later (`registry.postgres.connections`); what it finds is dropped. `batches` are
+    the paths of the requests that last as long as their bodies.
     """
 
     def __init__(self, app: Any, batches: frozenset[str]) -> None:
@@ -41,23 +42,20 @@ class _Timed:
     def __init__(self, scope: Any, receive: Any, send: Any, batch: bool) -> None:
         self._scope, self._receive, self._send, self._batch = scope, receive, send, batch
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        # Unlike `Task.cancel`, a scope waits for a thread to end before it gives away the thread's place.
+        self._work = anyio.CancelScope()
         self._began = False
         self._refusing: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(SECONDS, self._expire)
 
     async def run(self, app: Any) -> None:
         try:
-            await app(self._scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            if self._refusing is None:
-                raise  # the service is stopping
+            with self._work:
+                await app(self._scope, self.receive, self.send)
         finally:
             self._timer.cancel()
         if self._refusing is not None:
-            # The cancellation may come only now, where the app has not noticed it.
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([self._refusing])
+            await asyncio.wait([self._refusing])
 
     async def receive(self) -> Any:
         self._timer.cancel()
@@ -77,5 +75,4 @@ class _Timed:
         refusal = NotReady("The registry did not answer in time; try again soon. A repeated award is safe.")
         answer = refused(Request(self._scope), refusal)
         self._refusing = self._loop.create_task(answer(self._scope, self._receive, self._send))
-        if self._task is not None:
-            self._task.cancel()
+        self._work.cancel()

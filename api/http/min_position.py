@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
 
 from api.http.problems import NotReady
+from api.http.shared_tasks import answer_of, started
 from projections.read_model import position
 from registry.domain.errors import InvalidInput
 from registry.event_store.log import last_position
@@ -55,13 +55,9 @@ class Positions:
     async def _poll(self, name: str) -> None:
         polling = self._polling.get(name)
         if polling is None or polling.done():
-            polling = asyncio.create_task(run_in_threadpool(self._read, name))
+            polling = started(run_in_threadpool(self._read, name))
             self._polling[name] = polling
-        try:
-            await asyncio.shield(polling)
-        except Exception as error:
-            # Each request raises an exception of its own: one of many would collect all their tracebacks.
-            raise copy.copy(error) from None
+        await answer_of(polling)
 
     def _read(self, name: str) -> None:
         with self._pool.cursor() as cursor:

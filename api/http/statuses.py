@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 
 from starlette.concurrency import run_in_threadpool
 
+from api.http.shared_tasks import answer_of, started
 from projections.badges.queries import RecordedStatus, read_statuses
 from registry.event_store.log import Extent
-from registry.postgres.connections import BusyError, Pool, UnavailableError
+from registry.postgres.connections import BusyError, Pool
 
 MAX_WAITING = 1_000
 """Badges of one statement. Those whose askers have left are among them, while PostgreSQL stands still."""
@@ -31,11 +31,8 @@ class Statuses:
             raise BusyError("too many ask for a status")
         self._waiting.add(badge_id)
         if self._next is None:
-            self._next = asyncio.create_task(self._read_waiting())
-        try:
-            extent, recorded = await asyncio.shield(self._next)
-        except UnavailableError as error:
-            raise copy.copy(error) from None
+            self._next = started(self._read_waiting())
+        extent, recorded = await answer_of(self._next)
         return extent, recorded[badge_id]
 
     async def _read_waiting(self) -> Recorded:

@@ -19,6 +19,8 @@ from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
 
 # Headers that have one value (RFC 9110). Of two values, one reader takes the first and another the last.
 _SINGLE = frozenset({b"authorization", b"content-length", b"content-type", b"host"})
+MAX_PARAMETERS = 100
+"""Parameters in a query: several times what any route has."""
 _ESCAPED = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*")
 _ESCAPED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
@@ -64,6 +66,8 @@ def _of_path(raw: bytes) -> list[tuple[str, str]]:
 
 
 def _of_query(raw: bytes) -> list[tuple[str, str]]:
+    if raw.count(b"&") >= MAX_PARAMETERS:
+        return [("", f"the query must have at most {MAX_PARAMETERS} parameters")]
     return [("", "the query must be percent-encoded UTF-8")] if _decoded(raw) is None else []
 
 

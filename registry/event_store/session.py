@@ -19,6 +19,7 @@ from registry.event_store.log import LoggedEvent
 from registry.postgres.clock import SystemTime, system_time
 from registry.postgres.connections import (
     PATIENCE_MS,
+    STILL_SECONDS,
     Connection,
     Cursor,
     UnavailableError,
@@ -146,6 +147,7 @@ class Session:
         connection = connect(
             self._url,
             "registry_write",
+            STILL_SECONDS,
             lock_timeout=PATIENCE_MS,
             idle_in_transaction_session_timeout=PATIENCE_MS,
             # Reads and appends probe a few keys in tables of any size: never scan, whatever statistics say.

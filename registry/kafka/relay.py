@@ -29,7 +29,7 @@ from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tai
 from registry.kafka.topics import KafkaAwayError, check_topics
 from registry.kafka.transactions import commit, producing
 from registry.logs import Troubles
-from registry.postgres.connections import Cursor, UnavailableError, connect
+from registry.postgres.connections import STILL_SECONDS, Cursor, UnavailableError, connect
 from registry.postgres.locks import Lock
 
 PAGE = 2_000
@@ -67,7 +67,9 @@ class Relay:
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self) -> None:
-        connection = connect(self._url, "registry_project", idle_session_timeout=FROZEN_SECONDS * 1000)
+        connection = connect(
+            self._url, "registry_project", STILL_SECONDS, idle_session_timeout=FROZEN_SECONDS * 1000
+        )
         with closing(connection), connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (Lock.RELAY,))
             if cursor.fetchone() != (True,):

@@ -7,10 +7,13 @@ Where the server is lost, `UnavailableError` is raised, and the next use connect
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import psycopg2
 import psycopg2.errors
@@ -29,6 +32,10 @@ Cursor = psycopg2.extensions.cursor
 CONNECT_TIMEOUT = 5
 # A stopped writer must not hold up the others for longer than this.
 PATIENCE_MS = 5_000
+STILL_SECONDS = 60.0
+"""PostgreSQL stands still if a recorder, projector or relay has waited so long for a statement."""
+GRACE_SECONDS = 5.0
+"""So much later than PostgreSQL should have ended a statement itself, its connection is given up."""
 
 # The classes of SQLSTATE that are about the server and not about the statement: connection, rollback by
 # conflict, resources, state (locks), operator intervention.
@@ -93,8 +100,82 @@ _RELIED_ON: dict[str, str | int] = {
 }
 
 
-def connect(url: str, role: Role | None = None, **settings: str | int) -> Connection:
-    """A connection in autocommit, in `role`, or as the login itself: the owner, or before any role."""
+class _Watch:
+    """Ends connections that are not answered in time; a thread of its own looks once a second.
+
+    PostgreSQL ends slow statements itself, and the kernel notices a peer that is gone. Nobody else notices a
+    peer that takes everything and answers nothing: the thread that waits for it would be lost for ever.
+    Shutting down the socket wakes that thread, with the error of a lost server.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until: dict[Connection, float] = {}
+        self._thread: threading.Thread | None = None
+
+    def begin(self, connection: Connection, seconds: float) -> None:
+        with self._lock:
+            self._until[connection] = time.monotonic() + seconds
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="postgres-watch", daemon=True)
+                self._thread.start()
+
+    def end(self, connection: Connection) -> None:
+        with self._lock:
+            self._until.pop(connection, None)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(1)
+            # Under the lock, so that no later statement of the connection is hit.
+            with self._lock:
+                now = time.monotonic()
+                for connection in [each for each, until in self._until.items() if until < now]:
+                    del self._until[connection]
+                    with suppress(OSError, psycopg2.Error), _socket(connection) as waited_for:
+                        waited_for.shutdown(socket.SHUT_RDWR)
+
+
+def _socket(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+_watch = _Watch()
+
+
+class _Connection(psycopg2.extensions.connection):
+    patience: float | None = None
+
+
+class PatientCursor(psycopg2.extensions.cursor):
+    """A cursor whose statements have an end, also where PostgreSQL stands still."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        self._waited(super().execute, query, vars)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        self._waited(super().copy_expert, sql, file, size)
+
+    def _waited(self, run: Callable[..., None], *arguments: Any) -> None:
+        connection = self.connection
+        patience = connection.patience if isinstance(connection, _Connection) else None
+        if patience is None:
+            run(*arguments)
+            return
+        _watch.begin(connection, patience)
+        try:
+            run(*arguments)
+        finally:
+            _watch.end(connection)
+
+
+def connect(
+    url: str, role: Role | None = None, patience: float | None = None, **settings: str | int
+) -> Connection:
+    """A connection in autocommit, in `role`, or as the login itself: the owner, or before any role.
+
+    A statement that is not answered within `patience` seconds ends as where the server is lost.
+    """
     options = [f"-c {name}={value}" for name, value in (_RELIED_ON | settings).items()]
     try:
         options.insert(0, psycopg2.extensions.parse_dsn(url).get("options", ""))
@@ -110,10 +191,12 @@ def connect(url: str, role: Role | None = None, **settings: str | int) -> Connec
             client_encoding="UTF8",
             options=" ".join(options),
             application_name=role or "registry",
+            connection_factory=_Connection,
+            cursor_factory=PatientCursor,
         )
     except psycopg2.Error as error:
         raise UnavailableError(f"PostgreSQL cannot be reached ({type(error).__name__})") from error
-    connection.autocommit = True
+    connection.autocommit, connection.patience = True, patience
     if role is not None:
         try:
             with connection.cursor() as cursor:
@@ -188,6 +271,7 @@ class Pool:
         return connect(
             self._url,
             self._role,
+            self._timeout / 1000 + GRACE_SECONDS,
             statement_timeout=self._timeout,
             idle_in_transaction_session_timeout=PATIENCE_MS,
         )

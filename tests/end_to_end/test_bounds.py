@@ -7,11 +7,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
+from api.app import THREADS
 from api.commands.batches import MAX_BATCHES, MAX_BATCHES_OF_TOKEN
 from registry.cli.protocol import (
     BODY_SECONDS,
@@ -21,6 +23,7 @@ from registry.cli.protocol import (
     RESERVED_FILES,
     SEND_SECONDS,
 )
+from registry.postgres.connections import connect
 from tests.end_to_end.client import Client, until
 from tests.end_to_end.processes import REGISTRY, Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token
@@ -272,6 +275,7 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
     statuses = {first_status(each) for each in others}
     assert {None, 503} <= statuses <= {None, 429, 503}
     serves_others(serving, tokens[0], "meanwhile")
+    print(f"200 stalled batches: {(memory(serving) - before) / MIB:.0f} MiB")
     assert memory(serving) - before < 60 * MIB
     for each in (*one, *others):
         answered(each, BODY_SECONDS + 15)
@@ -285,6 +289,37 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
 
     until(batch, 15, "a batch of the same token")
     assert memory(serving) - before < 60 * MIB
+    assert "ERROR" not in serving.log.read_text()
+
+
+def threads(serving: Serving) -> int:
+    """How many threads it has now."""
+    return len(list(Path(f"/proc/{serving.pid}/task").iterdir()))
+
+
+def test_the_number_of_threads_has_a_ceiling_whatever_is_asked(serving: Serving) -> None:
+    """Far below the tasks that deploy/compose.yaml allows a process."""
+    url = embedded_url_of(serving)
+    tokens = [make_token(url, "institution", institution="27UM") for _ in range(10)]
+    most = 0
+
+    def ask(number: int) -> int:
+        with Client(serving.address, tokens[number % 10], 60) as client:
+            return client.ask("GET", "/v1/institutions/27UM/badges").status
+
+    with ThreadPoolExecutor(100) as pool, ExitStack() as stack:
+        for connection in _stalled_batches(serving, itertools.cycle(tokens), 260):
+            stack.enter_context(closing(connection))
+        with closing(connect(url)) as holder, holder.cursor() as cursor:
+            cursor.execute("BEGIN; LOCK TABLE badge IN ACCESS EXCLUSIVE MODE")
+            asking = [pool.submit(ask, number) for number in range(300)]
+            while not all(each.done() for each in asking):
+                most = max(most, threads(serving))
+                time.sleep(0.01)
+        assert {each.result() for each in asking} == {503}
+        assert THREADS < most < THREADS + 32
+        serves_others(serving, tokens[0], "meanwhile")
+    print(f"{most} threads")
     assert "ERROR" not in serving.log.read_text()
 
 

@@ -11,17 +11,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.app import THREADS
 from api.http import deadline
-from registry.postgres.connections import UnavailableError, connect
+from registry.postgres.connections import STILL_SECONDS, UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token
 from tests.faults.load import DEMO_AWARDS, Load
 from tests.faults.oracle import award_body, check_rows
+from tests.faults.swallowing import Swallower
 from tests.support import as_login
 
 pytestmark = pytest.mark.slow
@@ -53,10 +56,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherPostgres]:
 class Away:
     """A service on a PostgreSQL that a test takes away, with one award, and who asks."""
 
-    def __init__(self, server: OtherPostgres, workshop: Workshop) -> None:
+    def __init__(self, server: OtherPostgres, workshop: Workshop, port: int | None = None) -> None:
+        """`port` is that of a peer before PostgreSQL, by which the service reaches it."""
         self.server, self.url = server, server.copy()
         given = {
-            "database_url": as_login(self.url, "registry_serve"),
+            "database_url": as_login(self.url, "registry_serve").replace(
+                f":{server.port}/", f":{port or server.port}/"
+            ),
             "key_file": server.folder / "keys.json",
         }
         self.serving: Serving = workshop.serve(workshop.empty_data(), **given)
@@ -277,6 +283,82 @@ def test_while_postgresql_stands_still_every_route_answers_503_in_time(away: Awa
         again = [pool.submit(_try, away, number) for number in range(100)]
         assert {answer.status for each in again if (answer := each.result())} <= {200, 201}
     assert "ERROR" not in away.serving.log.read_text()
+
+
+def _all_fail_in_time(away: Away, count: int) -> None:
+    """More requests than threads, and than connections, at once."""
+
+    def ask(number: int) -> float:
+        began = time.monotonic()
+        with away.client(seconds=120) as client:
+            if number % 2:
+                not_ready(client.ask("POST", "/v1/badges", award_body("27UM", f"silent-{number}")))
+            else:
+                not_ready(client.ask("GET", f"/v1/badges/{away.badge}/status"))
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(count) as pool:
+        assert max(pool.map(ask, range(count))) < deadline.SECONDS + 5
+
+
+def test_requests_come_and_go_while_postgresql_stands_still_and_it_answers_right_after_the_thaw(
+    away: Away,
+) -> None:
+    away.server.freeze()
+    try:
+        for _ in range(3):
+            _all_fail_in_time(away, 100)
+            with away.client(seconds=5) as client:
+                live(client)
+            assert len(list(Path(f"/proc/{away.serving.pid}/task").iterdir())) < THREADS + 32
+    finally:
+        away.server.thaw()
+    until(away.answers_again, BACK_SECONDS, "an answer")
+    with away.client() as client:
+        assert until(lambda: _awarded(client, "thawed"), BACK_SECONDS, "an award").status == 201
+    assert "ERROR" not in away.serving.log.read_text()
+
+
+@pytest.fixture
+def swallower(server: OtherPostgres) -> Iterator[Swallower]:
+    found = Swallower(server.port)
+    yield found
+    found.close()
+
+
+def test_what_waits_for_a_peer_that_swallows_everything_is_given_back(
+    server: OtherPostgres, swallower: Swallower, workshop: Workshop
+) -> None:
+    """The connections of before never answer again; new ones reach PostgreSQL, as after a fail-over."""
+    away = Away(server, workshop, swallower.port)
+    swallower.swallow()
+    for _ in range(2):
+        _all_fail_in_time(away, 100)
+        with away.client(seconds=deadline.SECONDS + 5) as client:
+            live(client)
+            not_ready(client.ask("GET", "/health/ready"))
+    swallower.carry()
+    seconds = STILL_SECONDS + BACK_SECONDS
+    until(away.answers_again, seconds, "an answer")
+    with away.client() as client:
+        answer = until(lambda: _awarded(client, "later"), seconds, "an award")
+        path = f"/v1/badges/{answer.json['id']}?minPosition={answer.json['position']}"
+        until(lambda: client.ask("GET", path).status == 200, seconds, "a read model that goes on")
+    assert "ERROR" not in away.serving.log.read_text()
+
+
+def test_sigterm_ends_the_service_in_time_though_everything_is_swallowed(
+    server: OtherPostgres, swallower: Swallower, workshop: Workshop
+) -> None:
+    away = Away(server, workshop, swallower.port)
+    swallower.swallow()
+    asking = threading.Thread(target=_award_in_vain, args=(away,))
+    asking.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    away.serving.stop()
+    asking.join(30)
+    print(f"ended {time.monotonic() - began:.1f} s after SIGTERM")
 
 
 def _try(away: Away, number: int) -> Answer | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
 import psycopg2.errors
 import pytest
 
-from registry.postgres.connections import Cursor, Pool, TooSlowError, UnavailableError
+from registry.postgres.connections import Cursor, Pool, TooSlowError, UnavailableError, connect
 from tests.postgres.log import execute
 
 
@@ -63,3 +69,40 @@ def test_a_fault_of_the_statement_is_no_want_of_a_server(url: str) -> None:
     with pytest.raises(psycopg2.errors.UndefinedTable), pool.cursor() as cursor:
         cursor.execute("SELECT 1 FROM no_such_table")
     pool.close()
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "COPY (SELECT 1) TO STDOUT"])
+def test_the_place_of_a_connection_that_never_answers_is_given_back(url: str, statement: str) -> None:
+    """The session alone stands still, so that PostgreSQL cannot end the statement; others go on."""
+    pool = Pool(url, "registry_read", 1, statement_timeout_ms=100)
+    (still,) = sessions(pool, 1)
+    os.kill(still, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            asking = thread.submit(_execute, pool, statement)
+            try:
+                with pytest.raises(UnavailableError):
+                    asking.result(60)
+                assert sessions(pool, 1).isdisjoint({still})
+            finally:
+                os.kill(still, signal.SIGCONT)
+    finally:
+        pool.close()
+
+
+def _execute(pool: Pool, statement: str) -> None:
+    with pool.cursor() as cursor:
+        cursor.copy_expert(statement, io.StringIO()) if "COPY" in statement else cursor.execute(statement)
+
+
+def test_a_connection_without_patience_waits_for_a_statement_as_long_as_it_takes(url: str) -> None:
+    """As those of the commands of operators."""
+    patient, impatient = connect(url), connect(url, None, 0.5)
+    with pytest.raises(psycopg2.OperationalError), impatient.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
+    with patient.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(3)")
+        cursor.execute("SELECT 1")
+        assert cursor.fetchall() == [(1,)]
+    patient.close()
+    impatient.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.http.min_position import Positions
+from api.http.statuses import Statuses
 from consumers import projector as projecting
 from projections.all import read_models
 from registry.event_store.log import read_pages
@@ -100,14 +103,38 @@ def test_a_log_that_has_lost_its_end_is_read_as_far_as_it_goes(registry: Registr
     assert read == [event.position for event in whole_log(url)]
 
 
-def test_each_request_that_waits_for_one_poll_has_an_exception_of_its_own() -> None:
-    positions = Positions(Pool("host=/nowhere", "registry_read", 1))
+NOWHERE = Pool("host=/nowhere", "registry_read", 1)
+SHARED: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+    "a poll": functools.partial(Positions(NOWHERE).wait, ["badges"], 1),
+    "a statement": functools.partial(Statuses(NOWHERE).read, "11111111-1111-8111-8111-111111111111"),
+}
 
-    async def wait() -> list[BaseException | None]:
-        return await asyncio.gather(
-            *[positions.wait(["badges"], 1) for _ in range(20)], return_exceptions=True
-        )
+
+@pytest.mark.parametrize("what", SHARED)
+def test_each_request_that_waits_for_what_others_wait_for_has_an_exception_of_its_own(what: str) -> None:
+    async def wait() -> list[object]:
+        return await asyncio.gather(*[SHARED[what]() for _ in range(20)], return_exceptions=True)
 
     errors = asyncio.run(wait())
     assert all(isinstance(error, UnavailableError) for error in errors)
     assert len({id(error) for error in errors}) == len(errors)
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_a_failure_for_which_nobody_waits_any_more_is_no_defect(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def give_up() -> None:
+        asked = asyncio.create_task(SHARED[what]())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert len(others) == 1
+        await asyncio.wait(others)
+
+    asyncio.run(give_up())
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
