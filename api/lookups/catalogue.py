@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api.http import cursors
 from api.http.cursors import CursorParameter, Limit
+from api.http.entity_tags import Tagged
 from api.http.fields import AskedReference
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
@@ -21,8 +24,6 @@ from api.http.responses import (
     InstitutionList,
     ModuleAnswer,
     ModuleList,
-    answered,
-    json_answer,
 )
 from api.http.service import service_of
 from api.lookups.common import is_id
@@ -30,6 +31,7 @@ from projections.catalogue import queries
 from projections.catalogue.projection import InstitutionRow, VersionRow
 from projections.catalogue.queries import ModuleFilter, VersionedModule
 from registry.domain.values import BRIN, iso_time
+from registry.postgres.connections import Pool
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 
@@ -38,7 +40,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"
     "/institutions",
     operation_id="listInstitutions",
     summary="The institutions, in the order of their BRIN",
-    responses=answers(400, ok=InstitutionList),
+    responses=answers(304, 400, ok=InstitutionList),
 )
 def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
     after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
@@ -46,30 +48,30 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParamet
         extent, rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return answered(InstitutionList(items=items, next=following), extent=extent)
+    return Tagged(InstitutionList(items=items, next=following).json_bytes(), extent).answer(request)
 
 
 @router.get(
     "/institutions/{brin}",
     operation_id="getInstitution",
     summary="One institution",
-    responses=answers(400, 404, ok=InstitutionAnswer),
+    responses=answers(304, 400, 404, ok=InstitutionAnswer),
 )
 def get_institution(request: Request, brin: str) -> Response:
     with reading_of(request).pool.cursor() as database:
         extent, row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
-    return answered(_institution(row), extent=extent)
+    return Tagged(_institution(row).json_bytes(), extent).answer(request)
 
 
 @router.get(
     "/modules",
     operation_id="listModules",
     summary="The modules in their latest versions, in the order of registration",
-    responses=answers(400, ok=ModuleList),
+    responses=answers(304, 400, ok=ModuleList),
 )
-def list_modules(
+async def list_modules(
     request: Request,
     institution: Annotated[str | None, Query(max_length=4, description="A BRIN.")] = None,
     reference: Annotated[AskedReference | None, Query()] = None,
@@ -77,20 +79,37 @@ def list_modules(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
-    after = cursors.decode_position("modules", cursor, 0)
-    wanted = ModuleFilter(institution, reference, withdrawn)
-    with reading_of(request).pool.cursor() as database:
-        extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+    reading = reading_of(request)
+    if (institution, reference, withdrawn, limit, cursor) == (None, None, None, FIRST_LIMIT, None):
+        page = await reading.first_modules.find(None)
+    else:
+        after = cursors.decode_position("modules", cursor, 0)
+        wanted, now = ModuleFilter(institution, reference, withdrawn), service_of(request).now()
+        page = await run_in_threadpool(_page_of_modules, reading.pool, wanted, now, after, limit)
+    return page.answer(request)
+
+
+FIRST_LIMIT = 50
+
+
+def first_modules(pool: Pool, clock: Callable[[], dt.datetime], _: object) -> Tagged:
+    """What the requests for the first page share that wait at the same moment."""
+    return _page_of_modules(pool, ModuleFilter(), clock(), 0, FIRST_LIMIT)
+
+
+def _page_of_modules(pool: Pool, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int) -> Tagged:
+    with pool.cursor() as database:
+        extent, rows = queries.list_modules(database, wanted, now, after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
     items = b",".join([_module(row) for row in shown])
-    return json_answer(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
+    return Tagged(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
 
 
 @router.get(
     "/modules/{moduleId}",
     operation_id="getModule",
     summary="A module in its latest version",
-    responses=answers(400, 404, ok=ModuleAnswer),
+    responses=answers(304, 400, 404, ok=ModuleAnswer),
 )
 def get_module(request: Request, module_id: ModuleId) -> Response:
     return _answer_module(request, module_id, None)
@@ -100,7 +119,7 @@ def get_module(request: Request, module_id: ModuleId) -> Response:
     "/modules/{moduleId}/versions/{version}",
     operation_id="getModuleVersion",
     summary="A version of a module, which never changes",
-    responses=answers(400, 404, ok=ModuleAnswer),
+    responses=answers(304, 400, 404, ok=ModuleAnswer),
 )
 def get_module_version(
     request: Request, module_id: ModuleId, version: Annotated[int, Path(ge=1, le=1_000_000)]
@@ -113,7 +132,7 @@ def _answer_module(request: Request, module_id: str, version: int | None) -> Res
         with reading_of(request).pool.cursor() as database:
             extent, row = queries.read_module(database, module_id, version)
         if row is not None:
-            return json_answer(_module(row), extent)
+            return Tagged(_module(row), extent).answer(request)
     raise NotFound("module" if version is None else "module version")
 
 
