@@ -109,6 +109,7 @@ class Parts:
     projectors: list[Projector]
     last_uses: LastUses
     parsing: ThreadPoolExecutor
+    bell: Bell
 
     def start(self) -> None:
         self.last_uses.start()
@@ -120,6 +121,9 @@ class Parts:
         self.parsing.shutdown(wait=False, cancel_futures=True)
         self.registry.close()
         self.last_uses.stop()
+        for projector in self.projectors:
+            projector.leave()
+        self.bell.ring()
         for projector in self.projectors:
             projector.stop()
         self.reading.close()
@@ -151,7 +155,7 @@ def create_app(
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
     parsing = ThreadPoolExecutor(PARSING_THREADS, "parsing")
-    parts = Parts(registry, pool, feeding, projectors, LastUses(url), parsing)
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url), parsing, bell)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
