@@ -183,7 +183,7 @@ def create_app(
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool, parts.last_uses.note), clock, parsing, long_bodies())
     statuses = SharedReads(functools.partial(badge_lookups.statuses, pool))
-    first_modules = SharedReads(functools.partial(catalogue_lookups.first_modules, pool, clock))
+    first_modules: SharedReads[None, Tagged] = SharedReads(catalogue_lookups.FirstModules(pool, clock))
     reading = Reading(pool, keys, registry.vault, Positions(pool), statuses, first_modules)
     writing = Writing(registry, registry.preparation(), batch_commands.places())
     for app in (outer, version_1):

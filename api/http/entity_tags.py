@@ -14,12 +14,21 @@ class Tagged:
     """An answer with its entity tag, which several requests may get."""
 
     def __init__(
-        self, body: bytes, extent: Extent | None = None, media_type: str = "application/json"
+        self,
+        body: bytes,
+        extent: Extent | None = None,
+        media_type: str = "application/json",
+        tag: str | None = None,
     ) -> None:
-        self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        self._body, self._media_type = body, media_type
+        self._tag = tag or f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": self._tag} | ({} if extent is None else extent_headers(extent))
         self._whole = Response(body, 200, headers, media_type)
         self._unchanged = Response(None, 304, headers)
+
+    def through(self, extent: Extent) -> Tagged:
+        """The same answer where it is complete through another extent."""
+        return Tagged(self._body, extent, self._media_type, self._tag)
 
     def answer(self, request: Request) -> Response:
         """The answer, or 304 without a body where `If-None-Match` has its tag."""

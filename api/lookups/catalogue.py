@@ -92,9 +92,25 @@ async def list_modules(
 FIRST_LIMIT = 50
 
 
-def first_modules(pool: Pool, clock: Callable[[], dt.datetime], _: object) -> Tagged:
-    """What the requests for the first page share that wait at the same moment."""
-    return _page_of_modules(pool, ModuleFilter(), clock(), 0, FIRST_LIMIT)
+class FirstModules:
+    """The first page of all modules, for requests that wait at the same moment.
+
+    The rows are read again only once the catalogue has moved. Its state is read before the rows: where they
+    are newer than the state, they are read once more.
+    """
+
+    def __init__(self, pool: Pool, clock: Callable[[], dt.datetime]) -> None:
+        self._pool, self._clock = pool, clock
+        self._made: tuple[str, Tagged] | None = None
+
+    def __call__(self, _: object) -> Tagged:
+        with self._pool.cursor() as database:
+            extent, state = queries.read_state(database)
+        if self._made is not None and self._made[0] == state:
+            return self._made[1].through(extent)
+        page = _page_of_modules(self._pool, ModuleFilter(), self._clock(), 0, FIRST_LIMIT)
+        self._made = state, page
+        return page
 
 
 def _page_of_modules(pool: Pool, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int) -> Tagged:

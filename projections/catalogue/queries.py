@@ -36,6 +36,19 @@ _MODULE = (
 )
 
 
+# The positions on all partitions, and the table in use: a rebuild swaps it for another.
+_STATE = (
+    "SELECT string_agg(source || ' ' || position, ',' ORDER BY source) || ' ' || to_regclass('module')::oid"
+    f" FROM read_model_position WHERE name = '{Catalogue.name}'"
+)
+
+
+def read_state(cursor: Cursor) -> tuple[Extent, str]:
+    """What the rows of the catalogue follow from: while it is the same, so are they."""
+    extent, rows = select(cursor, Catalogue.name, _STATE, prepared=True)
+    return extent, str(rows[0][0]) if rows else ""
+
+
 def read_institution(cursor: Cursor, brin: str) -> tuple[Extent, InstitutionRow | None]:
     extent, rows = select(cursor, Catalogue.name, f"{_INSTITUTION} WHERE brin = %s", (brin,))
     return extent, InstitutionRow(*rows[0]) if rows else None
