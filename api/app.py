@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 import msgspec
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
@@ -22,14 +24,15 @@ from api.commands import modules as module_commands
 from api.commands.common import Writing
 from api.http import deadline, problems
 from api.http.answer_headers import AnswerHeaders, Head, is_public
-from api.http.fast_routes import FastRoute
+from api.http.entity_tags import Tagged
+from api.http.fast_routes import FastRoutes
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
 from api.http.parameters import only_known_parameters
 from api.http.reading import Reading
 from api.http.requests import long_bodies
 from api.http.service import Service
-from api.http.statuses import Statuses
+from api.http.shared_reads import SharedReads
 from api.http.strict import Strict
 from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
@@ -107,6 +110,7 @@ class Parts:
     projectors: list[Projector]
     last_uses: LastUses
     parsing: ThreadPoolExecutor
+    bell: Bell
 
     def start(self) -> None:
         self.last_uses.start()
@@ -118,6 +122,9 @@ class Parts:
         self.parsing.shutdown(wait=False, cancel_futures=True)
         self.registry.close()
         self.last_uses.stop()
+        for projector in self.projectors:
+            projector.leave()
+        self.bell.ring()
         for projector in self.projectors:
             projector.stop()
         self.reading.close()
@@ -149,7 +156,7 @@ def create_app(
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
     parsing = ThreadPoolExecutor(PARSING_THREADS, "parsing")
-    parts = Parts(registry, pool, feeding, projectors, LastUses(url), parsing)
+    parts = Parts(registry, pool, feeding, projectors, LastUses(url), parsing, bell)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -176,7 +183,9 @@ def create_app(
     metrics = Metrics(pool, operations, time, need_token=metrics_need_token)
     outer.state.routes, version_1.state.routes = routes([health.router, metrics_.router]), routes(ROUTERS)
     service = Service(TokenReader(pool, parts.last_uses.note), clock, parsing, long_bodies())
-    reading = Reading(pool, keys, registry.vault, Positions(pool), Statuses(pool))
+    statuses = SharedReads(functools.partial(badge_lookups.statuses, pool))
+    first_modules: SharedReads[None, Tagged] = SharedReads(catalogue_lookups.FirstModules(pool, clock))
+    reading = Reading(pool, keys, registry.vault, Positions(pool), statuses, first_modules)
     writing = Writing(
         registry,
         registry.preparation(),
@@ -191,17 +200,24 @@ def create_app(
     outer.include_router(metrics_.router)
     outer.include_router(problem_pages.router)
     outer.get("/", include_in_schema=False)(home)
-    for prefix, described in (("/v1", version_1), ("", outer)):
-        fast = [FastRoute(route, prefix) for route in described.state.routes if route.endpoint in FAST]
-        outer.router.routes[:0] = fast
     outer.mount("/v1", version_1)
-    outer.add_middleware(Strict)
-    outer.add_middleware(problems.Bare500)
-    outer.add_middleware(deadline.Deadline, batches=frozenset({"/v1/badge-batches", "/v1/badge-revocations"}))
-    outer.add_middleware(AnswerHeaders, public=_public_paths(outer, version_1))
-    outer.add_middleware(Observed, metrics=metrics, log_access=log_access)
-    outer.add_middleware(Head)
+    # Around the framework's own layers, which a fast route does not need.
+    layers: ASGIApp = FastRoutes(outer.build_middleware_stack(), _fast(outer, version_1))
+    layers = problems.Bare500(Strict(layers))
+    layers = deadline.Deadline(layers, frozenset({"/v1/badge-batches", "/v1/badge-revocations"}))
+    layers = AnswerHeaders(layers, _public_paths(outer, version_1))
+    outer.middleware_stack = Head(Observed(layers, metrics, log_access=log_access))
     return outer
+
+
+def _fast(outer: FastAPI, version_1: FastAPI) -> list[tuple[str, APIRoute]]:
+    """The fast routes, each with the prefix of its app."""
+    return [
+        (prefix, route)
+        for app, prefix in ((outer, ""), (version_1, "/v1"))
+        for route in app.state.routes
+        if route.endpoint in FAST
+    ]
 
 
 def _public_paths(outer: FastAPI, version_1: FastAPI) -> list[str]:
@@ -238,8 +254,8 @@ def _version_1() -> FastAPI:
     app.openapi = describe(app, ROUTERS)  # type: ignore[method-assign]
 
     @app.get("/openapi.json", include_in_schema=False)
-    def document() -> Response:
-        return Response(msgspec.json.encode(app.openapi()), media_type="application/json")
+    def document(request: Request) -> Response:
+        return Tagged(msgspec.json.encode(app.openapi())).answer(request)
 
     add_docs(app, "/v1")
     return app

@@ -32,7 +32,7 @@ STAND_BY_SECONDS = 1.0
 INTERVAL_SECONDS = 0.02
 POISON_SECONDS = 60.0
 """After this time a stopped read model tries its event again: the cause may have been fixed."""
-ALIVE_SECONDS = 2.0
+ALIVE_SECONDS = 4.0
 FROZEN_SECONDS = 10
 """PostgreSQL ends the session of a projector that is silent for this long, and another takes over."""
 

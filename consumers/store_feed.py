@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.event_store.log import LoggedEvent, read_log, time_of
+from registry.event_store.log import LoggedEvent, Pace, read_log, time_of
 from registry.postgres.connections import Cursor, Pool
 
 
@@ -106,15 +106,16 @@ class StoreFeed:
     def __init__(
         self, end: LogEnd, at: Mapping[int, int], bell: Bell | None = None, poll_seconds: float = 0.075
     ) -> None:
-        self._end, self._bell, self._poll_seconds = end, bell or Bell(), poll_seconds
+        self._end, self._bell, self._pace = end, bell or Bell(), Pace(poll_seconds)
         self._at, self._seen = dict(at), 0
 
     def read(self, limit: int) -> Page | None:
         """The next page; None when there was none for a moment."""
         logged = self._end.read(min(self._at.values()), limit)
         if not logged:
-            self._seen = self._bell.wait(self._seen, self._poll_seconds)
+            self._seen = self._bell.wait(self._seen, self._pace.pause())
             return None
+        self._pace.came()
         page = page_of(logged, self._at)
         self._at = dict(page.to)
         return page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fastapi import Response
 from fastapi.routing import APIRoute
@@ -25,7 +24,7 @@ _ANY_ORIGIN: list[Header] = [
     (b"access-control-allow-origin", b"*"),
     (
         b"access-control-expose-headers",
-        b"API-Version, Registry-Position, Registry-As-Of, Registry-Request-Id, Retry-After",
+        b"API-Version, ETag, Registry-Position, Registry-As-Of, Registry-Request-Id, Retry-After",
     ),
 ]
 _PREFLIGHT = {
@@ -46,26 +45,20 @@ _OF_A_PAGE: list[Header] = [
 ]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What may happen to a successful answer to an anonymous GET."""
-
-    public: bool
-    cache: Header
-
-
 def is_public(route: APIRoute) -> bool:
     """Whether anyone may GET the route."""
     return "GET" in (route.methods or ()) and not roles_of(route) and route.path not in _NOT_PUBLIC
 
 
-def _kind_of(route: object) -> _Kind:
+def _headers_of(route: object, *, kept: bool, anonymous_get: bool) -> list[Header]:
+    """The headers of a route's answers; those that may be `kept` are successful, and to an anonymous GET."""
     if not isinstance(route, APIRoute):  # a file of the documentation, or nothing
-        return _Kind(public=False, cache=NO_CACHE)
+        return [NO_CACHE if kept else NO_STORE]
     public = is_public(route)
-    if public and route.operation_id in _KEPT_FOR_A_DAY:
-        return _Kind(public, A_DAY)
-    return _Kind(public, NO_CACHE if public else NO_STORE)
+    cache = NO_STORE
+    if public and kept:
+        cache = A_DAY if route.operation_id in _KEPT_FOR_A_DAY else NO_CACHE
+    return [cache, *_ANY_ORIGIN] if public and anonymous_get else [cache]
 
 
 class AnswerHeaders:
@@ -77,7 +70,8 @@ class AnswerHeaders:
     def __init__(self, app: ASGIApp, public: Iterable[str]) -> None:
         self._app = app
         self._public = [compile_path(path)[0] for path in public]
-        self._kinds: dict[int, _Kind] = {}  # by the identity of the route, which lives as long as the app
+        # By the identity of the route, which lives as long as the app, and the kind of answer.
+        self._made: dict[tuple[int, bool, bool], list[Header]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -105,16 +99,14 @@ class AnswerHeaders:
 
     def _headers(self, scope: Scope, message: Message, *, anonymous: bool) -> list[Header]:
         route = scope.get("route")
-        kind = self._kinds.get(id(route)) or self._kinds.setdefault(id(route), _kind_of(route))
-        kept = anonymous and scope["method"] == "GET" and message["status"] < 400
-        added = [kind.cache if kept else NO_STORE]
-        if kind.public and anonymous and scope["method"] == "GET":
-            added += _ANY_ORIGIN
+        anonymous_get = anonymous and scope["method"] == "GET"
+        kept = anonymous_get and message["status"] < 400
+        kind = (id(route), kept, anonymous_get)
+        if (added := self._made.get(kind)) is None:
+            added = self._made[kind] = _headers_of(route, kept=kept, anonymous_get=anonymous_get)
         given = dict(message["headers"])
         if given.get(b"content-type", b"").startswith(b"text/html"):
-            added += _OF_A_PAGE
-            if _POLICY[0] not in given:
-                added.append(_POLICY)
+            return [*added, *_OF_A_PAGE] if _POLICY[0] in given else [*added, *_OF_A_PAGE, _POLICY]
         return added
 
 

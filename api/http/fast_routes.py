@@ -1,7 +1,7 @@
-"""Fast routes: the most called endpoints skip the framework's dependencies.
+"""Fast routes: the most called endpoints skip the framework's routing and dependencies.
 
 The framework's dependency and exit-stack handling took five times as long as an award itself
-(docs/decisions/0005-layout.md). A fast route comes before the mounted API and calls the endpoint that
+(docs/decisions/0005-layout.md). A fast route comes before the framework and calls the endpoint that
 the API documents. A request with a query goes on to the API, which checks its parameters: without one, every
 parameter of the query has its default, and nothing waits for a position.
 """
@@ -9,54 +9,83 @@ parameter of the query has its default, and nothing waits for a position.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
-from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.auth import Allow, authenticate
 from api.http.parameters import only_known_parameters
+from api.http.problems import answer_to
 
 
-class FastRoute(Route):
-    """The documented `route` of the app mounted at `prefix`, without the framework's dependencies."""
+class FastRoutes:
+    """ASGI middleware: answers the requests for these routes, each with the prefix of its app."""
 
-    def __init__(self, route: APIRoute, prefix: str) -> None:
-        methods = list(route.methods or ())
-        super().__init__(f"{prefix}{route.path}", _without_query(route), methods=methods)
-        self.methods = set(methods)
-        self._documented = route
+    def __init__(self, app: ASGIApp, routes: Sequence[tuple[str, APIRoute]]) -> None:
+        self._app = app
+        self._routes = [_FastRoute(prefix, route) for prefix, route in routes]
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        if match is not Match.FULL or scope["query_string"]:
-            return Match.NONE, {}  # the API answers another method: it knows all methods of the path
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["query_string"]:
+            for route in self._routes:
+                if route.takes(scope):
+                    await route.answer(scope, receive, send)
+                    return
+        # The framework answers another method too: it knows all methods of the path.
+        await self._app(scope, receive, send)
+
+
+class _FastRoute:
+    """A documented route, without the framework's dependencies."""
+
+    def __init__(self, prefix: str, route: APIRoute) -> None:
+        self._path, self._methods = compile_path(prefix + route.path)[0], set(route.methods or ())
+        self._route, self._endpoint = route, route.endpoint
+        self._is_async = inspect.iscoroutinefunction(route.endpoint)
+        self._in_path = route.dependant.path_params
+        dependencies = [(dependency.name, dependency.call) for dependency in route.dependant.dependencies]
+        self._guards = [
+            (name, call) for name, call in dependencies if call is authenticate or isinstance(call, Allow)
+        ]
+        guarding = {name for name, _ in self._guards}
+        self._absent = {name: None for name, _ in dependencies if name and name not in guarding}
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether the request is for this route, which the scope then names."""
+        found = self._path.fullmatch(scope["path"])
+        if found is None or scope["method"] not in self._methods:
+            return False
         # Metrics name a request by its route.
-        return match, {**child_scope, "route": self._documented}
+        scope["route"], scope["path_params"] = self._route, found.groupdict()
+        return True
 
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response = await self._respond(request)
+        except Exception as error:
+            response = answer_to(request, error)
+        await response(scope, receive, send)
 
-def _without_query(route: APIRoute) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint, for texts in its path, and for a principal where it has one."""
-    dependencies = [(dependency.name, dependency.call) for dependency in route.dependant.dependencies]
-    guards = [(name, call) for name, call in dependencies if call is authenticate or isinstance(call, Allow)]
-    absent = {name: None for name, call in dependencies if name and (name, call) not in guards}
-
-    async def answer(request: Request) -> Response:
+    async def _respond(self, request: Request) -> Response:
         await only_known_parameters(request)
-        principals = {name: await guard(request) for name, guard in guards}
-        arguments = {name: principal for name, principal in principals.items() if name is not None}
-        for field in route.dependant.path_params:
-            path, errors = field.validate(request.path_params[field.alias], loc=("path", field.alias))
+        arguments: dict[str, Any] = dict(self._absent)
+        for name, guard in self._guards:
+            principal = await guard(request)
+            if name is not None:
+                arguments[name] = principal
+        for field in self._in_path:
+            value, errors = field.validate(request.path_params[field.alias], loc=("path", field.alias))
             if errors:
                 raise RequestValidationError(errors)
-            arguments[field.name] = path
-        if inspect.iscoroutinefunction(route.endpoint):
-            found: Response = await route.endpoint(request, **arguments, **absent)
-            return found
-        return await run_in_threadpool(route.endpoint, request, **arguments, **absent)
-
-    return answer
+            arguments[field.name] = value
+        if self._is_async:
+            response: Response = await self._endpoint(request, **arguments)
+            return response
+        return await run_in_threadpool(self._endpoint, request, **arguments)

@@ -34,13 +34,18 @@ _DESCRIPTIONS = {
 
 
 def answers(*statuses: int, **models: type[Answer]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route: problems by status, and answers as `ok=`, `created=`."""
+    """The `responses` of a route: problems by status, and answers as `ok=`, `created=`.
+
+    304 is for a route that answers with an entity tag (`api.http.entity_tags`).
+    """
     responses: dict[int | str, dict[str, Any]] = {}
     if ok := models.get("ok"):
         responses[200] = {"model": ok, "description": (ok.__doc__ or "").strip().partition("\n")[0]}
     if created := models.get("created"):
         responses[201] = {"model": created, "description": "Recorded."}
-    for status in (*statuses, 503):
+    if 304 in statuses:
+        responses[304] = {"description": "Unchanged since the answer with the entity tag that was sent."}
+    for status in sorted({*statuses, 503} - {304}):
         content = {MEDIA_TYPE: {"schema": _PROBLEM}}
         responses[status] = {"description": _DESCRIPTIONS[status], "content": content}
     return responses
@@ -209,6 +214,10 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
         operation["responses"]["200"]["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in EXTENT_HEADERS.items()
         }
+    if "304" in operation["responses"]:
+        operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
+        for status in ("200", "304"):
+            operation["responses"][status].setdefault("headers", {})["ETag"] = _ETAG
     for answer in operation["responses"].values():
         answer.setdefault("headers", {})["API-Version"] = {
             "description": "The version of this API.",
@@ -223,6 +232,17 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
                 "description": "When the token expires, if it has less than 14 days left.",
                 "schema": {"type": "string", "format": "date-time"},
             }
+
+
+_ETAG = {"description": "The entity tag of this answer.", "schema": {"type": "string"}}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The entity tag of an answer that the client holds: where it is still the answer, the"
+    " registry answers 304 without a body.",
+    "schema": {"type": "string"},
+}
 
 
 def roles_of(route: APIRoute) -> frozenset[str]:

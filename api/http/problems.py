@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -305,10 +306,24 @@ class Bare500:
                 await internal(Request(scope), error)(scope, receive, send)
 
 
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
+    Refusal: refused,
+    UnavailableError: unavailable,
+    RequestValidationError: invalid_parameters,
+    HTTPException: http_error,
+    ClientDisconnect: gone,
+}
+
+
+def answer_to(request: Request, error: Exception) -> Response:
+    """The answer to an error of a request; raises a defect, which `Bare500` answers."""
+    for kind in type(error).__mro__:
+        if (handler := _HANDLERS.get(kind)) is not None:
+            return handler(request, error)
+    raise error
+
+
 def add_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(Refusal, refused)
-    app.add_exception_handler(UnavailableError, unavailable)
-    app.add_exception_handler(RequestValidationError, invalid_parameters)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(ClientDisconnect, gone)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(Exception, internal)

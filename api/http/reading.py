@@ -8,8 +8,11 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
+from api.http.entity_tags import Tagged
 from api.http.min_position import Positions
-from api.http.statuses import Statuses
+from api.http.shared_reads import SharedReads
+from projections.badges.queries import RecordedStatus
+from registry.event_store.log import Extent
 from registry.event_store.vault import Vault
 from registry.keys import Keys
 from registry.postgres.connections import Pool
@@ -21,7 +24,9 @@ class Reading:
     keys: Keys
     vault: Vault
     positions: Positions
-    statuses: Statuses
+    statuses: SharedReads[str, tuple[Extent, dict[str, RecordedStatus]]]
+    first_modules: SharedReads[None, Tagged]
+    """The first page of all modules."""
 
 
 def reading_of(request: Request) -> Reading:

@@ -24,6 +24,9 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
+    def json_bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
 
 # The default of a member that is left out when absent; without it, an absent member is null.
 LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
@@ -31,7 +34,7 @@ LEFT_OUT = Field(default=None, exclude_if=lambda value: value is None)
 
 def answered(answer: Answer, status: int = 200, extent: Extent | None = None) -> Response:
     """The answer as JSON; that of a look-up says through where it is complete."""
-    return json_answer(answer.model_dump_json(by_alias=True).encode(), extent, status)
+    return json_answer(answer.json_bytes(), extent, status)
 
 
 def json_answer(body: bytes, extent: Extent | None = None, status: int = 200) -> Response:

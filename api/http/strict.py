@@ -21,6 +21,8 @@ from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
 _SINGLE = frozenset({b"authorization", b"content-length", b"content-type", b"host"})
 MAX_PARAMETERS = 100
 """Parameters in a query: several times what any route has."""
+_CODING = frozenset({b"content-encoding", b"content-type", b"transfer-encoding"})
+_PLAIN = re.compile(rb"[!-$&-~]*")
 _ESCAPED = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*")
 _ESCAPED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
@@ -39,14 +41,18 @@ class Strict:
 
 
 def _objection(scope: Scope) -> Refusal | None:
-    errors = _of_path(scope["raw_path"]) + _of_query(scope["query_string"])
+    errors: list[tuple[str, str]] = []
+    if not _PLAIN.fullmatch(scope["raw_path"]):  # most paths have nothing that could be read in two ways
+        errors += _of_path(scope["raw_path"])
+    if not _PLAIN.fullmatch(scope["query_string"]):
+        errors += _of_query(scope["query_string"])
     coded = False
     given: set[bytes] = set()
     for name, value in scope["headers"]:
         if name in given and name in _SINGLE:
             errors.append(("", f"the header {name.decode()} is given twice; give it once"))
         given.add(name)
-        coded = coded or _is_coded(name, value)
+        coded = coded or (name in _CODING and _is_coded(name, value))
     if b"host" not in given and scope["http_version"] == "1.1":
         errors.append(("", "the header host is missing; give it"))
     if errors:

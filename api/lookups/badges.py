@@ -7,6 +7,7 @@ institution and learner only, under the same row-level security.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
@@ -35,13 +36,13 @@ from api.http.service import service_of
 from api.lookups.catalogue import content_of
 from api.lookups.common import InstitutionOrAuditor, Reader, asker, is_id, readable
 from projections.badges.projection import BadgeRow, StatusRow
-from projections.badges.queries import has_skip, read_badge, rows_after
+from projections.badges.queries import RecordedStatus, has_skip, read_badge, read_statuses, rows_after
 from projections.catalogue.queries import VersionedModule, read_module
 from projections.read_model import asking
 from registry.domain.events import BadgeAwarded, BadgeRevoked, BadgeSuspended, canonical
 from registry.domain.private_parts import PrivateParts, Salts
 from registry.event_store.log import Extent, LoggedEvent, extent_of, last_position, read_streams
-from registry.postgres.connections import Cursor
+from registry.postgres.connections import Cursor, Pool
 from registry.tokens import tokens_of
 
 router = APIRouter(tags=["badges"])
@@ -65,8 +66,8 @@ async def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) 
     row: StatusRow | None
     with readable():
         if as_of is None:
-            extent, recorded = await reading_of(request).statuses.read(badge_id)
-            row, moment = recorded.row_now(), service_of(request).now()
+            extent, recorded = await reading_of(request).statuses.find(badge_id)
+            row, moment = recorded[badge_id].row_now(), service_of(request).now()
         else:
             row = await run_in_threadpool(_row_as_of, request, badge_id, as_of)
             extent, moment = as_of, as_of.time
@@ -146,6 +147,12 @@ def _own(database: Cursor, events: list[LoggedEvent], institution: str) -> list[
         event if data.pop("client") in clients else replace(event, data=canonical(data))
         for event, data in zip(events, stated, strict=True)
     ]
+
+
+def statuses(pool: Pool, badge_ids: Sequence[str]) -> tuple[Extent, dict[str, RecordedStatus]]:
+    """What the checks of statuses share that wait at the same moment."""
+    with pool.cursor() as database:
+        return read_statuses(database, badge_ids)
 
 
 def _row_as_of(request: Request, badge_id: str, as_of: Extent) -> BadgeRow | None:

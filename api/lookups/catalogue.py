@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api.http import cursors
 from api.http.as_of import CatalogueAsOf
 from api.http.cursors import CursorParameter, Limit
+from api.http.entity_tags import Tagged
 from api.http.fields import AskedReference
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
@@ -22,8 +25,6 @@ from api.http.responses import (
     InstitutionList,
     ModuleAnswer,
     ModuleList,
-    answered,
-    json_answer,
 )
 from api.http.service import service_of
 from api.lookups.common import is_id, readable
@@ -32,6 +33,7 @@ from projections.catalogue.projection import InstitutionRow, VersionRow
 from projections.catalogue.queries import ModuleFilter, VersionedModule
 from registry.domain.values import BRIN, iso_time
 from registry.event_store.log import Extent
+from registry.postgres.connections import Pool
 
 router = APIRouter(tags=["catalogue"], dependencies=[Depends(held_by("catalogue"))])
 FOR_ANYONE: dict[str, Any] = {
@@ -44,7 +46,7 @@ FOR_ANYONE: dict[str, Any] = {
     "/institutions",
     operation_id="listInstitutions",
     summary="The institutions, in the order of their BRIN",
-    responses=answers(400, 401, 403, ok=InstitutionList),
+    responses=answers(304, 400, 401, 403, ok=InstitutionList),
     openapi_extra=FOR_ANYONE,
 )
 def list_institutions(
@@ -58,14 +60,14 @@ def list_institutions(
             extent, rows = as_of, queries.list_institutions_as_of(database, after, limit + 1, as_of)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return answered(InstitutionList(items=items, next=following), extent=extent)
+    return Tagged(InstitutionList(items=items, next=following).json_bytes(), extent).answer(request)
 
 
 @router.get(
     "/institutions/{brin}",
     operation_id="getInstitution",
     summary="One institution",
-    responses=answers(400, 401, 403, 404, ok=InstitutionAnswer),
+    responses=answers(304, 400, 401, 403, 404, ok=InstitutionAnswer),
     openapi_extra=FOR_ANYONE,
 )
 def get_institution(request: Request, brin: str, as_of: CatalogueAsOf) -> Response:
@@ -76,17 +78,17 @@ def get_institution(request: Request, brin: str, as_of: CatalogueAsOf) -> Respon
             extent, row = as_of, queries.read_institution_as_of(database, brin, as_of)
     if row is None:
         raise NotFound("institution")
-    return answered(_institution(row), extent=extent)
+    return Tagged(_institution(row).json_bytes(), extent).answer(request)
 
 
 @router.get(
     "/modules",
     operation_id="listModules",
     summary="The modules in their latest versions, in the order of registration",
-    responses=answers(400, 401, 403, ok=ModuleList),
+    responses=answers(304, 400, 401, 403, ok=ModuleList),
     openapi_extra=FOR_ANYONE,
 )
-def list_modules(
+async def list_modules(
     request: Request,
     as_of: CatalogueAsOf,
     institution: Annotated[str | None, Query(max_length=4, description="A BRIN.")] = None,
@@ -95,23 +97,67 @@ def list_modules(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
-    after = cursors.decode_position("modules", cursor, 0)
-    wanted = ModuleFilter(institution, reference, withdrawn)
-    with reading_of(request).pool.cursor() as database:
-        if as_of is None:
-            extent, rows = queries.list_modules(database, wanted, service_of(request).now(), after, limit + 1)
+    reading = reading_of(request)
+    if (as_of, institution, reference, withdrawn, limit, cursor) == (
+        None,
+        None,
+        None,
+        None,
+        FIRST_LIMIT,
+        None,
+    ):
+        page = await reading.first_modules.find(None)
+    else:
+        after = cursors.decode_position("modules", cursor, 0)
+        wanted = ModuleFilter(institution, reference, withdrawn)
+        at = service_of(request).now() if as_of is None else as_of
+        page = await run_in_threadpool(_page_of_modules, reading.pool, wanted, at, after, limit)
+    return page.answer(request)
+
+
+FIRST_LIMIT = 50
+
+
+class FirstModules:
+    """The first page of all modules, for requests that wait at the same moment.
+
+    The rows are read again only once the catalogue has moved. Its state is read before the rows: where they
+    are newer than the state, they are read once more.
+    """
+
+    def __init__(self, pool: Pool, clock: Callable[[], dt.datetime]) -> None:
+        self._pool, self._clock = pool, clock
+        self._made: tuple[str, Tagged] | None = None
+
+    def __call__(self, _: object) -> Tagged:
+        with self._pool.cursor() as database:
+            extent, state = queries.read_state(database)
+        if self._made is not None and self._made[0] == state:
+            return self._made[1].through(extent)
+        page = _page_of_modules(self._pool, ModuleFilter(), self._clock(), 0, FIRST_LIMIT)
+        self._made = state, page
+        return page
+
+
+def _page_of_modules(
+    pool: Pool, wanted: ModuleFilter, at: dt.datetime | Extent, after: int, limit: int
+) -> Tagged:
+    """A page of the catalogue as it is, at a moment, or as it was."""
+    with pool.cursor() as database:
+        if isinstance(at, Extent):
+            extent, rows = at, queries.list_modules_as_of(database, wanted, at, after, limit + 1)
         else:
-            extent, rows = as_of, queries.list_modules_as_of(database, wanted, as_of, after, limit + 1)
+            extent, rows = queries.list_modules(database, wanted, at, after, limit + 1)
     shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
     items = b",".join([_module(row) for row in shown])
-    return json_answer(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
+    return Tagged(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
 
 
 @router.get(
     "/modules/{moduleId}",
     operation_id="getModule",
     summary="A module in its latest version",
-    responses=answers(400, 401, 403, 404, ok=ModuleAnswer),
+    responses=answers(304, 400, 401, 403, 404, ok=ModuleAnswer),
     openapi_extra=FOR_ANYONE,
 )
 def get_module(request: Request, module_id: ModuleId, as_of: CatalogueAsOf) -> Response:
@@ -122,7 +168,7 @@ def get_module(request: Request, module_id: ModuleId, as_of: CatalogueAsOf) -> R
     "/modules/{moduleId}/versions/{version}",
     operation_id="getModuleVersion",
     summary="A version of a module, which never changes",
-    responses=answers(400, 401, 403, 404, ok=ModuleAnswer),
+    responses=answers(304, 400, 401, 403, 404, ok=ModuleAnswer),
     openapi_extra=FOR_ANYONE,
 )
 def get_module_version(
@@ -142,7 +188,7 @@ def _answer_module(request: Request, module_id: str, version: int | None, as_of:
             else:
                 extent, row = as_of, queries.read_module_as_of(database, module_id, version, as_of)
         if row is not None:
-            return json_answer(_module(row), extent)
+            return Tagged(_module(row), extent).answer(request)
     raise NotFound("module" if version is None else "module version")
 
 

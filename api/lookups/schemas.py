@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
+from api.http.entity_tags import Tagged
 from api.http.openapi import EVENT_TYPES, answers
 from api.http.problems import NotFound
 from registry.domain.event_schemas import event_schema
@@ -25,10 +26,11 @@ _SCHEMA: dict[int | str, dict[str, Any]] = {
     "/schemas/events/{type}/{version}",
     operation_id="getEventSchema",
     summary="The schema of an event type, in one of its versions",
-    responses=answers(400, 404) | _SCHEMA,
+    responses=answers(304, 400, 404) | _SCHEMA,
     response_class=Response,
 )
 def get_event_schema(
+    request: Request,
     kind: Annotated[
         str, Path(alias="type", description="An event type.", json_schema_extra={"enum": EVENT_TYPES})
     ],
@@ -38,4 +40,4 @@ def get_event_schema(
         schema = event_schema(f"{kind}/{version}")
     except KeyError:
         raise NotFound("event schema") from None
-    return Response(msgspec.json.encode(schema), media_type=MEDIA_TYPE)
+    return Tagged(msgspec.json.encode(schema), media_type=MEDIA_TYPE).answer(request)

@@ -57,6 +57,17 @@ CROSS JOIN LATERAL (
 LEFT JOIN event w ON w.subject = m.id::text AND w.type = 'module.withdrawn' AND w.position <= through.position
 JOIN module_version v ON v.module_id = m.id
 """
+# The positions on all partitions, and the table in use: a rebuild swaps it for another.
+_STATE = (
+    "SELECT string_agg(source || ' ' || position, ',' ORDER BY source) || ' ' || to_regclass('module')::oid"
+    f" FROM read_model_position WHERE name = '{Catalogue.name}'"
+)
+
+
+def read_state(cursor: Cursor) -> tuple[Extent, str]:
+    """What the rows of the catalogue follow from: while it is the same, so are they."""
+    extent, rows = select(cursor, Catalogue.name, _STATE, prepared=True)
+    return extent, str(rows[0][0]) if rows else ""
 
 
 def read_institution(cursor: Cursor, brin: str) -> tuple[Extent, InstitutionRow | None]:

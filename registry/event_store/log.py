@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import struct
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -260,3 +261,24 @@ def position_at(cursor: Cursor, time: dt.datetime) -> int:
         else:
             high = middle - 1
     return low
+
+
+class Pace:
+    """How long a reader of the log waits before it asks again: the longer, the longer nothing came.
+
+    A reader of a log that grows is never far behind; one of a log that stands still costs next to nothing.
+    """
+
+    def __init__(self, shortest: float) -> None:
+        self._shortest, self._last = shortest, time.monotonic()
+
+    def came(self) -> None:
+        """Notes that there were events."""
+        self._last = time.monotonic()
+
+    def pause(self) -> float:
+        """A tenth of the time for which nothing came, within bounds; in seconds."""
+        return max(self._shortest, min(MAX_PAUSE_SECONDS, (time.monotonic() - self._last) / 10))
+
+
+MAX_PAUSE_SECONDS = 1.0

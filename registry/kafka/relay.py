@@ -21,7 +21,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from registry import defects
-from registry.event_store.log import LoggedEvent, partition_of, read_log
+from registry.event_store.log import LoggedEvent, Pace, partition_of, read_log
 from registry.kafka import records
 from registry.kafka.badge_statuses import latest_statuses
 from registry.kafka.settings import KafkaSettings
@@ -71,9 +71,11 @@ class Relay:
             self._url, "registry_project", STILL_SECONDS, idle_session_timeout=FROZEN_SECONDS * 1000
         )
         with closing(connection), connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (Lock.RELAY,))
-            if cursor.fetchone() != (True,):
-                return
+            while not _try_lock(cursor):
+                # Stand by on the same connection: to try costs one statement a second.
+                self.turned = time.monotonic()
+                if self._leaving.wait(STAND_BY_SECONDS):
+                    return
             partitions = check_topics(cursor, self._kafka)
             with producing(self._kafka, self._kafka.transactional_id) as producer:
                 # Fence the relay before this one and end its transaction, so that the tails no longer move.
@@ -82,10 +84,13 @@ class Relay:
                 _record(cursor, carrier.at)
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
                 self._troubles.over()
+                pace = Pace(POLL_SECONDS)
                 while not self._leaving.is_set():
                     self.turned = time.monotonic()
-                    if not carrier.carry():
-                        self._leaving.wait(POLL_SECONDS)
+                    if carrier.carry():
+                        pace.came()
+                    else:
+                        self._leaving.wait(pace.pause())
 
     def _begin(self, cursor: Cursor, partitions: int) -> tuple[list[Tail], int]:
         tails = event_tails(self._kafka, partitions)
@@ -157,6 +162,12 @@ class Carrier:
                 partition_of(status.badge_id, len(self._previous)),
                 records.milliseconds(status.time),
             )
+
+
+def _try_lock(cursor: Cursor) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (Lock.RELAY,))
+    (locked,) = cursor.fetchone() or (False,)
+    return bool(locked)
 
 
 def _record(cursor: Cursor, position: int) -> None:

@@ -155,7 +155,7 @@ class EmbeddedPostgres:
     def _keep_running(self) -> None:
         """Starts the server again if it is lost while this process uses it."""
         while not self._leaving.wait(1.0):
-            if not self._listens():
+            if not self._is_there():
                 with suppress(EmbeddedPostgresError, OSError), self._starting():
                     if not self._leaving.is_set():
                         self._attempt()
@@ -192,6 +192,17 @@ class EmbeddedPostgres:
             self._deaf_since = time.monotonic()
         elif time.monotonic() - self._deaf_since > DEAF_SECONDS:
             self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(ATTEMPT_SECONDS), check=False)
+
+    def _is_there(self) -> bool:
+        """Whether the server's process and its socket exist; a connection would cost the server a process."""
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split()[0])
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)  # in a container this process may be its parent
+            os.kill(pid, 0)
+        except (OSError, ValueError, IndexError):
+            return False
+        return (self._socket_folder / SOCKET).exists()
 
     def _listens(self) -> bool:
         """Whether a server takes connections at the socket; it may be too busy to answer them."""

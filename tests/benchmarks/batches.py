@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import statistics
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from registry.postgres.connections import connect
@@ -19,6 +22,7 @@ from tests.benchmarks.servers import Server
 
 LINES = 100_000
 ROUNDS = 5
+MIN_ASKED = 100
 COPIED = {"event": "event", "vault": "vault (position, institution, learner_id, sealed)", "alias": "alias"}
 """The tables, with columns where PostgreSQL itself makes others."""
 
@@ -30,7 +34,11 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
     apart = Compared("the same, `registry consume` beside it", "lines/s", peer, Goal(0.2, 0.35))
     above = _measure(alone, server, folder, rounds, consuming=False)
     _measure(apart, server, folder, rounds, consuming=True)
-    return [alone, apart, Seen("memory of a batch above rest", "MB", above, 100)]
+    status = Compared(
+        f"a status, p99 while a batch of {LINES:,} lines comes in", "ms", "p99 without one", Goal(5, 2)
+    )
+    _measure_statuses(status, server, folder, rounds)
+    return [alone, apart, Seen("memory of a batch above rest", "MB", above, 100), status]
 
 
 def _measure(into: Compared, server: Server, folder: Path, rounds: int, *, consuming: bool) -> float:
@@ -53,6 +61,40 @@ def _measure(into: Compared, server: Server, folder: Path, rounds: int, *, consu
     return above
 
 
+def _measure_statuses(into: Compared, server: Server, folder: Path, rounds: int) -> None:
+    """One client asks for a status after another, as long as the batch takes and as often without it."""
+    with candidates.ours(server, folder) as ours, ThreadPoolExecutor(1) as threads:
+        badge = _send(ours, _lines("warm", 2_000))
+        path = f"/v1/badges/{badge}/status"
+        for number in range(min(rounds, ROUNDS)):
+            sending = threads.submit(_send, ours, _lines(f"batch-{number}", LINES))
+            during = _millis(ours.port, path, MIN_ASKED, sending.done)
+            sending.result()
+            ours.settle()
+            without = _millis(ours.port, path, len(during))
+            into.ours.append(_p99(during))
+            into.peer.append(_p99(without))
+
+
+def _millis(port: int, path: str, at_least: int, is_over: Callable[[], bool] = lambda: True) -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    millis: list[float] = []
+    while len(millis) < at_least or not is_over():
+        began = time.perf_counter()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        millis.append((time.perf_counter() - began) * 1_000)
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered {answer.status}")
+    connection.close()
+    return millis
+
+
+def _p99(millis: Sequence[float]) -> float:
+    return statistics.quantiles(millis, n=100)[98]
+
+
 def _lines(prefix: str, count: int) -> bytes:
     """Awards with all that an institution sends; a new learner each."""
     made = []
@@ -62,7 +104,8 @@ def _lines(prefix: str, count: int) -> bytes:
     return "\n".join(made).encode() + b"\n"
 
 
-def _send(candidate: Candidate, body: bytes) -> None:
+def _send(candidate: Candidate, body: bytes) -> str:
+    """Answers the id of its first badge."""
     connection = http.client.HTTPConnection("127.0.0.1", candidate.port, timeout=600)
     headers = {"Content-Type": "application/x-ndjson", "Authorization": f"Bearer {candidate.token}"}
     connection.request("POST", "/v1/badge-batches", body, headers)
@@ -73,6 +116,7 @@ def _send(candidate: Candidate, body: bytes) -> None:
         raise RuntimeError(f"the batch was answered {answer.status} with {len(lines)} lines")
     if any(json.loads(line)["outcome"] != "awarded" for line in lines[:: len(lines) // 100]):
         raise RuntimeError("a line was not awarded")
+    return str(json.loads(lines[0])["id"])
 
 
 def _last_positions(url: str) -> int:

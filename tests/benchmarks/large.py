@@ -48,19 +48,24 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
         large.settle(1_800)
         for url in urls.values():
             _analyze(url)
+        status = Compared("a status, p99 at 1,000,000", "ms", "p99 at 10,000", Goal(1.5, 1.2))
         learner = Compared("a learner's badges, p99 at 1,000,000", "ms", "p99 at 10,000", Goal(1.5, 1.2))
         listed = Compared(
             "an institution's first page, p99 at 1,000,000", "ms", "p99 at 10,000", Goal(1.5, 1.2)
         )
         for _ in range(rounds):
-            for compared, paths in ((learner, _of_learners), (listed, _of_institutions)):
+            for compared, paths in (
+                (status, _of_statuses),
+                (learner, _of_learners),
+                (listed, _of_institutions),
+            ):
                 compared.ours.append(_p99(large, paths(filled[LARGE])))
                 compared.peer.append(_p99(small, paths(filled[SMALL])))
     counted = Compared(
         "statistics by month and institution at 1,000,000", "times/s", "GROUP BY over the rows", Goal(20, 100)
     )
     _count(urls[LARGE], counted, rounds)
-    return [learner, listed, counted]
+    return [status, learner, listed, counted]
 
 
 def _analyze(url: str) -> None:
@@ -69,6 +74,10 @@ def _analyze(url: str) -> None:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
     connection.close()
+
+
+def _of_statuses(filled: filling.Filled) -> list[str]:
+    return [f"/v1/badges/{each}/status" for each in random.choices(filled.some_badges, k=REQUESTS)]
 
 
 def _of_learners(filled: filling.Filled) -> list[str]:

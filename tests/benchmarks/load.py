@@ -96,7 +96,10 @@ class Client(asyncio.Protocol):
 
 def _length(head: bytes) -> int:
     lower = head.lower()
-    at = lower.index(b"content-length:") + 15
+    at = lower.find(b"content-length:")
+    if at < 0:
+        return 0  # 304 has no body
+    at += 15
     end = lower.find(b"\r", at)
     return int(lower[at : None if end < 0 else end])
 

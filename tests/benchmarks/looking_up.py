@@ -6,9 +6,10 @@ import datetime as dt
 import http.client
 import json
 from collections.abc import Sequence
+from email.message import Message
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry import tokens
 from registry.cli import database
@@ -36,16 +37,19 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
         peer = port_of(bare, 30)
         learner = filled.learners[0]
         mine = {"Authorization": f"Bearer {_token(serving, learner)}"}
-        for what, path, headers, values, goal in (
-            ("status", f"/v1/badges/{MARK}/status", {}, filled.some_badges, Goal(0.2, 0.4)),
-            ("a learner's badges", f"/v1/learners/{learner}/badges", mine, [""], Goal(0.12, 0.25)),
-            ("the catalogue's first page", "/v1/modules", {}, [""], Goal(0.2, 0.3)),
-            ("/health/live", "/health/live", {}, [""], Goal(0.6, 0.6)),
+        held = {"If-None-Match": _one(serving.port, "/v1/modules", {}).headers["ETag"]}
+        for what, path, headers, values, status, goal in (
+            ("status", f"/v1/badges/{MARK}/status", {}, filled.some_badges, 200, Goal(0.2, 0.4)),
+            ("a learner's badges", f"/v1/learners/{learner}/badges", mine, [""], 200, Goal(0.12, 0.25)),
+            ("the catalogue's first page", "/v1/modules", {}, [""], 200, Goal(0.2, 0.3)),
+            ("the same, held by the client", "/v1/modules", held, [""], 304, Goal(0.5, 0.5)),
+            ("/health/live", "/health/live", {}, [""], 200, Goal(0.6, 0.6)),
         ):
-            length = _length(serving.port, path.replace(MARK, values[0]), headers)
+            whole = _one(serving.port, path.replace(MARK, values[0]), {} if headers is held else headers)
+            length = len(whole.body)
             row = Compared(f"{what}, {CLIENTS} clients", "answers/s", f"bare ASGI, {length} bytes", goal)
             seen: list[dict[str, Any]] = []
-            ours = partial(_asked, serving.port, path, headers, values, seen)
+            ours = partial(_asked, serving.port, path, headers, values, seen, status)
             ours()
             take_turns(row, rounds, ours, partial(_asked, peer, f"/{length}", {}, [""], []))
             row.more = {"seen": seen}
@@ -58,7 +62,12 @@ def _token(serving: Serving, learner: str) -> str:
         return tokens.create_token(connection, "learner", dt.timedelta(hours=1), learner_id=learner)
 
 
-def _length(port: int, path: str, headers: dict[str, str]) -> int:
+class _Answer(NamedTuple):
+    headers: Message
+    body: bytes
+
+
+def _one(port: int, path: str, headers: dict[str, str]) -> _Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
@@ -66,11 +75,16 @@ def _length(port: int, path: str, headers: dict[str, str]) -> int:
     connection.close()
     if answer.status != 200:
         raise RuntimeError(f"{path} was answered {answer.status}: {body[:500]!r}")
-    return len(body)
+    return _Answer(answer.headers, body)
 
 
 def _asked(
-    port: int, path: str, headers: dict[str, str], values: Sequence[str], seen: list[dict[str, Any]]
+    port: int,
+    path: str,
+    headers: dict[str, str],
+    values: Sequence[str],
+    seen: list[dict[str, Any]],
+    status: int = 200,
 ) -> float:
     """Answers a second."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -87,7 +101,7 @@ def _asked(
     with child(python("tests.benchmarks.load")) as generator:
         said, _ = generator.communicate(json.dumps(task).encode(), timeout=SECONDS + 60)
     found: dict[str, Any] = json.loads(said)
-    if set(found["statuses"]) != {"200"}:
+    if set(found["statuses"]) != {str(status)}:
         raise RuntimeError(f"not every look-up was answered: {found['statuses']}")
     seen.append(found)
-    return float(found["statuses"]["200"] / found["seconds"])
+    return float(found["statuses"][str(status)] / found["seconds"])

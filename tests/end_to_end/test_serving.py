@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import time
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +23,8 @@ from tests.faults.oracle import award_body
 
 TAKE_OVER_SECONDS = 60
 PILOT_EVENTS = 33
+MAX_IDLE_TRANSACTIONS = 60
+"""In ten seconds: each of three read models looks once a second, and says that it is there."""
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +62,26 @@ def test_it_reads_no_trailer_as_a_header_and_answers_junk_with_a_problem(worksho
             assert answer.status == status
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.headers["API-Version"]
+
+
+def test_an_idle_service_asks_postgresql_next_to_nothing(workshop: Workshop) -> None:
+    serving = workshop.serve(workshop.data())
+    with closing(connect(embedded_url_of(serving))) as watching, watching.cursor() as cursor:
+
+        def transactions() -> int:
+            cursor.execute(
+                "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+            )
+            (count,) = cursor.fetchone() or (0,)
+            return int(count)
+
+        def in_ten_seconds() -> int:
+            before = transactions()
+            time.sleep(10)
+            return transactions() - before
+
+        # Readers of the log ask more seldom, the longer it stands still.
+        until(lambda: in_ten_seconds() <= MAX_IDLE_TRANSACTIONS, 90, "an idle service that is quiet")
 
 
 def embedded_url_of(serving: Serving) -> str:

@@ -13,7 +13,7 @@ from kafka.errors import ProducerFencedError
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
 from registry.kafka.records import PROGRESS, event_headers
-from registry.kafka.relay import Relay
+from registry.kafka.relay import STAND_BY_SECONDS, Relay
 from registry.kafka.topic_ends import HistoryError, event_tails
 from registry.kafka.topics import TopicError, check_topics
 from registry.postgres.locks import Lock
@@ -22,7 +22,7 @@ from registry.recording.registry import Registry
 from tests.kafka.streaming import PARTITIONS, Streaming
 from tests.kafka.topics import EVENTS, STATUSES, TRANSACTIONAL_ID
 from tests.postgres.commands import LEARNER_NAME, ORIGIN, award, registry_on
-from tests.postgres.log import connection, execute, until, whole_log
+from tests.postgres.log import connection, execute, query, until, whole_log
 
 
 def awards(registry: Registry, count: int, name: str = "a") -> list[str]:
@@ -136,6 +136,38 @@ def test_of_two_relays_one_works_and_the_other_takes_over(streaming: Streaming, 
             first.leave()
             awards(registry, 5, "b")
             until(lambda: len(streaming.said) == 2)
+            streaming.settled()
+    check_topic(streaming, 1)
+
+
+def test_a_relay_that_stands_by_keeps_its_connection_and_takes_over(
+    streaming: Streaming, registry: Registry
+) -> None:
+    def sessions() -> set[tuple[int, ...]]:
+        rows = query(
+            streaming.url,
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'registry_project' AND position('try_advisory' IN query) > 0",
+        )
+        return set(rows)
+
+    streaming.make_topics(1)
+    awards(registry, 5)
+    with connection(streaming.url) as holding, holding.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.RELAY,))
+        with streaming.relaying() as relay:
+            until(lambda: len(sessions()) == 1)
+            turned, seen = relay.turned, sessions()
+
+            def has_stood_by() -> bool:
+                seen.update(sessions())
+                return relay.turned > turned + 3 * STAND_BY_SECONDS
+
+            until(has_stood_by)
+            assert len(seen) == 1
+            assert sessions() == seen
+            assert streaming.said == []
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (Lock.RELAY,))
             streaming.settled()
     check_topic(streaming, 1)
 

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +22,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from registry.postgres import embedded as embedded_postgres
-from registry.postgres.connections import LOGINS, UnavailableError
+from registry.postgres.connections import LOGINS, UnavailableError, connect
 from registry.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from tests.postgres.log import execute, query, until
 
@@ -205,6 +206,25 @@ def test_a_killed_server_is_started_again_while_it_is_in_use(home: Path) -> None
         until(lambda: server(home) not in (None, killed) and answers(embedded))
         assert query(embedded.url, "SELECT * FROM written") == [(1,)]
     assert server(home) is None
+
+
+def test_who_watches_the_server_does_not_connect_to_it(home: Path) -> None:
+    """Each connection costs the server a process; the watch looks once a second."""
+    log = home / "postgres" / "server.log"
+
+    def received() -> int:
+        return log.read_text().count("connection received")
+
+    with EmbeddedPostgres(home) as embedded, closing(connect(embedded.url_as("postgres"))) as superuser:
+        with superuser.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET log_connections = 'receipt'")
+            cursor.execute("SELECT pg_reload_conf()")
+        until(lambda: answers(embedded) and received() > 0)
+        before = received()
+        time.sleep(5)
+        assert received() - before < 2
+        with superuser.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM RESET log_connections")
 
 
 def test_a_killed_server_is_started_again_by_a_process_that_is_its_parent(home: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from api.http.min_position import Positions
-from api.http.statuses import Statuses
+from api.http.shared_reads import SharedReads
+from api.lookups.badges import statuses
 from consumers import projector as projecting
 from projections.all import read_models
 from registry.event_store.log import read_pages
@@ -106,7 +107,9 @@ def test_a_log_that_has_lost_its_end_is_read_as_far_as_it_goes(registry: Registr
 NOWHERE = Pool("host=/nowhere", "registry_read", 1)
 SHARED: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
     "a poll": functools.partial(Positions(NOWHERE).wait, ["badges"], 1),
-    "a statement": functools.partial(Statuses(NOWHERE).read, "11111111-1111-8111-8111-111111111111"),
+    "a statement": functools.partial(
+        SharedReads(functools.partial(statuses, NOWHERE)).find, "11111111-1111-8111-8111-111111111111"
+    ),
 }
 
 
