@@ -46,7 +46,7 @@ class Relay:
 
     def __init__(self, url: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._url, self._kafka, self._say = url, kafka, say
-        self._leaving, self._troubles = threading.Event(), Troubles(log)
+        self._leaving, self.troubles = threading.Event(), Troubles(log)
         self.turned = time.monotonic()
         """When the loop last turned: one that stands still is seen from outside."""
 
@@ -61,9 +61,9 @@ class Relay:
             try:
                 self._work()
             except KafkaAwayError as error:
-                self._troubles.met(f"the relay waits for Kafka: {error}")
+                self.troubles.met(f"the relay waits for Kafka: {error}")
             except (KafkaError, UnavailableError, psycopg2.Error) as error:
-                self._troubles.met(f"the relay begins again after {defects.named(error)}")
+                self.troubles.met(f"the relay begins again after {defects.named(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self) -> None:
@@ -71,6 +71,7 @@ class Relay:
         with closing(connection), connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (Lock.RELAY,))
             if cursor.fetchone() != (True,):
+                self.troubles.standing_by()
                 return
             partitions = check_topics(cursor, self._kafka)
             with producing(self._kafka, self._kafka.transactional_id) as producer:
@@ -79,7 +80,7 @@ class Relay:
                 carrier = Carrier(cursor, producer, self._kafka, *self._begin(cursor, partitions))
                 _record(cursor, carrier.at)
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
-                self._troubles.over()
+                self.troubles.over()
                 while not self._leaving.is_set():
                     self.turned = time.monotonic()
                     if not carrier.carry():

@@ -11,7 +11,7 @@ import pytest
 
 from registry.cli import monitoring
 from registry.release import RELEASE
-from tests.end_to_end.client import free_port
+from tests.end_to_end.client import free_port, until
 from tests.end_to_end.processes import REGISTRY, Workshop, environment
 from tests.support import settings
 
@@ -33,6 +33,7 @@ def test_consume_answers_on_its_own_port(workshop: Workshop) -> None:
     )
     running.line("^(following the log)")
     assert ask(port, "/health/live") == (200, "live\n")
+    until(lambda: ask(port, "/health/ready") == (200, "ready\n"), 30, "a consumer that works")
     status, metrics = ask(port, "/metrics")
     assert status == 200
     assert f'registry_build_info{{release="{RELEASE}"}} 1.0' in metrics
@@ -45,7 +46,7 @@ def test_consume_answers_on_its_own_port(workshop: Workshop) -> None:
 def test_a_loop_that_stands_still_is_seen_from_outside(tmp_path: Path, still: float, status: int) -> None:
     port = free_port()
     with monitoring.monitored(
-        settings(tmp_path, monitoring_port=port), "relay", lambda: time.monotonic() - still
+        settings(tmp_path, monitoring_port=port), "relay", lambda: time.monotonic() - still, str
     ):
         assert ask(port, "/health/live")[0] == status
         assert ask(port, "/metrics")[0] == 200
