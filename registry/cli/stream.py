@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,8 @@ from registry.kafka.brokers import Brokers
 from registry.kafka.relay import Relay
 from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
-from registry.kafka.topics import counted, make_first_topics, make_topics
+from registry.kafka.topic_ends import events_beyond
+from registry.kafka.topics import administering, counted, make_first_topics, make_topics
 from registry.logs import Troubles
 from registry.postgres.connections import Login, Pool, connect
 from registry.settings import Settings
@@ -67,6 +69,10 @@ def _troubles_of(loops: Sequence[Troubles], kafka: KafkaSettings | None) -> Call
 
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
+    if arguments.print_after is not None:
+        if any((arguments.partitions, arguments.relay_user, arguments.consumer_user, arguments.repartition)):
+            raise UsageError("--print-after cannot be combined with another option")
+        return _print_topic(kafka, arguments.print_after)
     because = _because(arguments, "repartition")
     # Who divides the log anew records it in the log, which the login of a relay cannot.
     login: Login = "registry_owner" if because else "registry_stream"
@@ -82,6 +88,15 @@ def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
             count = make_topics(connection, kafka, arguments.partitions, repartition_because=because)
     give_rights(kafka, arguments.relay_user, arguments.consumer_user)
     say(f"the log is divided into {counted(count)}")
+    return 0
+
+
+def _print_topic(kafka: KafkaSettings, position: int) -> int:
+    """Needs no database: the log may have lost what the topic holds."""
+    with administering(kafka):
+        for event in events_beyond(kafka, position):
+            sys.stdout.buffer.write(event.line())
+    sys.stdout.buffer.flush()
     return 0
 
 
