@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.app import create_app
 from registry.cli.monitoring import monitored
+from registry.kafka.brokers import Brokers
 from registry.kafka.records import EVENTS
+from registry.kafka.settings import KafkaSettings
 from registry.postgres.connections import connect
 from tests.api.asking import admitted, awarded
 from tests.deploy.units import environment_of, read_unit
 from tests.end_to_end.client import free_port
 from tests.end_to_end.processes import PROJECT
 from tests.end_to_end.test_monitoring import ask
-from tests.support import Service, settings
+from tests.support import KEYS, Clock, Service, settings
 
 RULES: list[dict[str, Any]] = [
     rule
@@ -64,11 +68,11 @@ def given(service: Service, tmp_path: Path) -> dict[str, set[str]]:
     port = free_port()
     with monitored(settings(tmp_path, monitoring_port=port), "relay", time.monotonic, str):
         _, role = ask(port, "/metrics")
-    return {
-        "up": {"job", "instance"},
-        **given_by(role),
-        **given_by(service.as_("operator")("GET", "/metrics").text),
-    }
+    app = create_app(service.url, KEYS, projecting=False, brokers=Brokers(KafkaSettings("127.0.0.1:1")))
+    with TestClient(app) as client:
+        client.get("/v1/institutions")  # requests are counted once there was one
+        serve = Service(service.url, client, Clock()).as_("operator")("GET", "/metrics").text
+    return {"up": {"job", "instance"}, **given_by(role), **given_by(serve)}
 
 
 def test_every_expression_names_metrics_and_labels_that_the_service_gives(
