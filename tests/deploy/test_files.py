@@ -90,7 +90,7 @@ def test_every_container_has_few_rights_and_an_image_of_one_version(name: str) -
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service.get("read_only") or name == "kafka"
     assert "mem_limit" in service
-    assert name in OURS or re.search(r":\d+\.\d+(\.\d+)?$", service["image"])
+    assert name in OURS or re.search(r":\d+\.\d+(\.\d+)?(@|$)", service["image"])
     assert service["restart"] == ("on-failure:5" if name in ("migrate", "topics") else "unless-stopped")
 
 
