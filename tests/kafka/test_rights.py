@@ -98,19 +98,23 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(broker.bootstrap_servers, f"127.0.0.1:{port}")
 
 
-@pytest.fixture
-def carried(url: str, guarded: Guarded) -> None:
+def carry(url: str, topics: KafkaSettings) -> None:
     """Topics, as the service `topics` of the compose file leaves them, and a few awards in the log."""
     words = COMPOSE["topics"]["command"]
     users = [words[words.index(option) + 1] for option in ("--relay-user", "--consumer-user")]
-    Streaming(url, "", guarded.topics).delete_topics()
     with connection(url) as owner:
-        make_topics(owner, guarded.topics, 2)
-    give_rights(guarded.topics, *users)
+        make_topics(owner, topics, 2)
+    give_rights(topics, *users)
     with registry_on(url) as registry:
         admitted(registry, "27UM")
         for number in range(5):
             award(registry, "27UM", str(number), f"learner {number}")
+
+
+@pytest.fixture
+def carried(url: str, guarded: Guarded) -> None:
+    Streaming(url, "", guarded.topics).delete_topics()
+    carry(url, guarded.topics)
 
 
 @pytest.mark.usefixtures("carried")
@@ -119,6 +123,18 @@ def test_the_log_reaches_the_read_models_with_the_rights_of_relay_and_consumer(
 ) -> None:
     relaying = Streaming(url, "", guarded.relay)
     consuming = Streaming(url, "", guarded.consume)
+    with relaying.relaying(), consuming.consuming():
+        relaying.settled()
+        consuming.projected()
+    assert held(url) == folded(url)
+
+
+def test_the_rights_are_those_of_the_prefix_under_which_the_topics_are(url: str, guarded: Guarded) -> None:
+    def prefixed(kafka: KafkaSettings) -> Streaming:
+        return Streaming(url, "", replace(kafka, prefix="acceptance"))
+
+    carry(url, prefixed(guarded.topics).kafka)
+    relaying, consuming = prefixed(guarded.relay), prefixed(guarded.consume)
     with relaying.relaying(), consuming.consuming():
         relaying.settled()
         consuming.projected()
