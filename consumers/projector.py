@@ -47,7 +47,7 @@ class Projector:
         self._name = " and ".join(model.name for model in models)
         self._stopped: dict[str, _Stopped] = {}
         self._leaving = threading.Event()
-        self._troubles = Troubles(log)
+        self.troubles = Troubles(log)
         self.turned = time.monotonic()
         """When the loop last turned: one that stands still is seen from outside."""
         self._thread = threading.Thread(target=self._run, name=f"projector-{self._name}", daemon=True)
@@ -94,10 +94,10 @@ class Projector:
                 with closing(connection), connection.cursor() as cursor:
                     self._work(cursor)
             except (OvertakenError, WaitError) as error:
-                self._troubles.met(str(error))
+                self.troubles.met(str(error))
             except Exception as error:
                 # Begin again after every error: a read model must not stay behind unnoticed.
-                self._troubles.met(f"{self._name} begins again after {defects.named(error)}")
+                self.troubles.met(f"{self._name} begins again after {defects.named(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self, cursor: Cursor) -> None:
@@ -105,6 +105,7 @@ class Projector:
         while self._source.alone and not _try_lock(cursor, self._models[0].name):
             # Stand by on the same connection: to try costs one statement a second.
             self.turned = time.monotonic()
+            self.troubles.standing_by()
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         while not (going := self._going(cursor)):
@@ -112,7 +113,7 @@ class Projector:
             if self._leaving.wait(STAND_BY_SECONDS):
                 return
         with closing(self._source.feed(going, cursor)) as feed:
-            self._troubles.over()
+            self.troubles.over()
             active = checked = time.monotonic()
             while going and not self._leaving.is_set():
                 began = self.turned = time.monotonic()

@@ -71,16 +71,25 @@ def is_json() -> bool:
 
 
 class Troubles:
-    """Logs a trouble when it begins or changes, and not each time that it is met again."""
+    """What hinders a loop: logged when it begins or changes, and not each time that it is met again.
+
+    `now` is the trouble at this moment, empty where there is none, for those who ask from outside.
+    """
 
     def __init__(self, log: logging.Logger) -> None:
         self._log, self._last = log, ""
+        self.now = "it has only just started"
 
     def met(self, trouble: str) -> None:
+        self.now = trouble
         if trouble != self._last:
             self._log.warning("%s", trouble)
             self._last = trouble
 
+    def standing_by(self) -> None:
+        """Nothing hinders: another has the work. When the same trouble is met next, it is no news."""
+        self.now = ""
+
     def over(self) -> None:
         """From now on the same trouble is a new one."""
-        self._last = ""
+        self.now = self._last = ""

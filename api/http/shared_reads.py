@@ -12,7 +12,7 @@ from api.http.shared_tasks import answer_of, started
 from registry.postgres.connections import BusyError
 
 MAX_WAITING = 1_000
-"""Different questions in one call. Those whose askers have left are among them, while PostgreSQL stands still."""
+"""Different questions in one call; while PostgreSQL stands still, those of askers who have left too."""
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 

@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     names = [model.name for model in read_models()]
     add("relay", stream.run_relay, "Carry the log to Kafka; other relays stand by.")
-    topics = add("topics", stream.run_topics, "Create the topics that are missing, and check them.")
+    topics = add("topics", stream.run_topics, "Create the topics that are missing, and set them up.")
     topics.add_argument(
         "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
     )
@@ -148,6 +148,12 @@ def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None
     )
     topics.add_argument(
         "--consumer-user", metavar="NAME", help="give this user of Kafka the rights that a consumer needs"
+    )
+    topics.add_argument(
+        "--print-after",
+        type=_position,
+        metavar="N",
+        help="only print the events on the topic after this position, as `replay` prints the log",
     )
     topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
     _add_because(topics, "required with --repartition")

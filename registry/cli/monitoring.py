@@ -28,10 +28,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def monitored(settings: Settings, command: str, turned: Callable[[], float]) -> Iterator[None]:
+def monitored(
+    settings: Settings, command: str, turned: Callable[[], float], trouble: Callable[[], str]
+) -> Iterator[None]:
     """Answers on the port until the block ends, where the setting names one.
 
     `turned` is the moment, by `time.monotonic`, at which the slowest loop of the process last turned.
+    `trouble` is what hinders a loop now, empty where each works or stands by.
     """
     if settings.monitoring_port is None:
         yield
@@ -57,8 +60,11 @@ def monitored(settings: Settings, command: str, turned: Callable[[], float]) -> 
             elif self.path == "/health/live":
                 lives = time.monotonic() - turned() < MAX_STILL_SECONDS
                 self._answer(200 if lives else 503, b"live\n" if lives else b"stands still\n")
+            elif self.path == "/health/ready":
+                hinders = trouble()
+                self._answer(503 if hinders else 200, f"{hinders or 'ready'}\n".encode())
             else:
-                self._answer(404, b"/health/live or /metrics\n")
+                self._answer(404, b"/health/live, /health/ready or /metrics\n")
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)

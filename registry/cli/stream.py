@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -19,10 +20,13 @@ from projections.read_model import ReadModel
 from registry.cli import database
 from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
 from registry.cli.monitoring import monitored
+from registry.kafka.brokers import Brokers
 from registry.kafka.relay import Relay
 from registry.kafka.rights import give_rights
 from registry.kafka.settings import KafkaSettings
-from registry.kafka.topics import counted, make_first_topics, make_topics
+from registry.kafka.topic_ends import events_beyond
+from registry.kafka.topics import administering, counted, make_first_topics, make_topics
+from registry.logs import Troubles
 from registry.postgres.connections import Login, Pool, connect
 from registry.settings import Settings
 
@@ -48,8 +52,27 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
         signal.signal(number, handle)
 
 
+def _troubles_of(loops: Sequence[Troubles], kafka: KafkaSettings | None) -> Callable[[], str]:
+    """Says what hinders the loops of this process now, empty where nothing does.
+
+    A loop that has nothing to carry does not notice that the brokers are away, so they are asked too.
+    """
+    brokers = None if kafka is None else Brokers(kafka)
+
+    def troubles() -> str:
+        away = brokers is not None and not brokers.answer()
+        found = [loop.now for loop in loops] + ["no broker of Kafka can be reached"] * away
+        return "; ".join(filter(None, found))
+
+    return troubles
+
+
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
+    if arguments.print_after is not None:
+        if any((arguments.partitions, arguments.relay_user, arguments.consumer_user, arguments.repartition)):
+            raise UsageError("--print-after cannot be combined with another option")
+        return _print_topic(kafka, arguments.print_after)
     because = _because(arguments, "repartition")
     # Who divides the log anew records it in the log, which the login of a relay cannot.
     login: Login = "registry_owner" if because else "registry_stream"
@@ -68,6 +91,15 @@ def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _print_topic(kafka: KafkaSettings, position: int) -> int:
+    """Needs no database: the log may have lost what the topic holds."""
+    with administering(kafka):
+        for event in events_beyond(kafka, position):
+            sys.stdout.buffer.write(event.line())
+    sys.stdout.buffer.flush()
+    return 0
+
+
 def run_relay(settings: Settings, _: argparse.Namespace) -> int:
     kafka = _kafka(settings)
     with database.started(settings, "registry_stream") as url:
@@ -79,7 +111,10 @@ def run_relay(settings: Settings, _: argparse.Namespace) -> int:
         say("standing by")
         tune_gc()
         # The relay has its own thread, so that this one can react to a signal while PostgreSQL hangs.
-        with monitored(settings, "relay", lambda: relay.turned), ThreadPoolExecutor(1, "relay") as pool:
+        with (
+            monitored(settings, "relay", lambda: relay.turned, _troubles_of([relay.troubles], kafka)),
+            ThreadPoolExecutor(1, "relay") as pool,
+        ):
             pool.submit(relay.run).result()
     return 0
 
@@ -98,7 +133,12 @@ def run_consume(settings: Settings, _: argparse.Namespace) -> int:
         with (
             closing(pool),
             at_work(working, PAGE_SECONDS),
-            monitored(settings, "consume", turned),
+            monitored(
+                settings,
+                "consume",
+                turned,
+                _troubles_of([projector.troubles for projector in working], settings.kafka),
+            ),
         ):
             names = ", ".join(model.name for model in read_models())
             say(f"following {'Kafka' if settings.kafka else 'the log'}: {names}")

@@ -46,7 +46,7 @@ class Relay:
 
     def __init__(self, url: str, kafka: KafkaSettings, say: Callable[[str], None]) -> None:
         self._url, self._kafka, self._say = url, kafka, say
-        self._leaving, self._troubles = threading.Event(), Troubles(log)
+        self._leaving, self.troubles = threading.Event(), Troubles(log)
         self.turned = time.monotonic()
         """When the loop last turned: one that stands still is seen from outside."""
 
@@ -61,9 +61,9 @@ class Relay:
             try:
                 self._work()
             except KafkaAwayError as error:
-                self._troubles.met(f"the relay waits for Kafka: {error}")
+                self.troubles.met(f"the relay waits for Kafka: {error}")
             except (KafkaError, UnavailableError, psycopg2.Error) as error:
-                self._troubles.met(f"the relay begins again after {defects.named(error)}")
+                self.troubles.met(f"the relay begins again after {defects.named(error)}")
             self._leaving.wait(STAND_BY_SECONDS)
 
     def _work(self) -> None:
@@ -74,6 +74,7 @@ class Relay:
             while not _try_lock(cursor):
                 # Stand by on the same connection: to try costs one statement a second.
                 self.turned = time.monotonic()
+                self.troubles.standing_by()
                 if self._leaving.wait(STAND_BY_SECONDS):
                     return
             partitions = check_topics(cursor, self._kafka)
@@ -83,7 +84,7 @@ class Relay:
                 carrier = Carrier(cursor, producer, self._kafka, *self._begin(cursor, partitions))
                 _record(cursor, carrier.at)
                 self._say(f"relaying from position {carrier.at}, on {partitions} partitions")
-                self._troubles.over()
+                self.troubles.over()
                 pace = Pace(POLL_SECONDS)
                 while not self._leaving.is_set():
                     self.turned = time.monotonic()

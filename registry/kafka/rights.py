@@ -14,6 +14,11 @@ Right = tuple[ResourceType, str, ACLOperation]
 _TOPIC = ResourceType.TOPIC
 
 
+def _checking(kafka: KafkaSettings) -> list[Right]:
+    """Both check how the topics are set up, and read their ends, which say how far the relay has come."""
+    return [(_TOPIC, topic, ACLOperation.DESCRIBE_CONFIGS) for topic in (kafka.events, kafka.statuses)]
+
+
 def relay_rights(kafka: KafkaSettings) -> list[Right]:
     return [
         *_checking(kafka),
@@ -35,19 +40,13 @@ def consumer_rights(kafka: KafkaSettings) -> list[Right]:
     ]
 
 
-def _checking(kafka: KafkaSettings) -> list[Right]:
-    """Both check how the topics are set up before they work, and read their ends."""
-    return [(_TOPIC, topic, ACLOperation.DESCRIBE_CONFIGS) for topic in (kafka.events, kafka.statuses)]
-
-
 def give_rights(kafka: KafkaSettings, relay: str | None, consumer: str | None) -> None:
     """Gives the users of Kafka that the relay and the consumers are what each needs, and nothing more."""
-    users = ((relay, relay_rights(kafka)), (consumer, consumer_rights(kafka)))
+    users = [(user, rights) for user, rights in ((relay, relay_rights), (consumer, consumer_rights)) if user]
     rules = [
         ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
         for user, rights in users
-        if user
-        for kind, name, operation in rights
+        for kind, name, operation in rights(kafka)
     ]
     if not rules:
         return

@@ -1,9 +1,10 @@
-"""The ends of the topics, which say how far the relay has come."""
+"""The ends of the topics, which say how far the relay has come, and what they hold beyond a position."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaTimeoutError
 
 from registry.domain.values import iso_time
-from registry.event_store.log import last_position, read_log
+from registry.event_store.log import LoggedEvent, last_position, read_log
 from registry.kafka.clients import connected
-from registry.kafka.records import PROGRESS, described
+from registry.kafka.records import PROGRESS, described, read_event
 from registry.kafka.settings import KafkaSettings
+from registry.kafka.topics import TopicError
 from registry.postgres.connections import Cursor
 
+log = logging.getLogger("registry.topics")
 LOOK_BACK = 64
 PATIENCE_SECONDS = 20
 
@@ -73,6 +76,45 @@ def _tail(topic: str, begins: int, record: ConsumerRecord | None) -> Tail:
         return Tail(position, position, begins=begins, topic=topic)
     mark = f"{headers['ce_last'].decode()} {headers['ce_time'].decode()}"
     return Tail(position, int(headers["ce_previous"]), True, mark, begins, topic)
+
+
+def events_beyond(kafka: KafkaSettings, position: int) -> Iterator[LoggedEvent]:
+    """The events on the topic after a position, partition by partition: for when the log has lost them.
+
+    A record that is not the relay's is reported and skipped.
+    """
+    with closing(_consumer(kafka)) as consumer:
+        if not (partitions := consumer.partitions_for_topic(kafka.events)):
+            raise TopicError(f"the topic {kafka.events} does not exist")
+        for number in sorted(partitions):
+            for record in _records(consumer, TopicPartition(kafka.events, number)):
+                headers = dict(record.headers)
+                if headers.get("ce_type") == PROGRESS.encode():
+                    continue
+                try:
+                    event = read_event(headers, record.value)
+                except (KeyError, ValueError):
+                    log.warning(
+                        "partition %d has at offset %d a record that is not the relay's",
+                        number,
+                        record.offset,
+                    )
+                    continue
+                if event.position > position:
+                    yield event
+
+
+def _records(consumer: KafkaConsumer, partition: TopicPartition) -> Iterator[ConsumerRecord]:
+    """The committed records of a partition, from the first to the one that is the last now."""
+    consumer.assign([partition])
+    consumer.seek_to_beginning(partition)
+    end, until = consumer.end_offsets([partition])[partition], time.monotonic() + PATIENCE_SECONDS
+    while consumer.position(partition) < end:
+        for records in consumer.poll(timeout_ms=200).values():
+            yield from records
+            until = time.monotonic() + PATIENCE_SECONDS
+        if time.monotonic() > until:
+            raise KafkaTimeoutError(f"{partition.topic} could not be read in time")
 
 
 def check_tails(cursor: Cursor, tails: Sequence[Tail]) -> None:

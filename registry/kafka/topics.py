@@ -6,6 +6,7 @@ partition: a topic with another number is refused.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from registry.recording import operators
 DELETE_SECONDS = 30
 KNOWN_SECONDS = 5.0
 """How long a broker may not know of a topic that another broker has created, or that is older than itself."""
+log = logging.getLogger("registry.topics")
 _UNLIMITED = str(2**63 - 1)
 # Timestamps are the log's: a record is accepted whatever the broker's clock says, and kept at any age.
 _BOTH = {
@@ -83,7 +85,7 @@ def make_topics(
     *,
     repartition_because: str | None = None,
 ) -> int:
-    """Creates the missing topics, and records their number of partitions, which it returns.
+    """Creates the missing topics, sets them up, and records their number of partitions, which it returns.
 
     The number is by default the recorded one, or else 1. A number other than the recorded one is refused with
     `TopicError` unless `repartition_because` gives a reason: then both topics are deleted and recreated, the
@@ -108,6 +110,7 @@ def make_topics(
             if kafka.events in _make(client, kafka, count):
                 cursor.execute("UPDATE stream SET relayed = 0")
                 _fence(kafka)
+            _set(client, kafka)
             _check(client, kafka, count)
             if repartition_because is not None:
                 fact = LogRepartitioned(**operators.ORIGIN, partitions=count, reason=repartition_because)
@@ -216,8 +219,7 @@ def _make(client: KafkaAdminClient, kafka: KafkaSettings, partitions: int) -> se
 
 
 def _check(client: KafkaAdminClient, kafka: KafkaSettings, partitions: int) -> None:
-    wanted_settings = settings_of(kafka)
-    for name, count in _partition_counts(client, list(wanted_settings)).items():
+    for name, count in _partition_counts(client, list(settings_of(kafka))).items():
         if not count:
             raise TopicError(
                 f"the topic {name} does not exist; was it deleted? See docs/runbooks/topic-lost.md"
@@ -226,12 +228,32 @@ def _check(client: KafkaAdminClient, kafka: KafkaSettings, partitions: int) -> N
             raise TopicError(
                 f"the topic {name} has {counted(count)}, but the recorded number is {partitions}"
             )
+    for name, key, current, value in _wrong_settings(client, kafka):
+        raise TopicError(
+            f"the topic {name} has {key}={current}, but it must be {value}: run `registry topics`"
+        )
+
+
+def _wrong_settings(client: KafkaAdminClient, kafka: KafkaSettings) -> list[tuple[str, str, str, str]]:
+    """Topic, name, value and right value of each setting that is not as it must be."""
+    wanted_settings = settings_of(kafka)
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted_settings]
     actual = client.describe_configs(resources, config_filter="all")["topic"]
-    for name, wanted in wanted_settings.items():
-        for key, value in wanted.items():
-            if (current := actual[name][key]["value"]) != value:
-                raise TopicError(f"the topic {name} has {key}={current}; set it to {value}")
+    return [
+        (name, key, current, value)
+        for name, wanted in wanted_settings.items()
+        for key, value in wanted.items()
+        if (current := actual[name][key]["value"]) != value
+    ]
+
+
+def _set(client: KafkaAdminClient, kafka: KafkaSettings) -> None:
+    """Sets what someone has set otherwise."""
+    if any(not count for count in _partition_counts(client, list(settings_of(kafka))).values()):
+        return
+    for name, key, current, value in _wrong_settings(client, kafka):
+        client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs={key: value})])
+        log.warning("the topic %s had %s=%s, and has %s now", name, key, current, value)
 
 
 def _partition_counts(client: KafkaAdminClient, topics: list[str]) -> dict[str, int]:

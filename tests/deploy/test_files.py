@@ -17,7 +17,8 @@ from registry.settings import NAMES, PREFIX
 from tests.end_to_end.processes import PROJECT, explained
 
 DEPLOY = PROJECT / "deploy"
-NGINX = (DEPLOY / "nginx" / "nginx.conf").read_text()
+PROXIES = {name: (DEPLOY / "nginx" / name).read_text() for name in ("nginx.conf", "two-hosts.conf")}
+NGINX = "".join((DEPLOY / "nginx" / name).read_text() for name in ("http.conf", "server.conf"))
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 OURS = {name: each for name, each in COMPOSE["services"].items() if each.get("user") == "10001:10001"}
@@ -89,7 +90,7 @@ def test_every_container_has_few_rights_and_an_image_of_one_version(name: str) -
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service.get("read_only") or name == "kafka"
     assert "mem_limit" in service
-    assert name in OURS or re.search(r":\d+\.\d+(\.\d+)?$", service["image"])
+    assert name in OURS or re.search(r":\d+\.\d+(\.\d+)?(@|$)", service["image"])
     assert service["restart"] == ("on-failure:5" if name in ("migrate", "topics") else "unless-stopped")
 
 
@@ -131,4 +132,11 @@ def test_what_nginx_refuses_is_a_problem_that_has_a_page() -> None:
 def test_no_line_of_nginx_s_log_has_a_query() -> None:
     (line,) = re.findall(r"log_format plain '([^']+)'", NGINX)
     assert not set(line.split()) & {"$request", "$request_uri", "$args", "$query_string", "$http_referer"}
-    assert "error_log /dev/stderr crit;" in NGINX
+    for proxy in PROXIES.values():
+        assert re.findall(r"access_log \S+ (\w+);", proxy) == ["plain"]
+        assert re.findall(r"error_log \S+ (\w+);", proxy) == ["crit"]
+
+
+def test_both_proxies_take_what_they_have_in_common_from_one_place() -> None:
+    for proxy in PROXIES.values():
+        assert re.findall(r"include (\S+);", proxy) == ["http.conf", "server.conf"]

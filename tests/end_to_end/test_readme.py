@@ -24,7 +24,8 @@ PAGES = (*DOCUMENTS, "CHANGELOG.md", "SECURITY.md", *DECISIONS)
 FENCED = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-FILE = re.compile(r"\b((?:api|consumers|deploy|docs|projections|registry|tests)/[\w./-]*\w)")
+# Not below another folder, as /etc/registry is.
+FILE = re.compile(r"(?<!/)\b((?:api|consumers|deploy|docs|projections|registry|tests)/[\w./-]*\w)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # At the place of a command: first on the line, after a prompt, settings, `$(` or another command.
 COMMAND = re.compile(

@@ -146,6 +146,36 @@ def test_the_topic_is_readable_by_anyone_who_knows_cloudevents(
     assert sum(data["studyLoad"]["ects"] for _, kind, data in events if kind == "badge.awarded") == 125
 
 
+def test_what_the_topic_holds_beyond_a_position_is_printed_as_the_log_is_without_a_database(
+    workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    """With records of another program among them, which are named and left out."""
+    servers: dict[str, Any] = {SERVERS: broker.bootstrap_servers}
+    missing = registry("topics", "--print-after", "0", **servers)
+    assert (missing.status, missing.err.splitlines()[-1]) == (
+        1,
+        "registry: the topic registry.events.v1 does not exist",
+    )
+    assert registry("topics", "--partitions", "3", data_dir=data, **servers).status == 0
+    relay = started(workshop, "relay", data, broker)
+    relay.line("^(relaying from position 0)")
+    Streaming(embedded_url(data), broker.bootstrap_servers).settled()
+    assert relay.stop() == 0
+    Streaming("", broker.bootstrap_servers).topics.send(EVENTS, b"forged")
+
+    logged = registry("replay", data_dir=data).out.splitlines()
+    for position in (0, 30):
+        printed = registry(
+            "topics", "--print-after", str(position), database_url="postgresql://127.0.0.1:1/none", **servers
+        )
+        assert printed.status == 0, printed.err
+        assert sorted(printed.out.splitlines()) == sorted(logged[position:])
+        assert "a record that is not the relay's" in printed.err
+        assert "forged" not in printed.err
+    both = registry("topics", "--print-after", "0", "--partitions", "3", **servers)
+    assert (both.status, "cannot be combined" in both.err) == (2, True)
+
+
 def test_a_relay_needs_no_key_file_and_is_logged_in_as_nobody_but_its_login(
     workshop: Workshop, data: Path, broker: Broker
 ) -> None:

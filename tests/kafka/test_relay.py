@@ -333,7 +333,9 @@ def test_a_topic_that_forgets_is_refused(streaming: Streaming, registry: Registr
     with KafkaAdminClient(bootstrap_servers=streaming.kafka.bootstrap_servers) as client:
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, EVENTS, {"retention.ms": "1000"})])
         until(lambda: bool(_refusal(streaming)))
-    assert "retention.ms=1000; set it to -1" in refused_topics(streaming)
+    assert "retention.ms=1000, but it must be -1: run `registry topics`" in refused_topics(streaming)
+    streaming.make_topics(1)  # as the command does
+    until(lambda: not _refusal(streaming))
 
 
 def _refusal(streaming: Streaming) -> str:

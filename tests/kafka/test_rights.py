@@ -107,19 +107,23 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(broker.bootstrap_servers, f"127.0.0.1:{port}")
 
 
-@pytest.fixture
-def carried(url: str, guarded: Guarded) -> None:
+def carry(url: str, topics: KafkaSettings) -> None:
     """Topics, as the service `topics` of the compose file leaves them, and a few awards in the log."""
     words = COMPOSE["topics"]["command"]
     users = [words[words.index(option) + 1] for option in ("--relay-user", "--consumer-user")]
-    Streaming(url, "", guarded.topics).delete_topics()
     with connection(url) as owner:
-        make_topics(owner, guarded.topics, 2)
-    give_rights(guarded.topics, *users)
+        make_topics(owner, topics, 2)
+    give_rights(topics, *users)
     with registry_on(url) as registry:
         admitted(registry, "27UM")
         for number in range(5):
             award(registry, "27UM", str(number), f"learner {number}")
+
+
+@pytest.fixture
+def carried(url: str, guarded: Guarded) -> None:
+    Streaming(url, "", guarded.topics).delete_topics()
+    carry(url, guarded.topics)
 
 
 @pytest.mark.usefixtures("carried")
