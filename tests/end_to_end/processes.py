@@ -30,6 +30,9 @@ REGISTRY = str(Path(sys.executable).with_name("registry"))
 STOP_SECONDS = 20
 """So long a process may take to end after SIGTERM."""
 
+DEMO_EVENTS = 103
+"""The last position of the demo data."""
+
 Started = TypeVar("Started", bound="Running")
 
 
@@ -218,7 +221,7 @@ class Serving(Running):
 
 @functools.cache
 def prepared(folder: Path) -> Path:
-    """A data folder with the pilot's data, made once; its server is stopped."""
+    """A data folder with the demo data, made once; its server is stopped."""
     for command in ("migrate", "demo-data"):
         done = registry(command, data_dir=folder)
         assert done.status == 0, done.err
@@ -235,7 +238,7 @@ class Workshop:
         self._others: list[OtherPostgres] = []
 
     def data(self, folder: Path | None = None) -> Path:
-        """A data folder with the pilot's data."""
+        """A data folder with the demo data."""
         folder = self.watched(folder) if folder else self.empty_data()
         subprocess.run(["cp", "-a", str(self._model), str(folder)], check=True)
         return folder

@@ -18,7 +18,7 @@ from registry.keys import create_key_file
 from registry.postgres.embedded import EmbeddedPostgres
 from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
-from tests.end_to_end.processes import Done, Serving, Workshop, explained, registry
+from tests.end_to_end.processes import DEMO_EVENTS, Done, Serving, Workshop, explained, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
 from tests.support import MODULE, as_login
 
@@ -370,7 +370,7 @@ def test_a_server_of_the_operators_own_works_as_the_embedded_one(
     with serving.client(token) as client:
         assert client.ask("GET", "/v1/events?limit=1").status == 200
         # The read models follow the log in their own time.
-        assert len(client.items("/v1/institutions/27UM/badges?minPosition=33")) == 25
+        assert len(client.items(f"/v1/institutions/27UM/badges?minPosition={DEMO_EVENTS}")) == 25
     assert serving.stop() == 0
     said = serving.log.read_text()
     assert f"registry_serve:***@127.0.0.1:{other.port}/registry" in said

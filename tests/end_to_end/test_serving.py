@@ -15,13 +15,12 @@ import pytest
 
 from registry.postgres.connections import connect
 from tests.end_to_end.client import Answer, Client, free_port, until
-from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Serving, Workshop, environment
+from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, STOP_SECONDS, Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token, postmaster
 from tests.faults.load import Load
 from tests.faults.oracle import award_body
 
 TAKE_OVER_SECONDS = 60
-PILOT_EVENTS = 33
 
 pytestmark = pytest.mark.slow
 
@@ -164,7 +163,7 @@ def test_two_processes_share_the_embedded_postgresql_and_the_other_takes_over(wo
     read_own_write(third, [third], token, "by the third")
     with Client(third.address, make_token(embedded_url(data), "auditor")) as client:
         events = client.ask("GET", "/v1/events").body.splitlines()
-    assert [json.loads(line)["position"] for line in events] == list(range(1, PILOT_EVENTS + 7))
+    assert [json.loads(line)["position"] for line in events] == list(range(1, DEMO_EVENTS + 7))
     assert third.stop() == 0
     assert postmaster(data) is None
 

@@ -27,7 +27,6 @@ from tests.faults.oracle import (
     settle,
 )
 
-DEMO_AWARDS = 25
 CLIENTS = 6
 BATCHES = (30, 100, 1_050)
 """Lines of a batch: a small part of a page, and more than one page."""
@@ -44,13 +43,13 @@ class Load:
         address: str,
         url: str,
         seed: int,
-        others: int = DEMO_AWARDS,
+        others: int = 0,
         clients: int = CLIENTS,
         bulk: int = 0,
         also: Sequence[str] = (),
         rest: float = 0.0,
     ) -> None:
-        """`others` are the awards that are there before it, `bulk` the clients that send batches.
+        """`others` are the awards before it, without demo data; `bulk` the clients that send batches.
 
         `also` are other services of the same registry, for some of the clients; `rest` are the seconds
         that each takes between two requests, and a hundred times that between batches.

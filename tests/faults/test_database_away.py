@@ -20,7 +20,7 @@ from registry.postgres.connections import UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token
-from tests.faults.load import DEMO_AWARDS, Load
+from tests.faults.load import Load
 from tests.faults.oracle import award_body, check_rows
 from tests.support import as_login
 
@@ -136,7 +136,7 @@ def _awarded(client: Client, reference: str) -> Answer | None:
 
 
 def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -> None:
-    load = Load(away.serving.address, away.url, seed=7, others=DEMO_AWARDS + 1)
+    load = Load(away.serving.address, away.url, seed=7, others=1)
     load.start()
     load.more(50, seconds=20)
     away.server.stop("immediate")
@@ -154,7 +154,7 @@ def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_bulk_goes_on_by_itself_when_postgresql_is_restarted(mode: str, away: Away) -> None:
-    load = Load(away.serving.address, away.url, seed=13, others=DEMO_AWARDS + 1, bulk=3)
+    load = Load(away.serving.address, away.url, seed=13, others=1, bulk=3)
     load.start()
     for _ in range(3):
         load.more(500, seconds=30)

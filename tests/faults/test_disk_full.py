@@ -14,7 +14,7 @@ from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
 from tests.faults.disk import MIB, SmallDisk
-from tests.faults.load import DEMO_AWARDS, Load
+from tests.faults.load import Load
 from tests.faults.oracle import award_body, check_rows
 
 pytestmark = pytest.mark.slow
@@ -147,7 +147,7 @@ def goes_on_by_itself(
     for command in ("migrate", "demo-data"):
         assert registry(command, **keys).status == 0
     serving, pid = workshop.serve(workshop.empty_data(), **keys), server.pid
-    load = Load(serving.address, server.url, seed=11, others=DEMO_AWARDS, bulk=1)
+    load = Load(serving.address, server.url, seed=11, bulk=1)
     load.start()
     load.more(100, seconds=20)
     fill()

@@ -17,7 +17,7 @@ import pytest
 from registry.postgres.connections import connect
 from registry.postgres.embedded import EmbeddedPostgres
 from tests.end_to_end.client import Client, until
-from tests.end_to_end.processes import REGISTRY, Workshop, environment, registry
+from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token, postmaster
 
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
@@ -86,8 +86,8 @@ def test_commands_that_are_killed_at_any_moment_are_finished_by_the_next(worksho
     serving.settled()
     with Client(serving.address, make_token(embedded_url(data), "auditor")) as client:
         lines = client.ask("GET", "/v1/events?limit=10000").body.splitlines()
-        assert [json.loads(line)["position"] for line in lines] == list(range(1, 34))
-        assert len(client.items("/v1/institutions/27UM/badges?minPosition=33")) == 25
+        assert [json.loads(line)["position"] for line in lines] == list(range(1, DEMO_EVENTS + 1))
+        assert len(client.items(f"/v1/institutions/27UM/badges?minPosition={DEMO_EVENTS}")) == 25
 
 
 def test_a_number_that_is_another_process_by_now_is_not_taken_for_the_server(workshop: Workshop) -> None:
