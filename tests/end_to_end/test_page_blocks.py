@@ -1,0 +1,196 @@
+"""What the documents say to type is typed on the demo data, and what they show comes out.
+
+A `console` block is typed line by line, and the answer that it shows is compared. A `sh` block is typed as a
+whole and must succeed. `NOT_TYPED_HERE` names each block that is neither, and why.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from registry.postgres.connections import Login
+from registry.postgres.embedded import EmbeddedPostgres, binaries
+from tests.end_to_end.page_blocks import PROJECT, Block, blocks, comes_out, typed
+from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, Serving, Workshop, environment, registry
+from tests.end_to_end.servers import embedded_url, make_token
+from tests.end_to_end.test_readme import PAGES
+from tests.hosted import TITLES, expanded, folder
+
+KAFKA = "needs Kafka: the tests in tests/kafka run these commands"
+STOPPED = "needs a read model that has stopped: tests/postgres/test_poison.py"
+CODE = "is code to add, which the type checker and the tests lead to; tests/unit/test_extending.py"
+DRAWING = "is a drawing"
+NOT_TYPED_HERE = {
+    ("README.md", "$ make run"): "tests/end_to_end/test_make_run.py",
+    ("README.md", '{"id":"723dcfdc-'): "tests/end_to_end/test_make_run.py",
+    ("README.md", "POST /v1/..."): DRAWING,
+    ("README.md", "export $(make kafka-up"): "tests/kafka/test_readme.py",
+    ("docs/clients.md", "import json, os, time"): "tests/end_to_end/test_clients_page.py",
+    ("docs/events.md", "import hashlib, json"): "tests/api/test_events_page.py",
+    ("docs/events.md", "import json, os"): "tests/api/test_events_page.py",
+    ("docs/extending.md", ""): CODE,
+    ("docs/operating.md", "CREATE ROLE registry_owner"): "tests/end_to_end/test_logins.py",
+    ("docs/operating.md", "REGISTRY_OWNER_DATABASE_URL=postgresql://"): "tests/end_to_end/test_logins.py",
+    ("docs/operating.md", "export POSTGRES_PASSWORD=..."): "needs containers: tests/deploy/test_files.py",
+    ("docs/runbooks/broker-lost.md", "env -u REGISTRY_KAFKA"): KAFKA,
+    ("docs/runbooks/gap.md", "registry topics"): KAFKA,
+    ("docs/runbooks/gap.md", "env -u REGISTRY_KAFKA"): KAFKA,
+    (
+        "docs/runbooks/not-ready.md",
+        "curl -s http://127.0.0.1:8000/metrics",
+    ): "finds nothing if nothing failed",
+    ("docs/runbooks/partitions.md", "registry topics"): KAFKA,
+    ("docs/runbooks/poison-event.md", "registry "): STOPPED,
+    ("docs/runbooks/relay-ahead.md", ""): KAFKA,
+    ("docs/runbooks/restore.md", "registry restore FOLDER"): "tests/end_to_end/test_backup.py",
+    ("docs/runbooks/topic-lost.md", "registry topics"): KAFKA,
+}
+ALL = [block for page in PAGES for block in blocks(page)]
+MESSAGES = [block for block in ALL if block.page.startswith("docs/runbooks/") and not block.language]
+TRANSLATED = [block for block in ALL if block.page == "README.nl.md"]
+
+
+def named(block: Block) -> list[tuple[str, str]]:
+    """The names of `NOT_TYPED_HERE` that mean this block."""
+    return [name for name in NOT_TYPED_HERE if name[0] == block.page and block.text.startswith(name[1])]
+
+
+def typed_here(page: str) -> list[Block]:
+    known = (*MESSAGES, *TRANSLATED)
+    return [block for block in ALL if block.page == page and block not in known and not named(block)]
+
+
+TYPED_PAGES = [page for page in PAGES if typed_here(page)]
+
+
+def test_a_block_that_is_not_typed_here_is_in_the_documents_and_has_a_reason_that_is_there() -> None:
+    used = [name for block in ALL for name in named(block)]
+    assert set(used) == set(NOT_TYPED_HERE)
+    for reason in NOT_TYPED_HERE.values():
+        for file in re.findall(r"tests/[\w/]+\.py", reason):
+            assert (PROJECT / file).is_file(), reason
+
+
+def test_every_block_is_of_a_language_that_is_typed_or_is_named_here() -> None:
+    for page in TYPED_PAGES:
+        for block in typed_here(page):
+            assert block.language in ("sh", "console"), str(block)
+
+
+def address_of(data: Path, login: Login) -> str:
+    """The embedded PostgreSQL's address as an operator would write it."""
+    parts = parse_dsn(EmbeddedPostgres(data).url_as(login))
+    return f"postgresql://{parts['user']}@/{parts['dbname']}?host={quote(parts['host'], safe='')}"
+
+
+class Desk:
+    """A service on the demo data, and a shell beside it in which a page's commands are typed."""
+
+    def __init__(self, serving: Serving, folder: Path) -> None:
+        self.serving, self._folder = serving, folder
+        url = embedded_url(serving.data)
+        serving.settled()
+        with serving.client(auditor := make_token(url, "auditor")) as client:
+            (module,) = client.items("/v1/modules?institution=27UM&reference=KLINRED")
+            log = [json.loads(line) for line in client.ask("GET", "/v1/events").body.splitlines()]
+        revoked = log[DEMO_EVENTS - 1]
+        award = next(event for event in log if event["subject"] == revoked["subject"])
+        ended = registry("token", "create", "--role", "auditor", data_dir=serving.data).last_line
+        self._variables = {
+            "REGISTRY": serving.address,
+            "AUDITOR": auditor,
+            "STATISTICIAN": make_token(url, "statistician"),
+            "TOKEN": make_token(url, "institution", institution="27UM"),
+            "MODULE": module["id"],
+            "BADGE": revoked["subject"],
+            "POSITION": str(revoked["position"]),
+            "TIME": award["time"],
+            "ID": ended.split("_")[1],
+            "REGISTRY_DATABASE_URL": address_of(serving.data, "registry_serve"),
+            "REGISTRY_OWNER_DATABASE_URL": address_of(serving.data, "registry_owner"),
+        }
+
+    def type(self, text: str) -> str:
+        """What the commands answer; they must succeed."""
+        text = text.replace(".venv/bin/registry", "registry").replace("http://127.0.0.1:8000", "$REGISTRY")
+        text = re.sub(r"(?<= )ID$", "$ID", text, flags=re.MULTILINE)
+        env = environment(data_dir=self.serving.data) | self._variables
+        env["PATH"] = os.pathsep.join((str(Path(REGISTRY).parent), str(binaries()), env["PATH"]))
+        done = subprocess.run(
+            ["bash", "-e", "-c", text],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self._folder,
+            env=env,
+        )
+        assert done.returncode == 0, (text, done.stdout, done.stderr)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Desk]:
+    place = tmp_path_factory.mktemp("desk")
+    folder(place / "answers", a=expanded("a"))
+    (place / "awards.csv").write_text(f"{TITLES}\na@example.org;averzonnen@hhs.nl;;;;;8\n")
+    workshop = Workshop(place, model)
+    yield Desk(workshop.serve(workshop.data()), place)
+    workshop.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TYPED_PAGES)
+def test_what_a_page_says_to_type_works_and_answers_what_the_page_shows(page: str, desk: Desk) -> None:
+    for block in typed_here(page):
+        if block.language == "sh":
+            assert "/problems/" not in desk.type(block.text), str(block)
+        else:
+            for each in typed(block):
+                answer = desk.type(each.command)
+                assert comes_out(each.shown, answer), (str(block), each.command, answer)
+
+
+def test_the_translated_page_shows_the_same_as_the_english_one() -> None:
+    english = {block.text for block in blocks("README.md") if block.language}
+    shown = [block for block in TRANSLATED if block.language]
+    assert shown
+    assert {block.text for block in shown} <= english
+
+
+@pytest.fixture(scope="module")
+def sentences() -> list[re.Pattern[str]]:
+    """The texts of the program, each with a place for what is filled in."""
+    found = set()
+    for folder_name in ("registry", "consumers", "api"):
+        for file in (PROJECT / folder_name).rglob("*.py"):
+            found |= set(texts(ast.parse(file.read_text())))
+    return [re.compile(text) for text in found]
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """A pattern for each text of 15 characters or more that stands in the code."""
+    for node in ast.walk(tree):
+        values = node.values if isinstance(node, ast.JoinedStr) else [node]
+        constants = [value.value if isinstance(value, ast.Constant) else None for value in values]
+        if sum(len(text) for text in constants if isinstance(text, str)) >= 15:
+            parts = [re.split(r"%[sd]", text) if isinstance(text, str) else ["", ""] for text in constants]
+            yield "".join(".*".join(map(re.escape, part)) for part in parts)
+
+
+@pytest.mark.parametrize("block", MESSAGES, ids=str)
+def test_a_message_that_a_runbook_shows_is_in_the_words_of_the_program(
+    block: Block, sentences: list[re.Pattern[str]]
+) -> None:
+    for line in block.text.splitlines():
+        assert any(sentence.search(line) for sentence in sentences), line
