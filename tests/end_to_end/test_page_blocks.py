@@ -122,7 +122,9 @@ class Desk:
 
     def type(self, text: str) -> str:
         """What the commands answer; they must succeed."""
-        text = text.replace(".venv/bin/registry", "registry").replace("http://127.0.0.1:8000", "$REGISTRY")
+        text = text.replace(".venv/bin/registry", "registry").replace(
+            "http://127.0.0.1:8000", self.serving.address
+        )
         text = re.sub(r"(?<= )ID$", "$ID", text, flags=re.MULTILINE)
         env = environment(data_dir=self.serving.data) | self._variables
         env["PATH"] = os.pathsep.join((str(Path(REGISTRY).parent), str(binaries()), env["PATH"]))
