@@ -26,9 +26,10 @@ from tests.end_to_end.servers import embedded_url, make_token
 from tests.end_to_end.test_readme import FENCED, PAGES, RUNBOOKS
 from tests.hosted import TITLES, expanded, folder
 
-KAFKA = "needs Kafka: the tests in tests/kafka run these commands"
+KAFKA = "needs Kafka: tests/kafka/test_readme.py types it"
 STOPPED = "needs a read model that has stopped: tests/postgres/test_poison.py"
 CODE = "is code to add, which the type checker and the tests lead to; tests/unit/test_extending.py"
+OWN_DATABASE = "needs a PostgreSQL of one's own: the last two tests of this file"
 DRAWING = "is a drawing"
 NOT_TYPED_HERE = {
     ("README.md", "$ make run"): "tests/end_to_end/test_make_run.py",
@@ -39,8 +40,8 @@ NOT_TYPED_HERE = {
     ("docs/events.md", "import hashlib, json"): "tests/api/test_events_page.py",
     ("docs/events.md", "import json, os"): "tests/api/test_events_page.py",
     ("docs/extending.md", ""): CODE,
-    ("docs/operating.md", "CREATE ROLE registry_owner"): "tests/end_to_end/test_logins.py",
-    ("docs/operating.md", "REGISTRY_OWNER_DATABASE_URL=postgresql://"): "tests/end_to_end/test_logins.py",
+    ("docs/operating.md", "CREATE ROLE registry_owner"): OWN_DATABASE,
+    ("docs/operating.md", "REGISTRY_OWNER_DATABASE_URL=postgresql://"): OWN_DATABASE,
     ("docs/operating.md", "export POSTGRES_PASSWORD=..."): "needs containers: tests/deploy/test_files.py",
     ("docs/runbooks/broker-lost.md", "env -u REGISTRY_KAFKA"): KAFKA,
     ("docs/runbooks/gap.md", "registry topics"): KAFKA,
@@ -51,7 +52,8 @@ NOT_TYPED_HERE = {
     ): "finds nothing if nothing failed",
     ("docs/runbooks/partitions.md", "registry topics"): KAFKA,
     ("docs/runbooks/poison-event.md", "registry "): STOPPED,
-    ("docs/runbooks/relay-ahead.md", ""): KAFKA,
+    ("docs/runbooks/relay-ahead.md", "kafka-console-consumer.sh"): "needs Kafka's own programs",
+    ("docs/runbooks/relay-ahead.md", "registry topics"): KAFKA,
     ("docs/runbooks/restore.md", "registry restore FOLDER"): "tests/end_to_end/test_backup.py",
     ("docs/runbooks/topic-lost.md", "registry topics"): KAFKA,
 }
@@ -223,3 +225,28 @@ def quoted(page: str) -> Iterator[str]:
 def test_what_a_runbook_quotes_is_in_the_words_of_the_program(page: str, words: Words) -> None:
     for line in quoted(page):
         assert words.say(line), line
+
+
+def test_the_manual_makes_the_logins_and_the_database_as_the_file_that_is_deployed() -> None:
+    (manual,) = blocks("docs/operating.md", "sql")
+    deployed = (PROJECT / "deploy/postgres/registry.sql").read_text()
+    statements = re.findall(r"^CREATE .*;$", deployed, re.MULTILINE)
+    assert [re.sub(r":'\w+'", "'...'", statement) for statement in statements] == manual.text.splitlines()
+
+
+@pytest.mark.slow
+def test_the_manual_migrates_and_serves_on_a_database_of_ones_own(workshop: Workshop) -> None:
+    (block,) = (block for block in blocks("docs/operating.md", "sh") if "@db.example.org" in block.text)
+    other = workshop.other_postgres()
+    migrate, serve = (
+        line.replace("...@db.example.org", f"{other.PASSWORD}@127.0.0.1:{other.port}").replace(
+            ".venv/bin/registry", f"exec '{REGISTRY}'"
+        )
+        for line in block.text.splitlines()
+    )
+    settings = environment(data_dir=workshop.empty_data(), port=0)
+    migrating = workshop.run(["sh", "-c", migrate], settings, workshop.folder)
+    assert migrating.process.wait(120) == 0, migrating.said()
+    serving = workshop.run(["sh", "-c", serve], settings, workshop.folder)
+    serving.line(r"^(Microcredential registry: http)")
+    assert serving.stop() == 0, serving.said()

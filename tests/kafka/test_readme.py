@@ -1,7 +1,8 @@
-"""What the README says to type for a registry whose roles run apart, typed with a real broker."""
+"""What README and the runbooks say to type where the log goes through Kafka, typed with a real broker."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from deploy.kafka.broker import Broker
 from tests.end_to_end.client import Client, free_port, until
 from tests.end_to_end.page_blocks import blocks
-from tests.end_to_end.processes import DEMO_EVENTS, PROJECT, REGISTRY, Workshop, environment
+from tests.end_to_end.processes import DEMO_EVENTS, PROJECT, REGISTRY, Workshop, environment, registry
+from tests.end_to_end.test_readme import RUNBOOKS
 from tests.kafka.streaming import Streaming
 
 
@@ -51,3 +53,24 @@ def test_the_roles_run_apart_as_the_readme_says(workshop: Workshop, broker: Brok
         metrics = client.ask("GET", "/metrics").body.decode()
     assert "registry_relay_active 1.0" in metrics
     assert "registry_relay_behind_events 0.0" in metrics
+
+
+@pytest.mark.slow
+def test_what_the_runbooks_say_to_type_about_topics_works_one_after_the_other(
+    workshop: Workshop, broker: Broker
+) -> None:
+    Streaming("", broker.bootstrap_servers).delete_topics()
+    data = workshop.empty_data()
+    assert registry("migrate", data_dir=data).status == 0
+    settings = environment(data_dir=data, kafka_bootstrap_servers=broker.bootstrap_servers)
+    found = [block for page in RUNBOOKS for block in blocks(page, "sh")]
+    asked = [block for block in found if re.search(r"registry (topics|consume)", block.text)]
+    assert len(asked) >= 7
+    for block in asked:
+        script = re.sub(r"\bregistry (?=topics|consume)", f"'{REGISTRY}' ", block.text)
+        running = workshop.run(["/bin/sh", "-e", "-c", f"exec {script}"], settings, PROJECT)
+        if "registry consume" in block.text:
+            running.line("^(following the log)")
+            assert running.stop() == 0, (str(block), running.said())
+        else:
+            assert running.process.wait(120) == 0, (str(block), running.said())
