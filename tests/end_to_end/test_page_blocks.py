@@ -20,16 +20,18 @@ from psycopg2.extensions import parse_dsn
 
 from registry.postgres.connections import Login
 from registry.postgres.embedded import EmbeddedPostgres, binaries
+from tests.end_to_end.client import until
 from tests.end_to_end.page_blocks import PROJECT, Block, blocks, comes_out, typed
 from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, Serving, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.end_to_end.test_readme import FENCED, PAGES, RUNBOOKS
 from tests.hosted import TITLES, expanded, folder
+from tests.postgres.test_poison import insert
 
 KAFKA = "needs Kafka: tests/kafka/test_readme.py types it"
-STOPPED = "needs a read model that has stopped: tests/postgres/test_poison.py"
+STOPPED = "needs a read model that has stopped: a test of its own in this file"
 CODE = "is code to add, which the type checker and the tests lead to; tests/unit/test_extending.py"
-OWN_DATABASE = "needs a PostgreSQL of one's own: the last two tests of this file"
+OWN_DATABASE = "needs a PostgreSQL of one's own: tests of their own in this file"
 DRAWING = "is a drawing"
 NOT_TYPED_HERE = {
     ("README.md", "$ make run"): "tests/end_to_end/test_make_run.py",
@@ -250,3 +252,39 @@ def test_the_manual_migrates_and_serves_on_a_database_of_ones_own(workshop: Work
     serving = workshop.run(["sh", "-c", serve], settings, workshop.folder)
     serving.line(r"^(Microcredential registry: http)")
     assert serving.stop() == 0, serving.said()
+
+
+SUSPENDED = (
+    '{"awardedOn":"2023-04-19","channel":"api","client":"c","institution":"27UM","learnerId":"l",'
+    '"moduleId":"m","moduleVersion":1,"reason":"appeal","salt":"00"}'
+)
+
+
+@pytest.mark.slow
+def test_the_page_on_a_poison_event_leads_to_a_read_model_that_goes_on(workshop: Workshop) -> None:
+    page = "docs/runbooks/poison-event.md"
+    serving = workshop.serve(workshop.data())
+    desk, url = Desk(serving, workshop.folder), embedded_url(serving.data)
+    poison = insert(url, "badge.suspended", 1, SUSPENDED)
+
+    def here(text: str) -> str:
+        """The page's event is at 3034."""
+        return text.replace("3034", str(poison)).replace("3033", str(poison - 1))
+
+    def stopped(name: str) -> str:
+        with serving.client() as client:
+            models = client.ask("GET", "/health/ready").json["readModels"]
+        (found,) = (model for model in models if model["name"] == name)
+        return json.dumps(found, separators=(",", ":")) if "stoppedAt" in found else ""
+
+    (shown,) = blocks(page, "")
+    look, retry, skip = (here(block.text) for block in blocks(page, "sh"))
+    stands = until(lambda: stopped("badges"), 60, "a read model that has stopped")
+    assert comes_out(here(shown.text), stands), stands
+    assert json.loads(desk.type(look))["position"] == poison
+    desk.type(retry)
+    for name in ("badges", "statistics"):
+        until(lambda name=name: stopped(name), 60, f"{name} that has stopped")  # type: ignore[misc]
+    desk.type(skip)
+    desk.type(skip.replace("badges", "statistics"))
+    serving.settled(60)
