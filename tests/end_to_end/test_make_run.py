@@ -18,9 +18,9 @@ from tests.end_to_end.page_blocks import blocks, comes_out
 from tests.end_to_end.page_blocks import typed as typed_in
 from tests.end_to_end.processes import DEMO_EVENTS, PROJECT, STOP_SECONDS, Running, Workshop, environment
 from tests.end_to_end.servers import children, postmaster
+from tests.support import PATIENCE_SECONDS
 
 INSTALL_SECONDS = 300
-START_SECONDS = 60
 
 
 class Copy:
@@ -43,11 +43,11 @@ class Copy:
     def environment(self) -> dict[str, str]:
         return environment(port=self.port)
 
-    def make_run(self, seconds: float = START_SECONDS) -> tuple[Running, list[str]]:
+    def make_run(self, seconds: float = PATIENCE_SECONDS) -> tuple[Running, list[str]]:
         """Starts `make run`; answers it with the curl lines that it prints once it answers."""
         running = self._workshop.run(["make", "run"], self.environment(), self.folder)
         assert running.line(r"(http://\S+)", seconds) == self.address
-        return running, [running.line(r"^(curl .*)$", 5) for _ in range(3)]
+        return running, [running.line(r"^(curl .*)$") for _ in range(3)]
 
     def auditor(self) -> Client:
         """Asks with a token that the copy's own command made, while the service runs."""

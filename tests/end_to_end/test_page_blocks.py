@@ -27,6 +27,7 @@ from tests.end_to_end.servers import embedded_url, make_token
 from tests.end_to_end.test_readme import FENCED, PAGES, RUNBOOKS
 from tests.hosted import TITLES, expanded, folder
 from tests.postgres.test_poison import insert
+from tests.support import PATIENCE_SECONDS
 
 KAFKA = "needs Kafka: tests/kafka/test_readme.py types it"
 STOPPED = "needs a read model that has stopped: a test of its own in this file"
@@ -279,12 +280,12 @@ def test_the_page_on_a_poison_event_leads_to_a_read_model_that_goes_on(workshop:
 
     (shown,) = blocks(page, "")
     look, retry, skip = (here(block.text) for block in blocks(page, "sh"))
-    stands = until(lambda: stopped("badges"), 60, "a read model that has stopped")
+    stands = until(lambda: stopped("badges"), PATIENCE_SECONDS, "a read model that has stopped")
     assert comes_out(here(shown.text), stands), stands
     assert json.loads(desk.type(look))["position"] == poison
     desk.type(retry)
     for name in ("badges", "statistics"):
-        until(lambda name=name: stopped(name), 60, f"{name} that has stopped")  # type: ignore[misc]
+        until(lambda name=name: stopped(name), PATIENCE_SECONDS, f"{name} that has stopped")  # type: ignore[misc]
     desk.type(skip)
     desk.type(skip.replace("badges", "statistics"))
-    serving.settled(60)
+    serving.settled()

@@ -26,6 +26,7 @@ from tests.faults.oracle import (
     closing,
     settle,
 )
+from tests.support import PATIENCE_SECONDS
 
 CLIENTS = 6
 BATCHES = (30, 100, 1_050)
@@ -89,10 +90,14 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
-    def more(self, awards: int, seconds: float) -> None:
+    def more(self, awards: int) -> None:
         """Waits until so many more awards were acknowledged."""
         wanted = self.oracle.acknowledged() + awards
-        until(lambda: self.oracle.acknowledged() >= wanted, seconds, f"{awards} more acknowledged awards")
+        until(
+            lambda: self.oracle.acknowledged() >= wanted,
+            PATIENCE_SECONDS,
+            f"{awards} more acknowledged awards",
+        )
 
     def check(self, rng: random.Random) -> int:
         """Settles what is unclear; then log, vault and read models agree with all that was acknowledged."""
@@ -233,4 +238,4 @@ def _wait_for(client: Client, position: int) -> None:
         models = client.ask("GET", "/health/ready").json["readModels"]
         return all(model["position"] == position for model in models)
 
-    until(reached, 60, "read models that hold the whole log")
+    until(reached, PATIENCE_SECONDS, "read models that hold the whole log")

@@ -52,7 +52,7 @@ def test_an_award_is_visible_through_relay_and_consumer_and_each_ends_when_told(
         names = ", ".join(model.name for model in read_models())
         assert consumer.line(r"^following Kafka: (.*)$") == names
     with serving.client(make_token(url, "institution", institution="27UM"), seconds=60) as client:
-        serving.settled(60)
+        serving.settled()
         answer = client.ask("POST", "/v1/badges", award_body("27UM", "through Kafka"))
         assert answer.status == 201
         badge, position = answer.json["id"], answer.json["position"]

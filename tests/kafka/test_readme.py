@@ -15,6 +15,7 @@ from tests.end_to_end.page_blocks import blocks
 from tests.end_to_end.processes import DEMO_EVENTS, PROJECT, REGISTRY, Workshop, environment, registry
 from tests.end_to_end.test_readme import RUNBOOKS
 from tests.kafka.streaming import Streaming
+from tests.support import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_the_roles_run_apart_as_the_readme_says(workshop: Workshop, broker: Brok
                 return False  # the relay may run before the service does
             return {model["position"] for model in health["readModels"]} == {health["position"]}
 
-        until(level, 60, "read models that hold the log")
+        until(level, PATIENCE_SECONDS, "read models that hold the log")
         assert client.ask("GET", "/health/ready").json["position"] == DEMO_EVENTS
         metrics = client.ask("GET", "/metrics").body.decode()
     assert "registry_relay_active 1.0" in metrics
