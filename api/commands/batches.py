@@ -44,7 +44,7 @@ PAGE_SECONDS = 60.0
 MAX_PLAIN = 16 * 1024 * 1024
 """Outcomes without a refusal are kept uncompressed up to this number of bytes."""
 PAGES_AT_ONCE = 2
-"""Of a batch: one is decided while the other waits for its commit."""
+"""Pages of a batch at once: one is decided while the other waits for its commit."""
 OUTCOMES = answers_lines(BatchOutcome, "An outcome for each line, in the order of the lines.")
 
 

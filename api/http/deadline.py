@@ -20,7 +20,7 @@ A batch has it until its body is read; each of its pages has a time of its own (
 class Deadline:
     """ASGI middleware: answers 503 in time, and gives up what is still being done for the request.
 
-    A thread cannot be given up: it goes on until PostgreSQL answers, and its answer is dropped. `batches`
+    A thread cannot be given up: it continues until PostgreSQL answers, and its answer is dropped. `batches`
     are the paths of the requests that last as long as their bodies.
     """
 

@@ -289,7 +289,7 @@ def _cells(cursor: Cursor, awards: Sequence[BadgeAwarded]) -> _Cells:
     """The cells of these awards; a cell that is new is added."""
     groups = _target_groups(cursor, {fact.module_id for fact in awards})
     dimensions = [_dimensions(fact, groups) for fact in awards]
-    cells = {each: Cell.of(*each) for each in dict.fromkeys(dimensions)}
+    cells = {key: Cell.of(*key) for key in dict.fromkeys(dimensions)}
     by_key = {_key(cell): cell for cell in dict.fromkeys(cells.values())}
     ids = _cell_ids(cursor, by_key)
     new = [key for key in by_key if key not in ids]
@@ -299,9 +299,9 @@ def _cells(cursor: Cursor, awards: Sequence[BadgeAwarded]) -> _Cells:
         ids |= {key: last + number for number, key in enumerate(new, 1)}
         rows = [CellRow(**msgspec.structs.asdict(by_key[key]), id=ids[key], key=key) for key in new]
         copy(cursor, rows)
-    by_dimensions = {each: ids[_key(cell)] for each, cell in cells.items()}
+    by_dimensions = {key: ids[_key(cell)] for key, cell in cells.items()}
     by_id = {number: by_key[key] for key, number in ids.items()}
-    return _Cells([by_dimensions[each] for each in dimensions], by_id)
+    return _Cells([by_dimensions[key] for key in dimensions], by_id)
 
 
 def _dimensions(fact: BadgeAwarded, groups: Mapping[tuple[str, int], str | None]) -> Dimensions:

@@ -51,7 +51,7 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
 def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
     kafka = _kafka(settings)
     because = _because(arguments, "repartition")
-    # Who divides the log anew records it in the log, which the login of a relay cannot.
+    # Another division is recorded in the log, for which the login of a relay has no right.
     login: Login = "registry_owner" if because else "registry_stream"
     with database.started(settings, login) as url:
         if because is None:

@@ -27,7 +27,7 @@ _OTHERS = {
 }
 
 
-# Of an object with nothing but these it is only said which it is.
+# An object with these members alone only names itself.
 _NAMING = frozenset({"@context", "type", "id"})
 _OF_THE_ASSERTION = frozenset({"grade_achieved", "gradeAchieved", "user"})
 
@@ -52,8 +52,8 @@ class Documents:
             return members(issuer)
         known = self.issuers.get(address(members(issuer).get("id") or issuer) or "", [])
         names = {name for document in known for name in document}
-        stated = {name: [each[name] for each in known if each.get(name) is not None] for name in names}
-        return {name: all_[0] for name, all_ in stated.items() if all_ and all(v == all_[0] for v in all_)}
+        values = {name: [issuer[name] for issuer in known if issuer.get(name) is not None] for name in names}
+        return {name: all_[0] for name, all_ in values.items() if all_ and all(v == all_[0] for v in all_)}
 
     def keep(self, badge_class: dict[str, Any]) -> str:
         """Keeps what an assertion or a document states of a badge class, and returns its key."""

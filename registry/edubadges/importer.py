@@ -194,7 +194,7 @@ class _Hosted:
 
     def _named_earlier(self, badge_class: str, brin: str) -> tuple[str, ...]:
         module = _module(self._registry, self._registry.keys.made_id("module", brin, badge_class))
-        named = module is not None and any(INSTITUTION_NAMED in each for each in module.findings)
+        named = module is not None and any(INSTITUTION_NAMED in findings for findings in module.findings)
         return (INSTITUTION_NAMED,) if named else ()
 
     def _institutions_of(self, badge_class: str) -> list[str]:

@@ -18,9 +18,9 @@ _CHECKING = tuple((_TOPIC, topic, ACLOperation.DESCRIBE_CONFIGS) for topic in (E
 RELAY: tuple[Right, ...] = (
     *_CHECKING,
     *(
-        (_TOPIC, topic, each)
+        (_TOPIC, topic, operation)
         for topic in (EVENTS, STATUSES)
-        for each in (ACLOperation.READ, ACLOperation.WRITE)
+        for operation in (ACLOperation.READ, ACLOperation.WRITE)
     ),
     (ResourceType.TRANSACTIONAL_ID, TRANSACTIONAL_ID, ACLOperation.WRITE),
 )
