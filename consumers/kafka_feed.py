@@ -174,17 +174,14 @@ class KafkaFeed:
         """Seeks to the positions of the read models on the partitions just assigned."""
         new, self._assigned = list(self._assigned), set()
         positions = {model.name: positions_of(self._cursor, model.name) for model in self._models}
-        for place in new:
-            self._at[place.partition] = {name: at[place.partition] for name, at in positions.items()}
-        times = {place: time_of(self._cursor, min(self._at[place.partition].values())) for place in new}
+        for each in new:
+            self._at[each.partition] = {name: at[each.partition] for name, at in positions.items()}
+        times = {each: time_of(self._cursor, min(self._at[each.partition].values())) for each in new}
         # Ask for the ends first: a record that arrives in between has a later time, and is found by that.
         ends = self._consumer.end_offsets(new)
-        offsets = self._consumer.offsets_for_times(
-            {place: milliseconds(time) for place, time in times.items()}
-        )
-        for place in new:
-            found = offsets.get(place)
-            self._consumer.seek(place, found.offset if found else ends[place])
+        offsets = self._consumer.offsets_for_times({each: milliseconds(time) for each, time in times.items()})
+        for each in new:
+            self._consumer.seek(each, place.offset if (place := offsets.get(each)) else ends[each])
         self._consumer.resume(*new)
 
 
