@@ -15,7 +15,7 @@ help: ## list the targets
 
 install: $(VENV)/runtime ## install what the command `registry` needs, and nothing else
 
-run: $(VENV)/runtime ## start the registry with the pilot's data on http://127.0.0.1:8000
+run: $(VENV)/runtime ## start the registry with demo data on http://127.0.0.1:8000
 	@$(BIN)/registry migrate
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
@@ -34,8 +34,8 @@ lint: $(VENV)/development ## check format, lint, types and import contracts
 
 check: lint ## the same as make lint
 
-bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread
-	@$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/development $(VENV)/kafka ## measure beside peers in one run: ratios, median, spread; ROUNDS=1 is quicker
+	@$(BIN)/python -m tests.benchmarks $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-against: $(VENV)/development $(VENV)/kafka ## compare an older checkout with this one: OLD=../old ONLY="awards batches"
 	@$(BIN)/python -m tests.benchmarks.against $(OLD) $(ONLY:%=--only %) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -179,7 +179,7 @@ def _describe(name: str, schema: dict[str, Any]) -> None:
 
 
 def _without_null(schema: dict[str, Any]) -> None:
-    alternatives = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
+    alternatives = [option for option in schema.pop("anyOf", []) if option != {"type": "null"}]
     if len(alternatives) == 1:
         (present,) = alternatives
         schema |= {key: value for key, value in present.items() if key not in schema}

@@ -175,8 +175,8 @@ def get_awards(
         if not groups and not figures:
             figures = [Figures(0, 0, 0, 0, 0, 0, group=())]
         return [
-            _grouped(groups, each.group) | _measured(each, learners.get(each.group, 0), named)
-            for each in figures
+            _grouped(groups, figure.group) | _measured(figure, learners.get(figure.group, 0), named)
+            for figure in figures
         ]
 
     return _answer(request, moment, form, "awards", groups, named, read)
@@ -204,8 +204,8 @@ def get_revocations(
 
     def read(cursor: Cursor, at: int) -> list[dict[str, Any]]:
         return [
-            _grouped(groups, each.group) | {"revoked": each.revoked, "medianDays": _number(each.median_days)}
-            for each in revocations_at(cursor, groups, period, at, _own(principal))
+            _grouped(groups, row.group) | {"revoked": row.revoked, "medianDays": _number(row.median_days)}
+            for row in revocations_at(cursor, groups, period, at, _own(principal))
         ]
 
     return _answer(request, moment, form, "revocations", groups, ["revoked", "medianDays"], read)
@@ -230,8 +230,8 @@ def get_learners(
 
     def read(cursor: Cursor, at: int) -> list[dict[str, Any]]:
         return [
-            _grouped(groups, each.group) | {"microcredentials": each.held, "learners": each.learners}
-            for each in holdings_at(cursor, groups, at, _own(principal))
+            _grouped(groups, row.group) | {"microcredentials": row.held, "learners": row.learners}
+            for row in holdings_at(cursor, groups, at, _own(principal))
         ]
 
     return _answer(request, moment, form, "learners", groups, ["microcredentials", "learners"], read)

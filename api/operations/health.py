@@ -43,7 +43,7 @@ SELECT s.relayed, e.time, EXISTS (
 FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 """
 BEHIND_SECONDS = 60.0
-"""Who is further behind than this is a reason for `degraded`: as in deploy/prometheus/rules.yaml."""
+"""A larger lag is a reason for `degraded`, as in deploy/prometheus/rules.yaml."""
 
 
 @dataclass(frozen=True)

@@ -212,9 +212,9 @@ def holdings_at(
 
     By institution, or with `institution`, badges of the one institution are counted alone.
     """
-    each = bool(group_by) or institution is not None
-    held = "f.held_there" if each else "f.held"
-    kept: Condition = ("institution <> ''" if each else "institution = ''", [])
+    by_institution = bool(group_by) or institution is not None
+    held = "f.held_there" if by_institution else "f.held"
+    kept: Condition = ("institution <> ''" if by_institution else "institution = ''", [])
     if institution is not None:
         kept = ("institution = %s", [institution])
     own, brin = _cells(_of(institution), column="f.cell")

@@ -49,7 +49,7 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
         os.umask(0o077)  # for the files too, where the folder was there already
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with connection.cursor() as cursor:
-            # What the manifest says and what the dump holds are of one moment, while awards go on.
+            # Manifest and dump are of one moment, while awards continue.
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             cursor.execute("SELECT pg_export_snapshot(), coalesce(max(position), 0) FROM event")
             snapshot, position = cursor.fetchone() or ("", 0)

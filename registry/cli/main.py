@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         ("restore", backup.run_restore, "Fill an empty database from a backup; the key file must be there."),
     ):
         add(name, run, summary).add_argument("folder", metavar="FOLDER", type=Path)
-    add("demo-data", demo.run, "Record the pilot's data, once.")
+    add("demo-data", demo.run, "Record the demo data, once: the pilot's first awards, and invented ones.")
     _add_stream(add)
     replaying = add("replay", replay.run, "Print the log, count its events, or show a badge as it was.")
     replaying.add_argument(

@@ -74,7 +74,7 @@ def run_topics(settings: Settings, arguments: argparse.Namespace) -> int:
             raise UsageError("--print-after cannot be combined with another option")
         return _print_topic(kafka, arguments.print_after)
     because = _because(arguments, "repartition")
-    # Who divides the log anew records it in the log, which the login of a relay cannot.
+    # Another division is recorded in the log, for which the login of a relay has no right.
     login: Login = "registry_owner" if because else "registry_stream"
     with database.started(settings, login) as url:
         if because is None:

@@ -137,7 +137,7 @@ def _complete(schema: dict[str, Any], everything: str | None) -> None:
     for name, member in schema["properties"].items():
         if "default" in member:  # it is left out when absent, and never null
             del member["default"]
-            present = [each for each in member.pop("anyOf") if each != {"type": "null"}]
+            present = [schema for schema in member.pop("anyOf") if schema != {"type": "null"}]
             member.update(present[0] if len(present) == 1 else {"anyOf": present})
         if pattern := everything or _PATTERNS.get(name):
             member["pattern"] = pattern

@@ -78,7 +78,9 @@ def is_line(value: object) -> bool:
 
 def is_blank(value: str) -> bool:
     """Whether a text is empty, or of white space and invisible characters alone."""
-    return not any(each != " " and each.isprintable() for each in _SHOWS_NOTHING.sub("", value))
+    return not any(
+        character != " " and character.isprintable() for character in _SHOWS_NOTHING.sub("", value)
+    )
 
 
 def is_visible(value: str) -> bool:

@@ -26,7 +26,7 @@ _OTHERS = {
 }
 
 
-# Of an object with nothing but these it is only said which it is.
+# An object with these members alone only names itself.
 _NAMING = frozenset({"@context", "type", "id"})
 _OF_THE_ASSERTION = frozenset({"grade_achieved", "gradeAchieved", "user"})
 _IDENTIFIER = "extensions:InstitutionIdentifierExtension"

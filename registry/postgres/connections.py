@@ -284,7 +284,7 @@ class Pool:
             connection.close()
 
 
-# What each role is that the login can become, the login itself included.
+# The attributes of each role that the login can become, the login itself included.
 _REACHABLE = """
 SELECT r.rolname, r.rolname = session_user,
     r.rolsuper OR r.rolbypassrls OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication

@@ -176,7 +176,7 @@ class EmbeddedPostgres:
             self._create_cluster()
         elif ACCESS not in (self._data / "pg_hba.conf").read_text():
             raise EmbeddedPostgresError(
-                f"{self._folder} was made before the first release; remove it, and the data is loaded anew"
+                f"{self._folder} was made before the first release; remove it, and load the data again"
             )
         self._make_folder(self._socket_folder)
         # A killed server may seem to run for a moment, while its children hold its memory.

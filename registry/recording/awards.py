@@ -210,9 +210,11 @@ class AwardBadge(msgspec.Struct, frozen=True, gc=False):
         if stated.grade == private.grade:
             excused.add("/grade")
         differences = [
-            each for each in differing(stated, _recorded_statement(award, private)) if each not in excused
+            pointer
+            for pointer in differing(stated, _recorded_statement(award, private))
+            if pointer not in excused
         ]
-        return [self.stated.module_pointer if each == "/moduleId" else each for each in differences]
+        return [self.stated.module_pointer if pointer == "/moduleId" else pointer for pointer in differences]
 
 
 class ImportAward(AwardBadge, frozen=True):

@@ -231,7 +231,7 @@ class ReinstateBadge(_OfBadge, frozen=True):
 
 
 class CorrectBadge(_OfBadge, frozen=True):
-    """Corrects a wrong grade or the spelling of a name; anything else is awarded anew."""
+    """Corrects a wrong grade or the spelling of a name; anything else needs a new award."""
 
     grade: str | None
     name: str | None

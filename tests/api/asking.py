@@ -15,7 +15,7 @@ import uvicorn
 
 from api.http.strict_protocol import StrictProtocol
 from registry.postgres.connections import connect
-from tests.support import INSTITUTION, MODULE, Service, award
+from tests.support import INSTITUTION, MODULE, PATIENCE_SECONDS, Service, award
 
 Ask = Callable[..., Any]
 API_VERSION = "1.0.0"
@@ -158,7 +158,7 @@ def on_a_socket(service: Service) -> Iterator[tuple[str, int]]:
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
         assert server.started

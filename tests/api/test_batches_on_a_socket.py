@@ -18,7 +18,7 @@ from api.http.ndjson import MAX_BATCH, MAX_LINE, MAX_LINES
 from tests.api.asking import Ask, admitted, award_body, last_position, on_a_socket, refused
 from tests.api.test_batches import AWARDS, NDJSON, REVOCATIONS, ndjson, outcomes, sent
 from tests.postgres.log import until
-from tests.support import Service
+from tests.support import PATIENCE_SECONDS, Service
 
 Address = tuple[str, int]
 
@@ -102,7 +102,7 @@ def test_a_body_that_breaks_off_is_no_defect_whatever_the_call(
                 connection.sendall(
                     head(1_000, token, media_type).replace(AWARDS.encode(), path.encode()) + b"{"
                 )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(caplog.records) < len(calls) and time.monotonic() < deadline:
             time.sleep(0.02)
     assert [(each.levelname, each.message) for each in caplog.records] == [("INFO", "ClientDisconnect")] * 3

@@ -312,7 +312,7 @@ def test_ids_kinds_and_lists_have_a_form(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def pilot(databases: Databases) -> Iterator[Service]:
-    """A service with the data of the pilot, as `make run` starts it."""
+    """A service with the demo data, as `make run` starts it."""
     url = databases.fresh()
     with service(url) as running:
         with registry_on(url) as writing:
@@ -320,6 +320,22 @@ def pilot(databases: Databases) -> Iterator[Service]:
         running.settle()
         yield running
     databases.drop(url)
+
+
+def test_a_chart_of_the_demo_data_has_several_bars(pilot: Service) -> None:
+    statistician = pilot.as_("statistician")
+    for call, bars in (
+        ("awards?groupBy=sector", 3),
+        ("awards?groupBy=institution", 4),
+        ("awards?groupBy=year", 4),
+        ("awards?groupBy=month", 7),
+        ("awards?groupBy=iscedBroad", 3),
+        ("awards?groupBy=nlqf", 3),
+        ("revocations?groupBy=reason", 3),
+        ("learners", 3),
+    ):
+        answer = statistician("GET", f"/v1/statistics/{call}")
+        assert len(answer.json()["items"]) >= bars, call
 
 
 def test_every_example_works_as_it_stands_on_the_pilots_data(

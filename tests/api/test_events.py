@@ -27,7 +27,7 @@ from tests.api.asking import (
     ok,
     wrong,
 )
-from tests.support import Databases, Service
+from tests.support import PATIENCE_SECONDS, Databases, Service
 
 MEMBERS = ["position", "id", "source", "type", "subject", "time", "dataschema", "data"]
 
@@ -218,7 +218,7 @@ def test_no_event_appears_below_a_position_that_a_reader_has_passed(shared_servi
 
     def follow(log: list[str]) -> None:
         after = start
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (leaving.is_set() and after == last_position(shared_service)):
             assert time.monotonic() < deadline, "the reader came to no end"
             answer = auditor("GET", "/v1/events", params={"after": after, "limit": 7})

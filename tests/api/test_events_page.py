@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from registry.domain.event_schemas import EVENTS
 from tests.api.asking import admitted, award_body, awarded, ok, on_a_socket
+from tests.end_to_end.page_blocks import blocks
 from tests.support import Service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
-PROOF, COPY = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PROOF, COPY = (block.text for block in blocks("docs/events.md", "python"))
 
 Commitment = Callable[[str, Any], str]
 

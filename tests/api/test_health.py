@@ -24,7 +24,7 @@ from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.kafka.topics import EVENTS
 from tests.postgres.log import execute, fresh
-from tests.support import MODULE, Databases, Service
+from tests.support import MODULE, PATIENCE_SECONDS, Databases, Service
 
 
 def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
@@ -156,7 +156,7 @@ def _poison(url: str, position: int) -> None:
 
 
 def _degraded(service: Service) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         ready = ok(service.client.get("/health/ready"))
         stopped = {model["name"]: model for model in ready["readModels"] if "stoppedAt" in model}
@@ -278,7 +278,7 @@ def test_without_its_database_the_service_asks_to_come_back_and_then_goes_on(dat
             for path in (f"/v1/badges/{badge['id']}/status", "/v1/institutions", "/health/ready"):
                 refused(service.client.get(path), 503, "not-ready")
             assert ok(service.client.get("/health/live")) == {"status": "live"}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while service.client.get("/health/ready").status_code == 503 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert ok(service.client.get("/health/ready"))["position"] == before

@@ -1,4 +1,8 @@
-"""`make bench`: every measurement in one run on one server; a table, and bench.json."""
+"""`make bench`: every measurement in one run on one server; a table, and bench.json.
+
+Each figure is in bench.json as soon as it is there. A part that fails leaves the others standing: it is named
+at the end, and the exit status is 1.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +26,7 @@ from tests.benchmarks.processes import ROOT
 from tests.benchmarks.servers import Server, server
 
 ROUNDS = 5
-Measurement = Callable[[Server, Path, int], Sequence[Result]]
+Measurement = Callable[[Server, Path, int], Iterable[Result]]
 
 
 def measurements() -> dict[str, Measurement]:
@@ -67,37 +73,58 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns of ours and the peer ({ROUNDS})")
     parser.add_argument("--json", type=Path, default=ROOT / "bench.json", help="where to write the figures")
     arguments = parser.parse_args()
-    results: list[Result] = []
     began, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with server(folder / "server") as running:
-            version = running.version()
-            for each in arguments.only or [name for name in known if name not in LONG]:
-                say(f"{each} ...")
-                own = folder / each
-                own.mkdir()
-                results += known[each](running, own, arguments.rounds)
-    about = {
-        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "postgresql": version,
-        "processors": os.cpu_count(),
-        "load_before": load,
-        "rounds": arguments.rounds,
-        "seconds": round(time.monotonic() - began),
-    }
-    arguments.json.write_text(json.dumps(_document(about, results), indent=1) + "\n")
+            about = {
+                "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                "python": platform.python_version(),
+                "postgresql": running.version(),
+                "processors": os.cpu_count(),
+                "load_before": load,
+                "rounds": arguments.rounds,
+            }
+            parts = {
+                name: partial(known[name], running, folder / name, arguments.rounds)
+                for name in arguments.only or [name for name in known if name not in LONG]
+            }
+            for part in parts:
+                (folder / part).mkdir()
+            results, failed = measure_parts(parts, about, arguments.json)
     print(table(results))
     print(
-        f"\n{about['rounds']} rounds in turn on one server, PostgreSQL {version}, {about['processors']}"
-        f" processors, load {load:.1f} before; {about['seconds']} s; all figures in {arguments.json.name}"
+        f"\n{about['rounds']} rounds in turn on one server, PostgreSQL {about['postgresql']},"
+        f" {about['processors']} processors, load {load:.1f} before; {time.monotonic() - began:.0f} s;"
+        f" all figures in {arguments.json.name}"
     )
-    return 0
+    if failed:
+        say(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
-def _document(about: dict[str, Any], results: Sequence[Result]) -> dict[str, Any]:
-    return {**about, "results": [each.as_json() for each in results]}
+def measure_parts(
+    parts: Mapping[str, Callable[[], Iterable[Result]]], about: Mapping[str, Any], file: Path
+) -> tuple[list[Result], list[str]]:
+    """Runs the parts in turn and writes each figure to `file` as it comes; the figures, and what failed."""
+    results: list[Result] = []
+    failed: list[str] = []
+
+    def write() -> None:
+        document = {**about, "failed": failed, "results": [each.as_json() for each in results]}
+        file.write_text(json.dumps(document, indent=1) + "\n")
+
+    for name, measure in parts.items():
+        say(f"{name} ...")
+        try:
+            for result in measure():
+                results.append(result)
+                write()
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            write()
+    return results, failed
 
 
 if __name__ == "__main__":

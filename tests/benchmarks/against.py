@@ -40,8 +40,8 @@ def main() -> int:
             for result in _run(checkout, words):
                 units[result["what"]] = result["unit"]
                 rows.setdefault(result["what"], []).append(_ours(result))
+            arguments.json.write_text(json.dumps({"old": old, "new": new}, indent=1) + "\n")
     both = [what for what in new if what in old]
-    arguments.json.write_text(json.dumps({"old": old, "new": new}, indent=1) + "\n")
     print(show([HEADS, *(_row(what, units[what], old[what], new[what]) for what in both)]))
     return 0
 

@@ -8,7 +8,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,18 +27,21 @@ COPIED = {"event": "event", "vault": "vault (position, institution, learner_id, 
 """The tables, with columns where PostgreSQL itself makes others."""
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     """Once with `registry serve` alone, once with the projecting in a process apart."""
     peer = "binary COPY of all their rows"
     alone = Compared(f"badge-batches of {LINES:,} lines, serve alone", "lines/s", peer, Goal(0.2, 0.35))
     apart = Compared("the same, `registry consume` beside it", "lines/s", peer, Goal(0.2, 0.35))
     above = _measure(alone, server, folder, rounds, consuming=False)
+    yield alone
+    yield Seen("memory of a batch above rest", "MB", above, 100)
     _measure(apart, server, folder, rounds, consuming=True)
+    yield apart
     status = Compared(
         f"a status, p99 while a batch of {LINES:,} lines comes in", "ms", "p99 without one", Goal(5, 2)
     )
     _measure_statuses(status, server, folder, rounds)
-    return [alone, apart, Seen("memory of a batch above rest", "MB", above, 100), status]
+    yield status
 
 
 def _measure(into: Compared, server: Server, folder: Path, rounds: int, *, consuming: bool) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -34,9 +34,8 @@ _EVENT = {
 _VAULT = {"position": "int8", "institution": "text", "learner_id": "uuid", "sealed": "bytea"}
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Compared]:
     del folder
-    results = []
     for vault in (True, False):
         what = "bulk append, 1,000 a batch" + (", with vault rows" if vault else ", events alone")
         compared = Compared(what, "events/s", "binary COPY", Goal(0.65, 0.8))
@@ -46,11 +45,10 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Compared]:
             maker = material.Maker()
             ours, peer = partial(_append, writer, vault), partial(copier.copy, connection)
             _rates(maker, ours, peer)
-            results.append(measure_rounds(compared, rounds, partial(_rates, maker, ours, peer)))
+            yield measure_rounds(compared, rounds, partial(_rates, maker, ours, peer))
         finally:
             writer.close()
             connection.close()
-    return results
 
 
 def _rates(

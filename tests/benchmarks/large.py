@@ -6,7 +6,7 @@ import http.client
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ FROM badge GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     urls = {size: server.registry() for size in (SMALL, LARGE)}
     filled = {}
     for size, url in urls.items():
@@ -61,11 +61,14 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
             ):
                 compared.ours.append(_p99(large, paths(filled[LARGE])))
                 compared.peer.append(_p99(small, paths(filled[SMALL])))
+    yield status
+    yield learner
+    yield listed
     counted = Compared(
         "statistics by month and institution at 1,000,000", "times/s", "GROUP BY over the rows", Goal(20, 100)
     )
     _count(urls[LARGE], counted, rounds)
-    return [status, learner, listed, counted]
+    yield counted
 
 
 def _analyze(url: str) -> None:

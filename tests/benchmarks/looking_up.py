@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.client
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from email.message import Message
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,9 @@ CLIENTS = 16
 SECONDS = 2.0
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     url = server.registry()
     filled = filling.fill(url, BADGES)
-    results: list[Result] = []
     with (
         candidates.serving(url, folder) as serving,
         child(python("tests.benchmarks.bare")) as bare,
@@ -53,8 +52,7 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
             ours()
             take_turns(row, rounds, ours, partial(_asked, peer, f"/{length}", {}, [""], []))
             row.more = {"seen": seen}
-            results.append(row)
-    return results
+            yield row
 
 
 def _token(serving: Serving, learner: str) -> str:

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,7 @@ ROUNDS = 2
 LOOK_UP_SECONDS = 0.01
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     rounds = min(rounds, ROUNDS)
     url = server.registry()
     filled = filling.fill(url, BADGES)
@@ -36,8 +37,9 @@ def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
     with candidates.serving(url, folder) as serving:
         serving.settle(600)
         take_turns(events, rounds, partial(_read, serving), copy)
+        yield events
         take_turns(rebuilt, rounds, partial(_rebuild, url, serving, filled), copy)
-    return [events, rebuilt]
+        yield rebuilt
 
 
 def _copy(url: str, path: Path) -> float:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,14 +21,12 @@ MAKE_RUN_SECONDS = 300
 AWARDS = 1_000
 
 
-def measure_memory(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure_memory(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     del rounds
-    results: list[Result] = []
     with candidates.ours(server, folder) as ours:
-        results += _memory("registry serve", ours, 200)
+        yield from _memory("registry serve", ours, 200)
     with candidates.peer(server) as peer:
-        results += _memory("stock stack", peer, None)
-    return results
+        yield from _memory("stock stack", peer, None)
 
 
 def _memory(what: str, candidate: Candidate, most: float | None) -> list[Result]:

@@ -8,7 +8,7 @@ Kafka projects the same events from the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -36,19 +36,17 @@ PROJECTED = 100_000
 PATIENCE_SECONDS = 120
 
 
-def measure(server: Server, folder: Path, rounds: int) -> list[Result]:
+def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
     broker = Broker(folder)
     broker.start()
     try:
         kafka, log = KafkaSettings(broker.bootstrap_servers), server.registry()
         fill(log)
         new_topics(log, kafka, 1)
-        return [
-            _relaying(kafka, log, rounds),
-            _projecting(server, kafka, rounds),
-            consumers.measure(server, folder, kafka, log, rounds),
-            *visible.measure(server, folder, kafka),
-        ]
+        yield _relaying(kafka, log, rounds)
+        yield _projecting(server, kafka, rounds)
+        yield consumers.measure(server, folder, kafka, log, rounds)
+        yield from visible.measure(server, folder, kafka)
     finally:
         broker.stop()
 

@@ -24,11 +24,15 @@ from psycopg2.extensions import parse_dsn
 
 from tests.end_to_end.client import Client, until
 from tests.end_to_end.servers import OtherPostgres, children, embedded_url, end_server
+from tests.support import PATIENCE_SECONDS, SLACK_SECONDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGISTRY = str(Path(sys.executable).with_name("registry"))
-STOP_SECONDS = 20
-"""So long a process may take to end after SIGTERM."""
+STOP_SECONDS = 10 + SLACK_SECONDS
+"""So long a process may take to end after SIGTERM: 10 seconds, and what a busy machine takes."""
+
+DEMO_EVENTS = 103
+"""The last position of the demo data."""
 
 Started = TypeVar("Started", bound="Running")
 
@@ -64,7 +68,7 @@ class Done:
 
 def registry(
     *words: str,
-    seconds: float = 60,
+    seconds: float = PATIENCE_SECONDS,
     typed: str = "",
     variables: dict[str, str] | None = None,
     **settings: object,
@@ -124,7 +128,7 @@ class Running:
             self._coming.put(line.rstrip("\n"))
         self._coming.put(None)
 
-    def line(self, pattern: str, seconds: float = 60) -> str:
+    def line(self, pattern: str, seconds: float = PATIENCE_SECONDS) -> str:
         """The next line in which the pattern is found; what the pattern's group caught."""
         deadline = time.monotonic() + seconds
         while True:
@@ -201,7 +205,7 @@ class Serving(Running):
             return client.ask("GET", "/health/ready").status == 200
         return False
 
-    def settled(self, seconds: float = 20) -> int:
+    def settled(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Waits until every read model holds the whole log; answers its last position."""
 
         def reached() -> int:
@@ -218,7 +222,7 @@ class Serving(Running):
 
 @functools.cache
 def prepared(folder: Path) -> Path:
-    """A data folder with the pilot's data, made once; its server is stopped."""
+    """A data folder with the demo data, made once; its server is stopped."""
     for command in ("migrate", "demo-data"):
         done = registry(command, data_dir=folder)
         assert done.status == 0, done.err
@@ -235,7 +239,7 @@ class Workshop:
         self._others: list[OtherPostgres] = []
 
     def data(self, folder: Path | None = None) -> Path:
-        """A data folder with the pilot's data."""
+        """A data folder with the demo data."""
         folder = self.watched(folder) if folder else self.empty_data()
         subprocess.run(["cp", "-a", str(self._model), str(folder)], check=True)
         return folder

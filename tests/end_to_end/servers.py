@@ -17,7 +17,7 @@ from registry.cli import database
 from registry.postgres.connections import LOGINS, Login, connect
 from registry.postgres.embedded import EmbeddedPostgres, binaries
 from tests.end_to_end.client import free_port, until
-from tests.support import as_login
+from tests.support import PATIENCE_SECONDS, as_login
 
 
 def postmaster(data: Path) -> int | None:
@@ -58,7 +58,7 @@ def end_server(cluster: Path) -> None:
                 os.kill(each, signal.SIGCONT)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGQUIT)
-        until(lambda: _server(cluster) is None, 60, "an end of PostgreSQL")
+        until(lambda: _server(cluster) is None, PATIENCE_SECONDS, "an end of PostgreSQL")
 
 
 def embedded_url(data: Path) -> str:

@@ -15,6 +15,7 @@ import pytest
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, registry
 from tests.end_to_end.servers import embedded_url, logins, make_token
+from tests.support import PATIENCE_SECONDS
 
 
 def award(number: int) -> dict[str, Any]:
@@ -65,11 +66,13 @@ def test_a_backup_that_was_made_while_awards_go_on_is_the_registry_as_it_was(wor
     assert serving.address
     awarding, folder = Awarding(serving), workshop.folder / "een back-up"
     with awarding.going_on():
-        until(lambda: len(awarding.acknowledged) > 20, 60, "some awards")
+        until(lambda: len(awarding.acknowledged) > 20, PATIENCE_SECONDS, "some awards")
         done = registry("backup", str(folder), data_dir=serving.data)
         assert done.status == 0, done.err
         seen = len(awarding.acknowledged)
-        until(lambda: len(awarding.acknowledged) > seen + 20, 60, "more awards after the backup")
+        until(
+            lambda: len(awarding.acknowledged) > seen + 20, PATIENCE_SECONDS, "more awards after the backup"
+        )
     assert str(serving.data / "keys.json") in done.out
     position = int(done.last_line.removeprefix("backed up through position "))
     assert json.loads((folder / "manifest.json").read_text())["position"] == position

@@ -28,6 +28,7 @@ from tests.end_to_end.client import Client, until
 from tests.end_to_end.processes import REGISTRY, Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
+from tests.support import PATIENCE_SECONDS, SLACK_SECONDS
 
 pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
@@ -75,7 +76,7 @@ def connected(serving: Serving) -> socket.socket:
     return socket.create_connection(("127.0.0.1", serving.port), 15)
 
 
-def answered(connection: socket.socket, seconds: float = 15) -> bytes:
+def answered(connection: socket.socket, seconds: float = PATIENCE_SECONDS) -> bytes:
     """All that comes until the service closes the connection; fails where it does not."""
     connection.settimeout(seconds)
     came = b""
@@ -95,7 +96,7 @@ def first_status(connection: socket.socket, seconds: float = 0.0) -> int | None:
 
 
 def serves_others(serving: Serving, token: str, reference: str) -> None:
-    """An award and its status take less than a second each."""
+    """An award and its status do not wait until what stalls is ended."""
     with Client(serving.address, token) as client:
         began = time.monotonic()
         made = client.ask("POST", "/v1/badges", award_body("27UM", reference))
@@ -104,7 +105,7 @@ def serves_others(serving: Serving, token: str, reference: str) -> None:
         status = client.ask("GET", f"/v1/badges/{made.json['id']}/status?minPosition={made.json['position']}")
         assert status.status == 200, status
         took = (awarded - began, time.monotonic() - awarded)
-    assert max(took) < 1, took
+    assert max(took) < BODY_SECONDS / 3, took
 
 
 @pytest.mark.parametrize("what", ENDLESS)
@@ -172,9 +173,9 @@ def test_whoever_stops_in_the_middle_is_ended_in_time(serving: Serving) -> None:
             opened[what] = stack.enter_context(connected(serving))
             opened[what].sendall(sent)
         for what, (_, seconds) in sorted(stalled.items(), key=lambda item: item[1][1]):
-            answered(opened[what], seconds + 15)
+            answered(opened[what], seconds + SLACK_SECONDS)
             took = time.monotonic() - began
-            assert took < seconds + 15, f"{what} was ended after {took:.1f} s"
+            assert took < seconds + SLACK_SECONDS, f"{what} was ended after {took:.1f} s"
     assert "ERROR" not in serving.log.read_text()
 
 
@@ -186,7 +187,7 @@ def test_a_client_that_does_not_read_its_answers_is_ended_in_time(serving: Servi
         began = time.monotonic()
         connection.sendall(request * MAX_PIPELINED)
         assert first_status(connection, 15) == 200
-        until(lambda: sockets(serving) == before, SEND_SECONDS + 15, "an end of the connection")
+        until(lambda: sockets(serving) == before, SEND_SECONDS + SLACK_SECONDS, "an end of the connection")
         assert time.monotonic() - began > SEND_SECONDS - 2
     assert "ERROR" not in serving.log.read_text()
 
@@ -232,7 +233,7 @@ def test_connections_beyond_the_open_files_are_refused_and_others_go_on(workshop
                 return client.ask("GET", "/v1/modules").status == 200
             return False
 
-        until(goes_on, HEAD_SECONDS + 10, "an end of the idle connections")
+        until(goes_on, HEAD_SECONDS + SLACK_SECONDS, "an end of the idle connections")
     assert limited.stop() == 0
     assert "Too many open files" not in limited.said()
 
@@ -260,7 +261,7 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
     one = _stalled_batches(serving, itertools.repeat(tokens[0]), 100)
     until(
         lambda: sum(first_status(each) == 429 for each in one) == 100 - MAX_BATCHES_OF_TOKEN,
-        15,
+        PATIENCE_SECONDS,
         "a 429 for all but two batches of a token",
     )
     others = _stalled_batches(serving, itertools.cycle(tokens[1:]), 100)
@@ -268,7 +269,7 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
         lambda: (
             sum(first_status(each) is not None for each in others) == 100 - MAX_BATCHES + MAX_BATCHES_OF_TOKEN
         ),
-        15,
+        PATIENCE_SECONDS,
         "a refusal of all but eight batches",
     )
     # Which bound a batch meets first, its token's or that of all, is a matter of what came before it.
@@ -278,7 +279,7 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
     print(f"200 stalled batches: {(memory(serving) - before) / MIB:.0f} MiB")
     assert memory(serving) - before < 60 * MIB
     for each in (*one, *others):
-        answered(each, BODY_SECONDS + 15)
+        answered(each, BODY_SECONDS + SLACK_SECONDS)
         each.close()
 
     def batch() -> bool:
@@ -287,7 +288,7 @@ def test_stalled_batches_take_neither_memory_nor_places_for_long(serving: Servin
             headers = {"Content-Type": "application/x-ndjson"}
             return client.stream("POST", "/v1/badge-batches", line, **headers).status == 200
 
-    until(batch, 15, "a batch of the same token")
+    until(batch, PATIENCE_SECONDS, "a batch of the same token")
     assert memory(serving) - before < 60 * MIB
     assert "ERROR" not in serving.log.read_text()
 

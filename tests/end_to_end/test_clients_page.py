@@ -1,4 +1,4 @@
-"""docs/clients.md, run as it stands: the client on a connection that fails, and the auditor's commands."""
+"""The client of docs/clients.md, run as it stands on a connection that fails."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.processes import PROJECT, REGISTRY, Serving, Workshop, environment
+from tests.end_to_end.page_blocks import blocks
+from tests.end_to_end.processes import Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token
 
-PAGE = (PROJECT / "docs" / "clients.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+(CLIENT,) = blocks("docs/clients.md", "python")
 
 
 class Failing(BaseHTTPRequestHandler):
@@ -83,10 +80,9 @@ def failing(target: str) -> Iterator[tuple[str, dict[tuple[str, bytes], int]]]:
 
 def run_client(serving: Serving, address: str) -> list[str]:
     """The page's client as it stands; its lines."""
-    (program,) = blocks("python")
     token = make_token(embedded_url(serving.data), "institution", institution="27UM")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", CLIENT.text],
         check=False,
         capture_output=True,
         text=True,
@@ -98,8 +94,7 @@ def run_client(serving: Serving, address: str) -> list[str]:
 
 
 def test_the_client_is_some_forty_lines_beside_its_comments_and_data() -> None:
-    (program,) = blocks("python")
-    lines = [line for line in program.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in CLIENT.text.splitlines() if line.strip() and not line.startswith("#")]
     assert len(lines) <= 46
 
 
@@ -125,56 +120,3 @@ def recorded(serving: Serving, after: int) -> list[dict[str, Any]]:
     with Client(serving.address, make_token(embedded_url(serving.data), "auditor")) as client:
         lines = client.ask("GET", f"/v1/events?after={after}").body.splitlines()
     return [json.loads(line) for line in lines]
-
-
-def test_what_an_auditor_types_answers(workshop: Workshop) -> None:
-    serving = workshop.serve(workshop.data())
-    serving.settled()
-    award = next(each for each in recorded(serving, 0) if each["type"] == "badge.awarded")
-    values = {
-        "REGISTRY": serving.address,
-        "AUDITOR": make_token(embedded_url(serving.data), "auditor"),
-        "BADGE": award["subject"],
-        "POSITION": str(award["position"]),
-        "TIME": award["time"],
-    }
-    commands = [
-        line for block in blocks("sh") for line in block.splitlines() if line and not line.startswith("#")
-    ]
-    assert len(commands) == 11
-    for command in commands:
-        answer = typed(command, environment(data_dir=serving.data) | values)
-        assert "/problems/" not in answer, (command, answer)
-        if "type=badge.revoked" not in command:
-            assert award["subject"] in answer or "badge.awarded 25" in answer, (command, answer)
-
-
-def test_what_a_statistician_types_answers_as_the_page_says(workshop: Workshop) -> None:
-    serving = workshop.serve(workshop.data())
-    serving.settled()
-    values = {
-        "REGISTRY": serving.address,
-        "STATISTICIAN": make_token(embedded_url(serving.data), "statistician"),
-    }
-    page = blocks("console")[-1].splitlines()
-    commands = [line.removeprefix("$ ") for line in page if line.startswith("$ ")]
-    answers = [typed(command, environment(data_dir=serving.data) | values) for command in commands]
-    assert json.loads(answers[0])["items"] == json.loads(page[1])["items"]
-    assert json.loads(answers[1])["position"] == 31
-    assert answers[2].splitlines()[0] == "sector,nlqf,awarded,learners,position,asOf"
-    assert json.loads(answers[3]) == {"position": 0, "asOf": "2026-01-01", "items": []}
-    assert answers[4].splitlines()[0] == "month;reason;revoked;medianDays;position;asOf"
-    assert {each["institution"] for each in json.loads(answers[5])["items"]} == {"27UM"}
-
-
-def typed(command: str, env: dict[str, str]) -> str:
-    done = subprocess.run(
-        ["sh", "-c", command.replace(".venv/bin/registry", f"'{REGISTRY}'")],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=env,
-    )
-    assert done.returncode == 0, (command, done.stderr)
-    return done.stdout

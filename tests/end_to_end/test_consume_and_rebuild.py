@@ -19,9 +19,9 @@ from tests.end_to_end.servers import embedded_url, postmaster
 from tests.postgres.commands import award_badge, command
 from tests.postgres.log import execute, query
 from tests.postgres.projecting import folded, held, positions
+from tests.support import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
-SECONDS = 60
 SAID = re.compile(
     r"badges: building version (\d+) beside version \1, which stays in use\n"
     r"badges: comparing all rows, at position \d+\n"
@@ -77,14 +77,14 @@ def test_consume_keeps_the_read_models_up_to_date_apart_from_serving(workshop: W
     both = [consuming(workshop, data), consuming(workshop, data)]
     url = embedded_url(data)
     assert registry("demo-data", data_dir=data).status == 0
-    until(lambda: holds_all(url), SECONDS, "read models that hold the pilot's data")
+    until(lambda: holds_all(url), PATIENCE_SECONDS, "read models that hold the pilot's data")
     assert held(url) == folded(url)
 
     both[0].kill()
     with recording(data) as found:
         for number in range(50):
             award_badge(found, command("27UM", f"later-{number}", "l-1", "KLINRED"))
-    until(lambda: holds_all(url), SECONDS, "read models that hold what came later")
+    until(lambda: holds_all(url), PATIENCE_SECONDS, "read models that hold what came later")
     assert held(url) == folded(url)
     third = consuming(workshop, data)
     for each in (third, both[1]):
@@ -97,15 +97,15 @@ def test_sigterm_ends_consume_in_time_though_its_batch_is_held_up(workshop: Work
     data = workshop.data()
     running = consuming(workshop, data)
     url = embedded_url(data)
-    until(lambda: holds_all(url), SECONDS, "read models that hold the pilot's data")
+    until(lambda: holds_all(url), PATIENCE_SECONDS, "read models that hold the pilot's data")
     with closing(connect(url)) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE badge IN ACCESS EXCLUSIVE MODE")
         with recording(data) as found:
             award_badge(found, command("27UM", "held-up", "l-1", "KLINRED"))
-        until(lambda: waits_for_a_lock(url), SECONDS, "a batch that is held up")
+        until(lambda: waits_for_a_lock(url), PATIENCE_SECONDS, "a batch that is held up")
         assert running.stop(seconds=STOP_SECONDS) == 0
     following = consuming(workshop, data)
-    until(lambda: holds_all(url), SECONDS, "read models that go on")
+    until(lambda: holds_all(url), PATIENCE_SECONDS, "read models that go on")
     assert held(url) == folded(url)
     assert following.stop() == 0
 

@@ -10,16 +10,17 @@ import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.end_to_end.client import Client, free_port, until
-from tests.end_to_end.processes import PROJECT, STOP_SECONDS, Running, Workshop, environment
+from tests.end_to_end.page_blocks import blocks, comes_out
+from tests.end_to_end.page_blocks import typed as typed_in
+from tests.end_to_end.processes import DEMO_EVENTS, PROJECT, STOP_SECONDS, Running, Workshop, environment
 from tests.end_to_end.servers import children, postmaster
+from tests.support import PATIENCE_SECONDS
 
 INSTALL_SECONDS = 300
-START_SECONDS = 60
 
 
 class Copy:
@@ -42,11 +43,11 @@ class Copy:
     def environment(self) -> dict[str, str]:
         return environment(port=self.port)
 
-    def make_run(self, seconds: float = START_SECONDS) -> tuple[Running, list[str]]:
+    def make_run(self, seconds: float = PATIENCE_SECONDS) -> tuple[Running, list[str]]:
         """Starts `make run`; answers it with the curl lines that it prints once it answers."""
         running = self._workshop.run(["make", "run"], self.environment(), self.folder)
         assert running.line(r"(http://\S+)", seconds) == self.address
-        return running, [running.line(r"^(curl .*)$", 5) for _ in range(3)]
+        return running, [running.line(r"^(curl .*)$") for _ in range(3)]
 
     def auditor(self) -> Client:
         """Asks with a token that the copy's own command made, while the service runs."""
@@ -57,7 +58,7 @@ class Copy:
         return Client(self.address, done.stdout.splitlines()[-1])
 
 
-def typed(lines: list[str], folder: Path) -> list[dict[str, Any]]:
+def typed(lines: list[str], folder: Path) -> list[str]:
     """What the lines answer when they are pasted into a shell, one after the other."""
     done = subprocess.run(
         ["sh", "-e"],
@@ -69,7 +70,11 @@ def typed(lines: list[str], folder: Path) -> list[dict[str, Any]]:
         env=environment(),
     )
     assert done.stderr == ""
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
+
+
+def statuses(answers: list[str]) -> list[str]:
+    return [json.loads(answer)["status"] for answer in answers]
 
 
 def service_of(running: Running) -> int:
@@ -80,35 +85,54 @@ def service_of(running: Running) -> int:
 
 
 def check_pilot_data(client: Client, tries: int) -> None:
-    """The pilot's data is there once, and beside it the award of each time that the lines were tried.
+    """The demo data is there once, the pilot's first, and then the award of each time that the lines ran.
 
     A try makes two tokens, one for the lines and one for the auditor, and awards and revokes a badge.
     """
     events = [json.loads(line) for line in client.ask("GET", "/v1/events?limit=10000").body.splitlines()]
     assert [event["position"] for event in events] == list(range(1, len(events) + 1))
     demo = [event for event in events if event["data"]["channel"] == "demo"]
-    awards = [event["data"] for event in demo if event["type"] == "badge.awarded"]
+    pilot = demo[:33]
+    assert pilot[-1]["position"] == 33
+    awards = [event["data"] for event in pilot if event["type"] == "badge.awarded"]
     assert Counter(award["institution"] for award in awards) == {"27UM": 25}
     assert len({award["learnerId"] for award in awards}) == 15
     assert Counter(award["moduleName"].split(":")[0] for award in awards) == {
         "Klinisch redeneren bij complexe (verpleegkundige) problematiek": 10,
         "Make IT Work": 15,
     }
-    kinds = Counter(event["type"] for event in demo)
+    kinds = Counter(event["type"] for event in pilot)
     assert kinds == {"institution.admitted": 2, "module.registered": 6, "badge.awarded": 25}
+    assert len(demo) == DEMO_EVENTS
     assert len(events) == len(demo) + 4 * tries
     # The read models follow the log in their own time.
     held = f"minPosition={len(events)}"
     assert len(client.items(f"/v1/institutions/27UM/badges?{held}")) == 25 + tries
     assert client.items(f"/v1/institutions/22OJ/badges?{held}") == []
     assert {each["brin"]: each["name"] for each in client.items(f"/v1/institutions?{held}")} == {
+        "07GR": "Avans Hogeschool",
+        "21PK": "Universiteit van Amsterdam",
         "22OJ": "Hogeschool Rotterdam",
         "27UM": "De Haagse Hogeschool",
+        "99MB": "MBO Voorbeeld (verzonnen)",
     }
     assert Counter(each["institution"] for each in client.items(f"/v1/modules?{held}")) == {
         "27UM": 4,
         "22OJ": 2,
+        "07GR": 1,
+        "21PK": 2,
+        "99MB": 2,
     }
+
+
+def check_readme(copy: Copy, lines: list[str], answers: list[str]) -> None:
+    """README shows these lines, and what they answer."""
+    console, shown = blocks("README.md")[:2]
+    (started,) = typed_in(console)
+    assert (started.command, shown.language) == ("make run", "json")
+    printed = "\n".join((f"Microcredential registry: {copy.address}", "", *lines))
+    assert comes_out(started.shown, printed.replace(copy.address, "http://127.0.0.1:8000")), printed
+    assert comes_out(shown.text, "\n".join(answers)), answers
 
 
 @pytest.mark.slow
@@ -120,11 +144,11 @@ def test_make_run_starts_from_a_copy_and_again_on_the_same_data_whatever_was_kil
     copy = Copy(folder, workshop)
 
     running, lines = copy.make_run(INSTALL_SECONDS)
-    awarded, revoked, status = typed(lines, folder)
-    assert awarded["status"] == "active"
-    assert awarded["id"] == revoked["id"] == status["id"]
-    assert (revoked["status"], status["status"]) == ("revoked", "revoked")
-    assert [answer["status"] for answer in typed(lines, folder)] == ["revoked"] * 3
+    answers = typed(lines, folder)
+    check_readme(copy, lines, answers)
+    assert statuses(answers) == ["active", "revoked", "revoked"]
+    assert len({json.loads(answer)["id"] for answer in answers}) == 1
+    assert statuses(typed(lines, folder)) == ["revoked"] * 3
     with copy.auditor() as client:
         check_pilot_data(client, tries=1)
     service = service_of(running)
@@ -133,7 +157,7 @@ def test_make_run_starts_from_a_copy_and_again_on_the_same_data_whatever_was_kil
     assert postmaster(copy.data) is None
 
     running, lines = copy.make_run()
-    assert typed(lines, folder)[-1]["status"] == "revoked"
+    assert statuses(typed(lines, folder))[-1] == "revoked"
     with copy.auditor() as client:
         check_pilot_data(client, tries=2)
     server = postmaster(copy.data)
@@ -143,7 +167,7 @@ def test_make_run_starts_from_a_copy_and_again_on_the_same_data_whatever_was_kil
     running.process.wait(STOP_SECONDS)
 
     running, lines = copy.make_run()
-    assert typed(lines, folder)[-1]["status"] == "revoked"
+    assert statuses(typed(lines, folder))[-1] == "revoked"
     with copy.auditor() as client:
         check_pilot_data(client, tries=3)
     assert not re.search("Traceback|ERROR", running.said())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from registry.release import RELEASE
 from tests.end_to_end.processes import PROJECT, explained
 
 RUNBOOKS = tuple(f"docs/runbooks/{page.name}" for page in sorted((PROJECT / "docs/runbooks").glob("*.md")))
@@ -66,6 +67,14 @@ def test_every_registry_command_and_option_in_the_documents_exists() -> None:
         assert done.status == 0, (words, done.err)
         for option in (word.partition("=")[0] for word in words if word.startswith("--")):
             assert option in done.out, words
+
+
+def test_the_changelog_and_the_readme_name_the_release_of_this_code() -> None:
+    first = re.search(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1] == RELEASE
+    for page in ("README.md", "README.nl.md"):
+        assert f"| {RELEASE}, " in (PROJECT / page).read_text(), page
 
 
 def anchors(text: str) -> set[str]:

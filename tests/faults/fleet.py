@@ -19,11 +19,10 @@ from registry.kafka.settings import KafkaSettings
 from tests.end_to_end.client import Client, free_port, until
 from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Done, Running, Workshop, environment, registry
 from tests.end_to_end.servers import OtherPostgres, children, logins
-from tests.support import as_login
+from tests.support import PATIENCE_SECONDS, as_login
 
 PARTITIONS = 8
 SUPERVISOR_SECONDS = 0.5
-READY_SECONDS = 60
 ROLES = ("serve", "relay", "consume")
 
 
@@ -136,7 +135,7 @@ class Fleet:
         for pid in [server, *(children(server) if everyone else [])]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until(lambda: not self.server.runs(), 60, "an end of PostgreSQL")
+        until(lambda: not self.server.runs(), PATIENCE_SECONDS, "an end of PostgreSQL")
 
     def start_postgres(self) -> None:
         """Processes of the one that was killed may hold its memory for a moment."""
@@ -148,7 +147,7 @@ class Fleet:
             time.sleep(0.5)
             return False
 
-        until(started, READY_SECONDS, "a PostgreSQL that starts")
+        until(started, PATIENCE_SECONDS, "a PostgreSQL that starts")
 
     # How far it is.
 
@@ -165,14 +164,14 @@ class Fleet:
     def ready(self) -> None:
         """Waits until each service answers with its database."""
         for address in self.addresses:
-            until(lambda each=address: health(each), READY_SECONDS, f"an answer of {address}")  # type: ignore[misc]
+            until(lambda each=address: health(each), PATIENCE_SECONDS, f"an answer of {address}")  # type: ignore[misc]
 
     def behind(self) -> int | None:
         """How many events the read model that is furthest behind lacks; None where nobody answers."""
         found = health(self.addresses[0])
         return max(int(model["behindEvents"]) for model in found["readModels"]) if found else None
 
-    def settled(self, seconds: float = READY_SECONDS) -> None:
+    def settled(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Waits until every read model holds the whole log."""
         until(lambda: self.behind() == 0, seconds, f"read models that hold the log; {self.said()}")
 

@@ -26,8 +26,8 @@ from tests.faults.oracle import (
     closing,
     settle,
 )
+from tests.support import PATIENCE_SECONDS
 
-DEMO_AWARDS = 25
 CLIENTS = 6
 BATCHES = (30, 100, 1_050)
 """Lines of a batch: a small part of a page, and more than one page."""
@@ -44,13 +44,13 @@ class Load:
         address: str,
         url: str,
         seed: int,
-        others: int = DEMO_AWARDS,
+        others: int = 0,
         clients: int = CLIENTS,
         bulk: int = 0,
         also: Sequence[str] = (),
         rest: float = 0.0,
     ) -> None:
-        """`others` are the awards that are there before it, `bulk` the clients that send batches.
+        """`others` are the awards before it, without demo data; `bulk` the clients that send batches.
 
         `also` are other services of the same registry, for some of the clients; `rest` are the seconds
         that each takes between two requests, and a hundred times that between batches.
@@ -90,10 +90,14 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
-    def more(self, awards: int, seconds: float) -> None:
+    def more(self, awards: int) -> None:
         """Waits until so many more awards were acknowledged."""
         wanted = self.oracle.acknowledged() + awards
-        until(lambda: self.oracle.acknowledged() >= wanted, seconds, f"{awards} more acknowledged awards")
+        until(
+            lambda: self.oracle.acknowledged() >= wanted,
+            PATIENCE_SECONDS,
+            f"{awards} more acknowledged awards",
+        )
 
     def check(self, rng: random.Random) -> int:
         """Settles what is unclear; then log, vault and read models agree with all that was acknowledged."""
@@ -234,4 +238,4 @@ def _wait_for(client: Client, position: int) -> None:
         models = client.ask("GET", "/health/ready").json["readModels"]
         return all(model["position"] == position for model in models)
 
-    until(reached, 60, "read models that hold the whole log")
+    until(reached, PATIENCE_SECONDS, "read models that hold the whole log")

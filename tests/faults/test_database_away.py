@@ -22,15 +22,13 @@ from registry.postgres.connections import STILL_SECONDS, UnavailableError, conne
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token
-from tests.faults.load import DEMO_AWARDS, Load
+from tests.faults.load import Load
 from tests.faults.oracle import award_body, check_rows
 from tests.faults.swallowing import Swallower
-from tests.support import as_login
+from tests.support import PATIENCE_SECONDS, SLACK_SECONDS, as_login
 
 pytestmark = pytest.mark.slow
 READS_NO_DATABASE = {"getEventSchema"}
-BACK_SECONDS = 60
-"""So long the service may take to answer again once PostgreSQL is back."""
 READS = (
     "/v1/institutions",
     "/v1/modules",
@@ -112,7 +110,11 @@ def test_while_postgresql_is_stopped_everything_answers_503_and_works_again_with
         for path in READS:
             not_ready(client.ask("GET", path.format(badge=away.badge)))
         # Known tokens are trusted for a moment; after it the token itself cannot be read.
-        until(lambda: client.ask("GET", "/v1/learners/me").status == 503, 3, "an end of the kept token")
+        until(
+            lambda: client.ask("GET", "/v1/learners/me").status == 503,
+            PATIENCE_SECONDS,
+            "an end of the kept token",
+        )
         for number in range(3):
             not_ready(client.ask("POST", "/v1/badges", award_body("27UM", f"during-{number}")))
         not_ready(client.ask("POST", f"/v1/badges/{away.badge}/revocation", {"reason": "fraud"}))
@@ -122,14 +124,14 @@ def test_while_postgresql_is_stopped_everything_answers_503_and_works_again_with
         assert anyone.ask("POST", "/v1/badges", award_body("27UM", "nobody")).status == 401
 
     away.server.start()
-    until(away.answers_again, BACK_SECONDS, "an answer")
+    until(away.answers_again, PATIENCE_SECONDS, "an answer")
     assert away.events() == before
     with away.client() as client:
         # Who comes first may still meet a connection of before.
-        answer = until(lambda: _awarded(client, "during-0"), BACK_SECONDS, "an award")
+        answer = until(lambda: _awarded(client, "during-0"), PATIENCE_SECONDS, "an award")
         assert (answer.status, answer.json["position"]) == (201, len(before) + 1)
         path = f"/v1/badges/{answer.json['id']}/status?minPosition={answer.json['position']}"
-        until(lambda: client.ask("GET", path).status == 200, BACK_SECONDS, "a read model that goes on")
+        until(lambda: client.ask("GET", path).status == 200, PATIENCE_SECONDS, "a read model that goes on")
     assert "Traceback" not in away.serving.log.read_text()
 
 
@@ -142,16 +144,16 @@ def _awarded(client: Client, reference: str) -> Answer | None:
 
 
 def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -> None:
-    load = Load(away.serving.address, away.url, seed=7, others=DEMO_AWARDS + 1)
+    load = Load(away.serving.address, away.url, seed=7, others=1)
     load.start()
-    load.more(50, seconds=20)
+    load.more(50)
     away.server.stop("immediate")
     time.sleep(0.3)
     away.server.start()
-    load.more(30, seconds=20)
+    load.more(30)
     away.server.stop("fast")
     away.server.start()
-    load.more(30, seconds=20)
+    load.more(30)
     load.stop()
     assert away.answers_again()
     load.check(random.Random(7))
@@ -160,16 +162,16 @@ def test_a_stop_in_the_midst_of_writes_leaves_nothing_half_written(away: Away) -
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_bulk_goes_on_by_itself_when_postgresql_is_restarted(mode: str, away: Away) -> None:
-    load = Load(away.serving.address, away.url, seed=13, others=DEMO_AWARDS + 1, bulk=3)
+    load = Load(away.serving.address, away.url, seed=13, others=1, bulk=3)
     load.start()
     for _ in range(3):
-        load.more(500, seconds=30)
-        until(lambda: load.under_way, 60, "a batch under way")
+        load.more(500)
+        until(lambda: load.under_way, PATIENCE_SECONDS, "a batch under way")
         away.server.stop(mode)
         away.server.start()
-    load.more(1_000, seconds=30)
+    load.more(1_000)
     load.stop()
-    until(away.answers_again, BACK_SECONDS, "an answer")
+    until(away.answers_again, PATIENCE_SECONDS, "an answer")
     events = load.check(random.Random(13))
     check_rows(away.url)
     print(
@@ -201,9 +203,9 @@ def test_sessions_that_are_thrown_out_end_in_503_never_in_500_and_the_read_model
         asking = [pool.submit(ask, number) for number in range(4)]
         try:
             for _ in range(4):
-                until(lambda: _end_a_session(embedded_url(data)), BACK_SECONDS, "a session to end")
+                until(lambda: _end_a_session(embedded_url(data)), PATIENCE_SECONDS, "a session to end")
                 time.sleep(0.2)
-                until(serving.ready, BACK_SECONDS, "an answer")
+                until(serving.ready, PATIENCE_SECONDS, "an answer")
         finally:
             leaving.set()
         for each in asking:
@@ -238,7 +240,7 @@ def test_while_postgresql_stands_still_the_service_is_live_and_goes_on_when_it_w
             answers = [each.result() for each in waiting]
     finally:
         away.server.thaw()
-    until(away.answers_again, BACK_SECONDS, "an answer")
+    until(away.answers_again, PATIENCE_SECONDS, "an answer")
     assert {answer.status for answer in answers if answer} <= {200, 201, 503}
     awarded = [answer.json["position"] for answer in answers if answer and answer.status == 201]
     events = away.events()
@@ -276,9 +278,9 @@ def test_while_postgresql_stands_still_every_route_answers_503_in_time(away: Awa
             took = list(pool.map(ask, calls))
     finally:
         away.server.thaw()
-    late = [each for each in took if each[2] > deadline.SECONDS + 5]
+    late = [each for each in took if each[2] > deadline.SECONDS + SLACK_SECONDS]
     assert late == []
-    until(away.answers_again, BACK_SECONDS, "an answer")
+    until(away.answers_again, PATIENCE_SECONDS, "an answer")
     with ThreadPoolExecutor(100) as pool:
         again = [pool.submit(_try, away, number) for number in range(100)]
         assert {answer.status for each in again if (answer := each.result())} <= {200, 201}
@@ -313,9 +315,9 @@ def test_requests_come_and_go_while_postgresql_stands_still_and_it_answers_right
             assert len(list(Path(f"/proc/{away.serving.pid}/task").iterdir())) < THREADS + 32
     finally:
         away.server.thaw()
-    until(away.answers_again, BACK_SECONDS, "an answer")
+    until(away.answers_again, PATIENCE_SECONDS, "an answer")
     with away.client() as client:
-        assert until(lambda: _awarded(client, "thawed"), BACK_SECONDS, "an award").status == 201
+        assert until(lambda: _awarded(client, "thawed"), PATIENCE_SECONDS, "an award").status == 201
     assert "ERROR" not in away.serving.log.read_text()
 
 
@@ -338,7 +340,7 @@ def test_what_waits_for_a_peer_that_swallows_everything_is_given_back(
             live(client)
             not_ready(client.ask("GET", "/health/ready"))
     swallower.carry()
-    seconds = STILL_SECONDS + BACK_SECONDS
+    seconds = STILL_SECONDS + PATIENCE_SECONDS
     until(away.answers_again, seconds, "an answer")
     with away.client() as client:
         answer = until(lambda: _awarded(client, "later"), seconds, "an award")

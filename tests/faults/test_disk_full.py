@@ -14,12 +14,11 @@ from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import Serving, Workshop, registry
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
 from tests.faults.disk import MIB, SmallDisk
-from tests.faults.load import DEMO_AWARDS, Load
+from tests.faults.load import Load
 from tests.faults.oracle import award_body, check_rows
+from tests.support import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
-BACK_SECONDS = 60
-"""So long it may take to go on once there is room."""
 READS = (
     "/v1/institutions",
     "/v1/modules",
@@ -106,7 +105,7 @@ def test_a_disk_that_fills_up_refuses_writes_before_postgresql_ends(
 
         disk.enlarge(384)
         for each in services:
-            until(each.ready, BACK_SECONDS, "a service that is ready by itself")
+            until(each.ready, PATIENCE_SECONDS, "a service that is ready by itself")
         outcomes = [json.loads(line) for line in batch(client, "27UM", name, 2_000).body.splitlines()]
         assert {outcome["outcome"] for outcome in outcomes} <= {"awarded", "known"}
         assert len({outcome["position"] for outcome in outcomes}) == 2_000
@@ -147,17 +146,17 @@ def goes_on_by_itself(
     for command in ("migrate", "demo-data"):
         assert registry(command, **keys).status == 0
     serving, pid = workshop.serve(workshop.empty_data(), **keys), server.pid
-    load = Load(serving.address, server.url, seed=11, others=DEMO_AWARDS, bulk=1)
+    load = Load(serving.address, server.url, seed=11, bulk=1)
     load.start()
-    load.more(100, seconds=20)
+    load.more(100)
     fill()
-    until(lambda: says_that_there_is_no_room(serving), 60, "a service that is not ready")
+    until(lambda: says_that_there_is_no_room(serving), PATIENCE_SECONDS, "a service that is not ready")
     load.stop()
     refuses_and_reads(serving, load)
     clear()
-    until(serving.ready, BACK_SECONDS, "a service that is ready by itself")
+    until(serving.ready, PATIENCE_SECONDS, "a service that is ready by itself")
     load.start()
-    load.more(50, seconds=20)
+    load.more(50)
     load.stop()
     print(f"{load.check(random.Random(11))} events, unclear {dict(load.oracle.unclear)}")
     assert server.pid == pid, "PostgreSQL has ended"

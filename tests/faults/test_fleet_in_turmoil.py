@@ -24,8 +24,6 @@ from tests.faults.turmoil import Account, draw
 SECONDS = float(os.environ.get("FAULT_FLEET_SECONDS", "45"))
 FAULTS = int(os.environ.get("FAULT_FLEET_FAULTS", "1000"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
-GO_ON_SECONDS = 60
-"""So long it may take after a round until awards are acknowledged again: most of it is starting up."""
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +36,7 @@ def test_whoever_is_killed_or_frozen_the_topic_and_the_read_models_are_those_of_
     with at_work(load):
         turmoil(fleet, load, account)
         fleet.mend()
-        load.more(20, GO_ON_SECONDS)
+        load.more(20)
     took, mended = time.monotonic() - began, time.monotonic()
     fleet.settled()
     caught_up = time.monotonic() - mended
@@ -75,7 +73,7 @@ def turmoil(fleet: Fleet, load: Load, account: Account) -> None:
     rng = random.Random(SEED)
     until = time.monotonic() + SECONDS
     while time.monotonic() < until and account.count < FAULTS:
-        load.more(20, GO_ON_SECONDS)
+        load.more(20)
         faults = draw(rng)
         print(f"{until - time.monotonic():.0f} s left: {', '.join(map(str, faults))}", flush=True)
         account.round(fleet, faults)

@@ -16,11 +16,10 @@ from tests.end_to_end.processes import Serving, Workshop
 from tests.end_to_end.servers import backends, children, embedded_url, make_token, postmaster
 from tests.faults.load import Load
 from tests.faults.oracle import REVOCATION, award_body
+from tests.support import PATIENCE_SECONDS
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "5"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
-READY_SECONDS = 60
-"""So long the service may be away after a kill; most of it is PostgreSQL's own start."""
 
 VICTIMS = ("service", "postgres", "both", "backend")
 
@@ -74,12 +73,12 @@ def test_what_a_reader_has_waited_for_stays_seen_when_postgresql_is_killed(works
                 answer = client.ask("GET", path)
                 return None if answer.status == 503 else answer
 
-            answer = until(again, READY_SECONDS, "an answer")
+            answer = until(again, PATIENCE_SECONDS, "an answer")
             assert answer.status == 200, answer
             assert (answer.json["status"], answer.json["position"]) == ("revoked", position)
-            until(serving.ready, READY_SECONDS, "an answer")
+            until(serving.ready, PATIENCE_SECONDS, "an answer")
             # Who comes first may still meet a connection of before.
-            until(lambda: _writes(serving, token), READY_SECONDS, "a write")
+            until(lambda: _writes(serving, token), PATIENCE_SECONDS, "a write")
 
 
 def _writes(serving: Serving, token: str) -> bool:
@@ -95,18 +94,18 @@ def test_nothing_acknowledged_is_lost_or_doubled_whoever_is_killed(workshop: Wor
     load = Load(serving.address, embedded_url(data), SEED)
     for number, victim in enumerate(victims(rng), 1):
         load.start()
-        load.more(20, seconds=20)
-        load.more(rng.randrange(1, 150), seconds=20)
+        load.more(20)
+        load.more(rng.randrange(1, 150))
         server, began = postmaster(data), time.monotonic()
         kill(victim, serving, rng)
         if victim in ("service", "both"):
             serving = workshop.serve(data, port=port)
             assert serving.address
         if victim in ("postgres", "both"):
-            until(lambda old=server: postmaster(data) not in (None, old), READY_SECONDS, "another PostgreSQL")  # type: ignore[misc]
-        until(serving.ready, READY_SECONDS, "an answer from the service with its database")
+            until(lambda old=server: postmaster(data) not in (None, old), PATIENCE_SECONDS, "a server")  # type: ignore[misc]
+        until(serving.ready, PATIENCE_SECONDS, "an answer from the service with its database")
         away = time.monotonic() - began
-        load.more(30, seconds=20)
+        load.more(30)
         load.stop()
         events = load.check(rng)
         print(

@@ -17,11 +17,11 @@ import pytest
 from registry.postgres.connections import connect
 from registry.postgres.embedded import EmbeddedPostgres
 from tests.end_to_end.client import Client, until
-from tests.end_to_end.processes import REGISTRY, Workshop, environment, registry
+from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, Workshop, environment, registry
 from tests.end_to_end.servers import embedded_url, make_token, postmaster
+from tests.support import PATIENCE_SECONDS
 
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
-START_SECONDS = 60
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +30,10 @@ def test_a_kill_while_the_cluster_is_made_leaves_nothing_in_the_way(workshop: Wo
     data = workshop.empty_data()
     folder = data / "postgres"
     making = workshop.run([REGISTRY, "migrate"], environment(data_dir=data), workshop.folder)
-    until(lambda: any(folder.glob("data.new*")), START_SECONDS, "a cluster in the making")
+    until(lambda: any(folder.glob("data.new*")), PATIENCE_SECONDS, "a cluster in the making")
     making.kill()
     # What it had started may still be writing.
-    done = registry("migrate", data_dir=data, seconds=START_SECONDS)
+    done = registry("migrate", data_dir=data, seconds=PATIENCE_SECONDS)
     assert done.status == 0, done.err
     assert "migrated: 0001" in done.out
 
@@ -56,7 +56,7 @@ def test_a_kill_while_the_secrets_are_recorded_leaves_a_registry_that_starts(wor
                 watch.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
                 return watch.rowcount > 0
 
-            until(held_up, START_SECONDS, "a command that records its secrets")
+            until(held_up, PATIENCE_SECONDS, "a command that records its secrets")
             making.kill()
             hold.execute("ROLLBACK")
         watching.close()
@@ -80,14 +80,14 @@ def test_commands_that_are_killed_at_any_moment_are_finished_by_the_next(worksho
         running.kill()
         if with_server and (server := postmaster(data)) is not None:
             os.kill(server, signal.SIGKILL)
-    done = registry("demo-data", data_dir=data, seconds=START_SECONDS)
+    done = registry("demo-data", data_dir=data, seconds=PATIENCE_SECONDS)
     assert done.status == 0, done.err
     serving = workshop.serve(data)
     serving.settled()
     with Client(serving.address, make_token(embedded_url(data), "auditor")) as client:
         lines = client.ask("GET", "/v1/events?limit=10000").body.splitlines()
-        assert [json.loads(line)["position"] for line in lines] == list(range(1, 34))
-        assert len(client.items("/v1/institutions/27UM/badges?minPosition=33")) == 25
+        assert [json.loads(line)["position"] for line in lines] == list(range(1, DEMO_EVENTS + 1))
+        assert len(client.items(f"/v1/institutions/27UM/badges?minPosition={DEMO_EVENTS}")) == 25
 
 
 def test_a_number_that_is_another_process_by_now_is_not_taken_for_the_server(workshop: Workshop) -> None:
@@ -108,7 +108,7 @@ def test_a_number_that_is_another_process_by_now_is_not_taken_for_the_server(wor
             file.write("\n".join([str(other.pid), *lines[1:]]) + "\n")
             file.truncate()
         began = time.monotonic()
-        done = registry("migrate", data_dir=data, seconds=START_SECONDS)
+        done = registry("migrate", data_dir=data, seconds=PATIENCE_SECONDS)
         assert done.status == 0, done.err
         print(f"started after {time.monotonic() - began:.1f} s")
         assert other.poll() is None, "the other process was ended"

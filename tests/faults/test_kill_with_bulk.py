@@ -17,9 +17,10 @@ from tests.end_to_end.processes import REGISTRY, Running, Serving, Workshop, env
 from tests.end_to_end.servers import children, embedded_url, postmaster
 from tests.faults.load import Load
 from tests.faults.oracle import check_rows
-from tests.faults.test_kill_under_load import READY_SECONDS, kill_all
+from tests.faults.test_kill_under_load import kill_all
 from tests.postgres.projecting import folded, held
 from tests.postgres.test_statistics import check_figures
+from tests.support import PATIENCE_SECONDS
 
 ROUNDS = int(os.environ.get("FAULT_BULK_ROUNDS", "15"))
 SEED = int(os.environ.get("FAULT_SEED", secrets.randbelow(10**6)))
@@ -82,7 +83,7 @@ class Everyone:
 
     def end_of_rebuild(self, victims: set[str]) -> str:
         """A rebuild that nobody has killed ends well, or says in a sentence what it lost."""
-        status = self.rebuilding.process.wait(READY_SECONDS)
+        status = self.rebuilding.process.wait(PATIENCE_SECONDS)
         said = self.rebuilding.log.read_text()
         assert "Traceback" not in said, said
         if status not in (0, -9):
@@ -117,9 +118,9 @@ def wait_for_a_moment(everyone: Everyone, load: Load, rng: random.Random) -> Non
     """While the rebuild builds, while a batch is under way, or any moment."""
     match rng.randrange(3):
         case 0:
-            everyone.rebuilding.line("building version ([0-9]+)", READY_SECONDS)
+            everyone.rebuilding.line("building version ([0-9]+)")
         case 1:
-            until(lambda: load.under_way, READY_SECONDS, "a batch under way")
+            until(lambda: load.under_way, PATIENCE_SECONDS, "a batch under way")
         case _:
             time.sleep(rng.uniform(0, 1))
     time.sleep(rng.uniform(0, 0.3))
@@ -128,15 +129,15 @@ def wait_for_a_moment(everyone: Everyone, load: Load, rng: random.Random) -> Non
 def fault_round(everyone: Everyone, load: Load, victims: set[str], rng: random.Random) -> str:
     load.start()
     everyone.rebuild()
-    load.more(20, seconds=30)
+    load.more(20)
     wait_for_a_moment(everyone, load, rng)
     began = time.monotonic()
     everyone.kill(victims, rng)
     everyone.start_again(victims)
-    until(everyone.serving.ready, READY_SECONDS, "an answer from the service with its database")
+    until(everyone.serving.ready, PATIENCE_SECONDS, "an answer from the service with its database")
     away = time.monotonic() - began
     ending = everyone.end_of_rebuild(victims)
-    load.more(20, seconds=30)
+    load.more(20)
     load.stop()
     return (
         f"{' and '.join(sorted(victims))} killed, ready after {away:.1f} s, the rebuild {ending},"

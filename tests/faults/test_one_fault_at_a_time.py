@@ -21,6 +21,7 @@ from tests.faults.fleet import PARTITIONS, Fleet, Place
 from tests.faults.load import Load
 from tests.faults.turmoil import BROKERS
 from tests.kafka.streaming import Streaming
+from tests.support import PATIENCE_SECONDS
 
 AWAY_SECONDS = float(os.environ.get("FAULT_AWAY_SECONDS", "20"))
 """So long all brokers are away; ten minutes are 600."""
@@ -36,10 +37,10 @@ def under_load(fleet: Fleet) -> Iterator[Load]:
     """Awards all the time; at the end each that was acknowledged is there, once, wherever one may look."""
     load = Load(fleet.addresses[0], fleet.url, SEED, clients=3, bulk=1, also=fleet.addresses[1:], rest=0.05)
     load.start()
-    load.more(20, seconds=60)
+    load.more(20)
     try:
         yield load
-        load.more(20, seconds=60)
+        load.more(20)
     finally:
         load.stop()
     fleet.ready()
@@ -60,7 +61,7 @@ def at_work(fleet: Fleet) -> Place:
                 return place
         return None
 
-    return until(found, 60, "a relay at work")
+    return until(found, PATIENCE_SECONDS, "a relay at work")
 
 
 def test_a_relay_that_is_frozen_for_longer_than_its_session_is_replaced_and_does_no_harm_when_it_wakes(
@@ -71,11 +72,11 @@ def test_a_relay_that_is_frozen_for_longer_than_its_session_is_replaced_and_does
         (other,) = (place for place in fleet.of("relay") if place is not frozen)
         frozen.send(signal.SIGSTOP)
         began = time.monotonic()
-        other.running.line(RELAYING, 3 * SESSION_SECONDS)
+        other.running.line(RELAYING)
         print(f"another relay carries after {time.monotonic() - began:.1f} s")
-        load.more(20, seconds=60)
+        load.more(20)
         frozen.send(signal.SIGCONT)
-        load.more(100, seconds=60)
+        load.more(100)
     assert not fleet.endings()["relay"]
 
 
@@ -87,18 +88,18 @@ def test_a_consumer_that_is_frozen_for_longer_than_its_session_loses_its_partiti
         frozen.send(signal.SIGSTOP)
         began = time.monotonic()
         time.sleep(SESSION_SECONDS)
-        goes_on(fleet, load, 3 * SESSION_SECONDS)
+        goes_on(fleet, load)
         print(f"the other consumer holds all after {time.monotonic() - began:.1f} s")
         frozen.send(signal.SIGCONT)
-        load.more(100, seconds=60)
+        load.more(100)
     check_read_models(fleet)
     assert not fleet.endings()["consume"]
 
 
-def goes_on(fleet: Fleet, load: Load, seconds: float) -> None:
+def goes_on(fleet: Fleet, load: Load) -> None:
     """Waits until every read model holds the last award that was acknowledged by now."""
     wanted = max(intent.position for intent in load.oracle.intents)
-    until(lambda: held(fleet) >= wanted, seconds, f"read models that hold {wanted}")
+    until(lambda: held(fleet) >= wanted, PATIENCE_SECONDS, f"read models that hold {wanted}")
 
 
 def held(fleet: Fleet) -> int:
@@ -114,13 +115,13 @@ def test_while_the_brokers_are_away_awards_go_on_and_all_is_caught_up_with_in_or
             fleet.broker.kill(node)
         until_back = time.monotonic() + AWAY_SECONDS
         while time.monotonic() < until_back:
-            load.more(20, seconds=20)
+            load.more(20)
         behind = lag(fleet)
         assert set(behind) == {model.name for model in read_models()}
         assert min(behind.values()) > 0
         fleet.broker.start()
         back = time.monotonic()
-        until(lambda: max(lag(fleet).values()) < 50, 60, "read models that catch up")
+        until(lambda: max(lag(fleet).values()) < 50, PATIENCE_SECONDS, "read models that catch up")
         print(f"{behind} behind after {AWAY_SECONDS:.0f} s; caught up {time.monotonic() - back:.1f} s later")
     check_read_models(fleet)
     assert not fleet.endings()["relay"]
@@ -142,11 +143,11 @@ def test_when_postgresql_was_away_relay_and_consumers_go_on_by_themselves(fleet:
             fleet.server.stop(mode)
             time.sleep(3)
             fleet.server.start()
-            load.more(20, seconds=60)
+            load.more(20)
         fleet.server.freeze()
         time.sleep(SESSION_SECONDS + 2)
         fleet.server.thaw()
-        load.more(20, seconds=60)
+        load.more(20)
     check_read_models(fleet)
     assert not fleet.endings()["relay"]
     assert not fleet.endings()["consume"]
@@ -159,14 +160,18 @@ def test_topics_that_were_deleted_are_missed_and_filled_again_when_told_while_aw
     with under_load(fleet) as load:
         Streaming(fleet.url, fleet.kafka.bootstrap_servers).delete_topics()
         refused = until(
-            lambda: [each for each in fleet.of("relay") if each.endings[1]], 90, "a relay that refuses"
+            lambda: [each for each in fleet.of("relay") if each.endings[1]],
+            PATIENCE_SECONDS,
+            "a relay that refuses",
         )
         assert "does not exist; was it deleted? See docs/runbooks/topic-lost.md" in refused[0].last_words
-        load.more(20, seconds=20)
+        load.more(20)
         # Each relay that starts again to look for the topics is at work for a moment.
-        until(lambda: fleet.registry("topics").status == 0, 60, "topics that are made anew")
+        until(lambda: fleet.registry("topics").status == 0, PATIENCE_SECONDS, "topics that are made anew")
         began = time.monotonic()
-        until(lambda: max(lag(fleet).values()) < 50, 120, f"read models that go on; {fleet.said()}")
+        until(
+            lambda: max(lag(fleet).values()) < 50, PATIENCE_SECONDS, f"read models that go on; {fleet.said()}"
+        )
         print(f"read models have caught up {time.monotonic() - began:.1f} s after the topics were made")
     check_read_models(fleet)
 
@@ -195,11 +200,11 @@ def test_a_relay_on_a_store_that_was_restored_from_an_older_backup_refuses_and_s
 def test_a_broker_of_three_is_killed_in_the_middle_of_transactions(fleet: Fleet) -> None:
     with under_load(fleet) as load:
         for node in range(1, BROKERS + 1):
-            until(lambda: load.under_way, 60, "a batch under way")
+            until(lambda: load.under_way, PATIENCE_SECONDS, "a batch under way")
             fleet.broker.kill(node)
             began = time.monotonic()
-            load.more(20, seconds=60)
-            goes_on(fleet, load, 60)
+            load.more(20)
+            goes_on(fleet, load)
             print(f"without node {node} it went on after {time.monotonic() - began:.1f} s")
             fleet.broker.restart(node)
     check_read_models(fleet)

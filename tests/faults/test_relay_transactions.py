@@ -22,6 +22,7 @@ from tests.kafka.streaming import Streaming
 from tests.kafka.test_relay import awards, check_topic
 from tests.kafka.topics import EVENTS, STATUSES, TRANSACTIONAL_ID
 from tests.postgres.log import connection
+from tests.support import SLACK_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,9 @@ def test_a_page_of_which_one_broker_takes_nothing_is_not_committed_without_it(
         began = time.monotonic()
         with pytest.raises(KafkaError):
             carrier.carry()
-        assert time.monotonic() - began < transactions.COMMIT_SECONDS + 12, "it waits without a bound"
+        assert time.monotonic() - began < transactions.COMMIT_SECONDS + SLACK_SECONDS, (
+            "it waits without a bound"
+        )
         assert carrier.at == carried
     brokers.thaw(node)
     spread.relay_all()

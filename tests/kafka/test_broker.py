@@ -16,6 +16,7 @@ from deploy.kafka.broker import Broker
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import PROJECT, Done, environment
 from tests.kafka.topics import Topics
+from tests.support import PATIENCE_SECONDS
 
 NAME = "REGISTRY_KAFKA_BOOTSTRAP_SERVERS"
 
@@ -40,7 +41,7 @@ def await_alive(broker: Broker, nodes: set[int]) -> None:
     Until then a new producer may be sent to a dead coordinator, for which the client waits half a minute.
     """
     first = broker.bootstrap_servers.split(",")[0]
-    until(lambda: alive(first) == nodes, 60, f"a Kafka of the nodes {nodes}")
+    until(lambda: alive(first) == nodes, PATIENCE_SECONDS, f"a Kafka of the nodes {nodes}")
 
 
 def test_what_a_transaction_committed_is_read_and_what_it_aborted_is_not(topics: Topics) -> None:

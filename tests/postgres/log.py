@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from registry.event_store.log import LoggedEvent, read_log
 from registry.postgres.connections import Connection, Cursor, connect
-from tests.support import Databases
+from tests.support import PATIENCE_SECONDS, Databases
 
 Answer = TypeVar("Answer")
 
@@ -66,7 +66,7 @@ def waiting_writers(url: str) -> int:
 
 def until(condition: Callable[[], bool]) -> None:
     """Returns as soon as it holds; fails after a generous time."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)

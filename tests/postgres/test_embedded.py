@@ -369,5 +369,5 @@ def test_a_server_that_was_made_before_the_first_release_is_refused_and_says_wha
 ) -> None:
     subprocess.run(["cp", "-a", str(home / "postgres"), str(tmp_path)], check=True)
     (tmp_path / "postgres" / "data" / "pg_hba.conf").write_text("local all all trust\n")
-    with pytest.raises(EmbeddedPostgresError, match="remove it, and the data is loaded anew"):
+    with pytest.raises(EmbeddedPostgresError, match="remove it, and load the data again"):
         EmbeddedPostgres(tmp_path).__enter__()
