@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +27,7 @@ class Positions:
         self._pool = pool
         self._known: dict[str, int] = {}
         self._polling: dict[str, asyncio.Task[None]] = {}
-        self._waiting = 0
+        self._waiting: Counter[tuple[str, ...]] = Counter()
 
     async def wait(self, names: Sequence[str], wanted: int, pointer: str = "/minPosition") -> None:
         """Returns once all these read models hold position `wanted`, which the parameter names."""
@@ -38,9 +39,11 @@ class Positions:
             return
         if wanted > await run_in_threadpool(self._last):
             raise InvalidInput((pointer, "must not be beyond the end of the log"))
-        if self._waiting >= MAX_WAITING:
+        # Counted apart, so that those who ask the public catalogue take no place of the institutions'.
+        kind = tuple(names)
+        if self._waiting[kind] >= MAX_WAITING:
             raise NotReady(f"More than {MAX_WAITING} requests are waiting for a position; try again soon.")
-        self._waiting += 1
+        self._waiting[kind] += 1
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 while behind := [name for name in behind if self._known[name] < wanted]:
@@ -50,7 +53,7 @@ class Positions:
         except TimeoutError:
             raise NotReady(f"The answer does not include position {wanted} yet; try again soon.") from None
         finally:
-            self._waiting -= 1
+            self._waiting[kind] -= 1
 
     async def _poll(self, name: str) -> None:
         polling = self._polling.get(name)

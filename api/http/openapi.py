@@ -211,9 +211,11 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
     else:
         operation.setdefault("security", [])
     if any(parameter["name"] == "minPosition" for parameter in operation.get("parameters", ())):
-        operation["responses"]["200"]["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in EXTENT_HEADERS.items()
-        }
+        for status in {"200", "404"} & operation["responses"].keys():
+            operation["responses"][status]["headers"] = {
+                name: {"description": text, "schema": {"type": "string"}}
+                for name, text in EXTENT_HEADERS.items()
+            }
     if "304" in operation["responses"]:
         operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
         for status in ("200", "304"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,8 +48,11 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    def __init__(self, what: str = "resource") -> None:
+    """`extent` is what the look-up knew, where that may lag behind the log: the headers of an answer."""
+
+    def __init__(self, what: str = "resource", extent: Mapping[str, str] | None = None) -> None:
         super().__init__(f"No such {what} is known.")
+        self.extent = dict(extent or {})
 
 
 class TooLarge(Refusal):
@@ -167,7 +170,7 @@ def refused(request: Request, refusal: Exception) -> Response:
     """The answer to a refusal of the domain or of the HTTP layer."""
     assert isinstance(refusal, Refusal)  # noqa: S101 - registered for refusals only
     kind = PROBLEMS[type(refusal)]
-    headers = {}
+    headers = refusal.extent if isinstance(refusal, NotFound) else {}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if kind.status in (429, 503):

@@ -21,6 +21,7 @@ from api.http.responses import (
     BadgeList,
     ModuleShort,
     answered,
+    extent_headers,
 )
 from api.http.service import service_of
 from api.lookups.common import MAX_POSITION, InstitutionOrAuditor, Reader, asker, is_id, readable
@@ -108,9 +109,9 @@ def list_institution_badges(
     if principal.role == "institution" and principal.institution != brin:
         raise Forbidden("The token of an institution shows the badges of that institution only.")
     with reading_of(request).pool.cursor() as database:
-        _, row = read_institution(database, brin)
+        extent, row = read_institution(database, brin)
         if row is None:
-            raise NotFound("institution")
+            raise NotFound("institution", extent_headers(extent))
     wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
     return _list(request, principal, ("institution", brin), wanted, as_of, limit, cursor)
 
@@ -133,12 +134,12 @@ def list_module_badges(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
-    versioned = None
-    if is_id(module_id):
-        with reading_of(request).pool.cursor() as database:
-            _, versioned = read_module(database, module_id)
-    if versioned is None:
+    if not is_id(module_id):
         raise NotFound("module")
+    with reading_of(request).pool.cursor() as database:
+        extent, versioned = read_module(database, module_id)
+    if versioned is None:
+        raise NotFound("module", extent_headers(extent))
     owner = versioned.module.institution
     if principal.role == "institution" and principal.institution != owner:
         raise ModuleOfAnother

@@ -30,6 +30,7 @@ from api.http.responses import (
     StatusAnswer,
     StatusReason,
     answered,
+    extent_headers,
     json_answer,
 )
 from api.http.service import service_of
@@ -72,7 +73,7 @@ async def get_status(request: Request, badge_id: BadgeId, as_of: AsOfParameter) 
             row = await run_in_threadpool(_row_as_of, request, badge_id, as_of)
             extent, moment = as_of, as_of.time
     if row is None:
-        raise NotFound("badge")
+        raise NotFound("badge", extent_headers(extent))
     status, since = row.status(moment)
     return answered(
         StatusAnswer(
@@ -104,7 +105,7 @@ def get_badge(request: Request, badge_id: BadgeId, principal: Reader, as_of: Hel
         elif row is not None and has_skip(database, badge_id):
             row = row_as_of(database, badge_id, extent)
         if row is None:
-            raise NotFound("badge")
+            raise NotFound("badge", extent_headers(extent))
         _, module = read_module(database, row.module_id, row.module_version)
         # All of one position: a later correction or note is not shown beside an earlier row.
         vault = reading_of(request).vault
@@ -132,7 +133,7 @@ def get_history(request: Request, badge_id: BadgeId, principal: InstitutionOrAud
         if principal.role == "institution":
             events = _own(database, events, brin(principal))
     if not events or events[0].type != BadgeAwarded.TYPE:
-        raise NotFound("badge")
+        raise NotFound("badge", extent_headers(extent))
     items = b",".join(event.line().rstrip() for event in events)
     return json_answer(b'{"items":[%s]}' % items, extent)
 

@@ -25,6 +25,7 @@ from api.http.responses import (
     InstitutionList,
     ModuleAnswer,
     ModuleList,
+    extent_headers,
 )
 from api.http.service import service_of
 from api.lookups.common import is_id, readable
@@ -77,7 +78,7 @@ def get_institution(request: Request, brin: str, as_of: CatalogueAsOf) -> Respon
         else:
             extent, row = as_of, queries.read_institution_as_of(database, brin, as_of)
     if row is None:
-        raise NotFound("institution")
+        raise NotFound("institution", extent_headers(extent))
     return Tagged(_institution(row).json_bytes(), extent).answer(request)
 
 
@@ -181,15 +182,17 @@ def get_module_version(
 
 
 def _answer_module(request: Request, module_id: str, version: int | None, as_of: Extent | None) -> Response:
-    if is_id(module_id):
-        with reading_of(request).pool.cursor() as database:
-            if as_of is None:
-                extent, row = queries.read_module(database, module_id, version)
-            else:
-                extent, row = as_of, queries.read_module_as_of(database, module_id, version, as_of)
-        if row is not None:
-            return Tagged(_module(row), extent).answer(request)
-    raise NotFound("module" if version is None else "module version")
+    what = "module" if version is None else "module version"
+    if not is_id(module_id):
+        raise NotFound(what)
+    with reading_of(request).pool.cursor() as database:
+        if as_of is None:
+            extent, row = queries.read_module(database, module_id, version)
+        else:
+            extent, row = as_of, queries.read_module_as_of(database, module_id, version, as_of)
+    if row is None:
+        raise NotFound(what, extent_headers(extent))
+    return Tagged(_module(row), extent).answer(request)
 
 
 def _institution(row: InstitutionRow) -> InstitutionAnswer:

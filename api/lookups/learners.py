@@ -12,7 +12,7 @@ from api.http.openapi import accepts, answers
 from api.http.problems import NotFound
 from api.http.reading import held_by, reading_of
 from api.http.requests import Body, body
-from api.http.responses import LearnerFound, answered
+from api.http.responses import LearnerFound, answered, extent_headers
 from projections import read_model
 from projections.badges.queries import find_learner
 from projections.read_model import asking
@@ -60,5 +60,5 @@ def look_up_learner(
     with asking(reading_of(request).pool, asker, alias_key=key.hex()) as database:
         extent, learner_id = find_learner(database, institution, key)
     if learner_id is None:
-        raise NotFound("learner")
+        raise NotFound("learner", extent_headers(extent))
     return answered(LearnerFound(learner_id=learner_id), extent=extent)

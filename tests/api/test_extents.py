@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from projections.all import read_models
 from registry.domain.values import iso_time
-from tests.api.asking import Ask, admitted, award_body, awarded, module_body, ok
+from tests.api.asking import UNKNOWN_ID, Ask, admitted, award_body, awarded, module_body, ok
 from tests.postgres.log import fresh, query
 from tests.postgres.projecting import projectors, settled
 from tests.support import KEYS, Clock, Databases, Service
@@ -76,6 +76,29 @@ def test_every_look_up_says_how_far_behind_it_is(still: Service) -> None:
                 position, time = end if path in FROM_THE_LOG else held
                 assert answer.headers["Registry-Position"] == str(position), path
                 assert answer.headers["Registry-As-Of"] == iso_time(time), path
+
+
+def test_what_is_not_known_is_not_known_as_of_then(still: Service) -> None:
+    """Who is told that there is no such badge is told how far the answer goes."""
+    _, institution = admitted(still)
+    names = {
+        "brin": "99ZZ",
+        "moduleId": UNKNOWN_ID,
+        "version": "1",
+        "id": UNKNOWN_ID,
+        "learnerId": UNKNOWN_ID,
+    }
+    asks: list[Ask] = [institution, still.as_("auditor"), still.as_("learner", learner_id=UNKNOWN_ID)]
+    unknown = 0
+    for path in look_ups(still):
+        for ask in asks:
+            answer = ask("GET", f"/v1{path.format(**names)}")
+            if answer.status_code == 404:
+                unknown += 1
+                assert "Registry-Position" in answer.headers, path
+    answer = institution("POST", "/v1/learner-lookups", {"eduId": "never-seen"})
+    assert (answer.status_code, "Registry-Position" in answer.headers) == (404, True)
+    assert unknown >= 10
 
 
 def test_an_answer_within_one_append_is_complete_until_just_before_it(still: Service) -> None:
