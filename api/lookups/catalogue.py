@@ -146,11 +146,11 @@ def _page_of_modules(
     """A page of the catalogue as it is, at a moment, or as it was."""
     with pool.cursor() as database:
         if isinstance(at, Extent):
-            extent, rows = at, queries.list_modules_as_of(database, wanted, at, after, limit + 1)
+            extent, (rows, more) = at, queries.list_modules_as_of(database, wanted, at, after, limit)
         else:
-            extent, rows = queries.list_modules(database, wanted, at, after, limit + 1)
-    shown, following = cursors.page("modules", rows, limit, lambda row: row.module.position)
-    items = b",".join([_module(row) for row in shown])
+            extent, rows, more = queries.list_modules(database, wanted, at, after, limit)
+    following = cursors.encode("modules", rows[-1].module.position) if more else None
+    items = b",".join([_module(row) for row in rows])
     return Tagged(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ from registry.domain.events import InstitutionFact
 from registry.domain.values import day_in_amsterdam
 from registry.event_store.log import Extent, LoggedEvent, read_streams
 from registry.postgres.connections import Cursor
+
+MAX_CONTENT = 512 * 1024
+"""Bytes of content in a list: anyone may ask for it, many at once."""
 
 
 class VersionedModule(NamedTuple):
@@ -130,8 +133,11 @@ def read_module_as_of(
 
 def list_modules(
     cursor: Cursor, wanted: ModuleFilter, now: dt.datetime, after: int, limit: int
-) -> tuple[Extent, list[VersionedModule]]:
-    """Modules in the order of registration, from beyond position `after`, each in its latest version."""
+) -> tuple[Extent, list[VersionedModule], bool]:
+    """Modules in the order of registration, from beyond position `after`, each in its latest version.
+
+    At most `limit`, and fewer where their content is long; and whether more follow.
+    """
     conditions, values = _unchanging(wanted, after)
     if wanted.withdrawn is not None:
         # Apart, since the few that are withdrawn have an index.
@@ -141,26 +147,40 @@ def list_modules(
     query = (
         f"{_MODULE} AND v.version = m.latest WHERE {' AND '.join(conditions)} ORDER BY m.position LIMIT %s"
     )
+    limit = _fitting(cursor, query, values, limit)
     prepared = wanted == ModuleFilter()
-    extent, rows = select(cursor, Catalogue.name, query, (*values, limit), prepared=prepared)
-    return extent, [_versioned(row) for row in rows]
+    extent, rows = select(cursor, Catalogue.name, query, (*values, limit + 1), prepared=prepared)
+    return extent, [_versioned(row) for row in rows[:limit]], len(rows) > limit
 
 
 def list_modules_as_of(
     cursor: Cursor, wanted: ModuleFilter, then: Extent, after: int, limit: int
-) -> list[VersionedModule]:
+) -> tuple[list[VersionedModule], bool]:
     """The same, as they were through `then`."""
     conditions, values = _unchanging(wanted, after)
     if wanted.withdrawn is not None:
         withdrawn = "m.withdrawn_from <= %s AND w.position IS NOT NULL"
         conditions.append(withdrawn if wanted.withdrawn else f"({withdrawn}) IS NOT TRUE")
         values.append(day_in_amsterdam(then.time))
-    cursor.execute(
+    query = (
         f"{_MODULE_THEN} AND v.version = latest.version WHERE {' AND '.join(conditions)}"
-        " ORDER BY m.position LIMIT %s",
-        (then.position, *values, limit),
+        " ORDER BY m.position LIMIT %s"
     )
-    return [_versioned(row) for row in cursor.fetchall()]
+    limit = _fitting(cursor, query, [then.position, *values], limit)
+    cursor.execute(query, (then.position, *values, limit + 1))
+    rows = cursor.fetchall()
+    return [_versioned(row) for row in rows[:limit]], len(rows) > limit
+
+
+def _fitting(cursor: Cursor, query: str, values: Sequence[object], limit: int) -> int:
+    """How many of the rows there is room for in an answer; at least one."""
+    cursor.execute(f"SELECT octet_length(content) FROM ({query}) AS listed", (*values, limit))
+    size = 0
+    for number, (length,) in enumerate(cursor.fetchall()):
+        size += length
+        if size > MAX_CONTENT:
+            return max(number, 1)
+    return limit
 
 
 def _unchanging(wanted: ModuleFilter, after: int) -> tuple[list[str], list[object]]:

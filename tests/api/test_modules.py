@@ -231,3 +231,25 @@ def test_modules_are_listed_by_institution_reference_and_withdrawal(service: Ser
     assert listed(institution="99ZZ") == []
     (item,) = ok(service.client.get("/v1/modules", params={"reference": "B"}))["items"]
     assert item == ok(service.client.get(f"/v1/modules/{ids['B']}"))
+
+
+def test_a_list_ends_where_its_content_is_long_and_says_that_more_follow(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.catalogue.queries.MAX_CONTENT", 10_000)
+    _, institution = admit(service)
+    ids = [registered(institution, description="x" * 4_000)["id"] for _ in range(5)]
+    ids.append(registered(institution, description="y" * 4_000, learningOutcomes=["z" * 500] * 20)["id"])
+    position = service.settle()
+    for parameters in ({}, {"asOf": position}):
+        seen: list[str] = []
+        pages: list[int] = []
+        cursor: dict[str, str] = {}
+        while not pages or cursor:
+            asked = {"limit": 500} | parameters | cursor
+            found = ok(service.as_("auditor")("GET", "/v1/modules", params=asked))
+            pages.append(len(found["items"]))
+            seen += [item["id"] for item in found["items"]]
+            cursor = {"cursor": found["next"]} if found["next"] else {}
+        assert seen == ids
+        assert pages == [2, 2, 1, 1]

@@ -220,8 +220,8 @@ def _modules(cursor: Cursor, asked: Mapping[str, Any]) -> object:
     reference = "R7" if "reference" in asked else None
     wanted = ModuleFilter(asked.get("institution"), reference, asked.get("withdrawn"))
     if "asOf" in asked:
-        return list_modules_as_of(cursor, wanted, THEN, 0, PAGE + 1)
-    return list_modules(cursor, wanted, NOW, 0, PAGE + 1)
+        return list_modules_as_of(cursor, wanted, THEN, 0, PAGE)
+    return list_modules(cursor, wanted, NOW, 0, PAGE)
 
 
 def _count_modules(asked: Mapping[str, Any]) -> str:

@@ -49,15 +49,12 @@ def badge_pages(pool: Pool) -> Iterator[list[BadgeRow]]:
 
 
 def module_pages(pool: Pool) -> Iterator[list[VersionedModule]]:
-    cursor: str | None = None
-    while True:
-        after = cursors.decode_position("modules", cursor, 0)
+    after, more = 0, True
+    while more:
         with pool.cursor() as opened:
-            _, rows = list_modules(opened, ModuleFilter(), NOW, after, LIMIT + 1)
-        shown, cursor = cursors.page("modules", rows, LIMIT, lambda row: row.module.position)
+            _, shown, more = list_modules(opened, ModuleFilter(), NOW, after, LIMIT)
         yield shown
-        if cursor is None:
-            return
+        after = shown[-1].module.position if shown else after
 
 
 def test_pages_of_badges_hold_each_award_once_while_others_are_recorded(

@@ -312,7 +312,7 @@ def test_statements_prepared_before_a_swap_read_the_new_tables(url: str, registr
     def look_up() -> tuple[object, ...]:
         with pool.cursor() as cursor:
             _, statuses = read_statuses(cursor, [badge.id])
-            _, modules = list_modules(cursor, ModuleFilter(), dt.datetime.now(dt.UTC), 0, 10)
+            _, modules, _ = list_modules(cursor, ModuleFilter(), dt.datetime.now(dt.UTC), 0, 10)
         with asking(pool, AUDITOR) as cursor:
             return statuses, modules, read_badge(cursor, AUDITOR, badge.id)
 
