@@ -8,9 +8,10 @@ from registry.domain.values import FORBIDDEN_CHARACTERS
 
 _WHOLE_NUMBER = "must be a whole number"
 _TRUE_OR_FALSE = "must be true or false"
+UNKNOWN_FIELD = "unknown field; leave it out"
 _SENTENCES = {
     "missing": "is missing; give it",
-    "extra_forbidden": "unknown field; leave it out",
+    "extra_forbidden": UNKNOWN_FIELD,
     "model_type": "must be a JSON object",
     "list_type": "must be a JSON array",
     "string_type": "must be a string",

@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from api.http.error_texts import sentence
+from api.http.error_texts import UNKNOWN_FIELD, sentence
 from api.http.places import Places
 from api.http.problems import TooLarge, WrongMediaType
 from api.http.service import service_of
@@ -22,6 +22,7 @@ from registry.domain import values
 from registry.domain.errors import InvalidInput
 
 MAX_BODY = 1024 * 1024
+MAX_UNKNOWN = 10
 MAX_MEMBERS = 100
 """Members of an object: several times what any request has."""
 MAX_VALUES = 1_000
@@ -100,6 +101,8 @@ def body(model: type[BodyT]) -> Callable[[Request], Awaitable[BodyT]]:
 def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
     """The checked body; raises `InvalidInput` with every error."""
     members = parse_json(raw)
+    if isinstance(members, dict):
+        _check_names(model, members)
     errors: list[tuple[str, str]] = []
     checked: BodyT | None = None
     try:
@@ -112,6 +115,14 @@ def parse(model: type[BodyT], raw: bytes, context: dict[str, Any]) -> BodyT:
     if errors or checked is None:
         raise InvalidInput(*errors)
     return checked
+
+
+def _check_names(model: type[Body], members: dict[str, Any]) -> None:
+    """Refuses a body of many unknown fields for these alone, at half the cost of all its errors."""
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = [name for name in members if name not in known]
+    if len(unknown) > MAX_UNKNOWN:
+        raise InvalidInput(*[(pointer((name,)), UNKNOWN_FIELD) for name in unknown])
 
 
 def parse_json(raw: bytes) -> Any:
