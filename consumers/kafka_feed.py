@@ -11,6 +11,7 @@ process, since decoding a record costs as much as applying it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,11 +25,13 @@ from consumers.store_feed import Page
 from projections.read_model import ReadModel
 from registry.event_store.log import LoggedEvent, time_of
 from registry.event_store.read_model_positions import positions_of, recorded_partitions
+from registry.kafka.brokers import Brokers
 from registry.kafka.clients import connected
 from registry.kafka.records import PROGRESS, milliseconds, read_event
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.topic_ends import HistoryError, check_history, event_tails
 from registry.kafka.topics import TopicError, check_topics, counted, error_name
+from registry.logs import Troubles
 from registry.postgres.connections import Cursor
 
 POLL_MS = 250
@@ -38,9 +41,12 @@ METADATA_MS = 5_000
 """The time within which a recreated topic is noticed."""
 PARTITIONS_SECONDS = 1.0
 """How often a consumer without records checks the number of partitions."""
+BROKERS_SECONDS = 5.0
+"""How often a consumer without records asks whether there is a broker."""
 FETCH_BYTES = 2 * 1024 * 1024
 """The size of a page of one partition."""
 
+log = logging.getLogger("registry.consumer")
 _PROGRESS = PROGRESS.encode()
 
 
@@ -50,7 +56,7 @@ class KafkaSource:
     alone = False
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
+        self._kafka, self._brokers = kafka, Brokers(kafka)
 
     def together(self, models: Sequence[ReadModel]) -> list[list[ReadModel]]:
         """All read models in one group; those that need total order must follow the store instead."""
@@ -65,7 +71,7 @@ class KafkaSource:
             for tail in event_tails(self._kafka, partitions):
                 check_history(cursor, tail)
             _check_positions(models, cursor, partitions)
-            return KafkaFeed(self._kafka, models, cursor, partitions)
+            return KafkaFeed(self._kafka, models, cursor, partitions, self._brokers)
         except (TopicError, HistoryError, KafkaError) as error:
             reason = error_name(error) if isinstance(error, KafkaError) else str(error)
             raise WaitError(f"the read models wait for Kafka: {reason}") from error
@@ -84,9 +90,15 @@ class KafkaFeed:
     """The records of the partitions assigned to this consumer, in the order of each partition."""
 
     def __init__(
-        self, kafka: KafkaSettings, models: Sequence[ReadModel], cursor: Cursor, partitions: int
+        self,
+        kafka: KafkaSettings,
+        models: Sequence[ReadModel],
+        cursor: Cursor,
+        partitions: int,
+        brokers: Brokers,
     ) -> None:
         self._models, self._cursor, self._partitions = list(models), cursor, partitions
+        self._brokers, self._troubles, self._asked = brokers, Troubles(log), time.monotonic()
         self._at: dict[int, dict[str, int]] = {}
         self._assigned: set[TopicPartition] = set()
         self._gap: GapError | None = None
@@ -139,6 +151,7 @@ class KafkaFeed:
             self._seek()
         if not fetched:
             self._check_partitions()
+            self._check_brokers()
         pages = [(model, self._page(model.name, fetched)) for model in self._models]
         return [(model, page) for model, page in pages if page.to]
 
@@ -149,6 +162,16 @@ class KafkaFeed:
             self._checked = now
             if (count := recorded_partitions(self._cursor)) != self._partitions:
                 raise WaitError(f"the log has {count} partitions now, and had {self._partitions}")
+
+    def _check_brokers(self) -> None:
+        """Says once that Kafka is away: the client itself waits for it without a word, and then goes on."""
+        now = time.monotonic()
+        if now > self._asked + BROKERS_SECONDS:
+            self._asked = now
+            if self._brokers.answer():
+                self._troubles.over()
+            else:
+                self._troubles.met("the read models wait for Kafka: no broker can be reached")
 
     def drop(self, model: ReadModel) -> None:
         self._models.remove(model)

@@ -60,6 +60,9 @@ def test_while_kafka_is_away_no_role_writes_more_than_ten_lines_a_minute_and_the
         for line in lines:
             assert line["level"] != "ERROR", (role, line)
             assert not line["logger"].startswith("kafka"), (role, line)
+        if "consume" in role:
+            waits = [line for line in lines if "wait for Kafka: no broker can be reached" in line["message"]]
+            assert len(waits) == 1, (role, lines)
     relays = [
         line["message"] for role, process in running.items() if "relay" in role for line in said(process)
     ]
