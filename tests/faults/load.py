@@ -104,7 +104,9 @@ class Load:
         clients = {brin: Client(self._address, token) for brin, token in self.tokens.items()}
         with closing(clients), Client(self._address, self._auditor, 30) as auditor:
             for batch in self._unfinished:
-                assert self._send(clients[batch.institution], batch), "a batch is not complete"
+                # What is left of an earlier try may still hold the token's place for batches.
+                sent = partial(self._send, clients[batch.institution], batch)
+                until(sent, PATIENCE_SECONDS, "a batch that is complete")
             self._unfinished.clear()
             last = len(self.tail.to_the_end(auditor))
             settle(self.oracle, clients, last)

@@ -157,9 +157,10 @@ class Oracle:
     def _settles(self, what: str, answer: Answer, *expected: int) -> bool:
         if answer.status in expected:
             return True
-        if answer.status == 503 and answer.headers["Retry-After"] and answer.json["status"] == 503:
+        status = answer.status
+        if status in (429, 503) and answer.headers["Retry-After"] and answer.json["status"] == status:
             with self._lock:
-                self.unclear["503"] += 1
+                self.unclear[str(status)] += 1
         else:
             self.wrong.append(f"{what}: {answer}")
         return False
@@ -211,7 +212,7 @@ REVOCATION = {"reason": "awarded-in-error"}
 
 def check_log(events: list[Event], oracle: Oracle, others: int) -> None:
     """Each acknowledged fact is in the log once, at its place, beside the demo data and `others` awards."""
-    assert oracle.wrong == []
+    assert not oracle.wrong, "\n".join(oracle.wrong)
     assert [event["position"] for event in events] == list(range(1, len(events) + 1))
     assert len({event["id"] for event in events}) == len(events)
     versions: dict[str, int] = defaultdict(int)
