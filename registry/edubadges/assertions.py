@@ -23,7 +23,7 @@ from registry.edubadges.texts import (
     trimmed,
 )
 
-MAX_EVIDENCE = 100
+MAX_PIECES = 100
 """Pieces of evidence of an assertion: several times what the API accepts."""
 
 
@@ -141,8 +141,8 @@ def _evidence(assertion: dict[str, Any]) -> tuple[tuple[Evidence, ...], tuple[st
     """The assertion's own narrative and its pieces of evidence, and the findings about them."""
     evidence, narrative = assertion.get("evidence"), assertion.get("narrative")
     stated = evidence if isinstance(evidence, list) else [evidence] if is_stated(evidence) else []
-    if len(stated) > MAX_EVIDENCE:
-        raise Unreadable(f"must have at most {MAX_EVIDENCE} pieces of evidence")
+    if len(stated) > MAX_PIECES:
+        raise Unreadable(f"must have at most {MAX_PIECES} pieces of evidence")
     pieces = [_piece(piece) for piece in stated]
     accepted = [Evidence(narrative=text(narrative)), *(piece for piece, _ in pieces)]
     odd = is_stated(narrative) and not isinstance(narrative, str)
