@@ -30,9 +30,12 @@ class Cells:
 def cells_of(cursor: Cursor, awards: Sequence[BadgeAwarded]) -> Cells:
     """The cells of these awards; a cell that is new is added."""
     groups = _target_groups(cursor, {fact.module_id for fact in awards})
-    dimensions = [_dimensions(fact, groups) for fact in awards]
-    cells = {each: Cell.of(*each) for each in dict.fromkeys(dimensions)}
-    by_key = {_key(cell): cell for cell in dict.fromkeys(cells.values())}
+    # Many awards of a page have the same dimensions: each of these gets a number.
+    numbers: dict[Dimensions, int] = {}
+    of_awards = [numbers.setdefault(_dimensions(fact, groups), len(numbers)) for fact in awards]
+    cells = [Cell.of(*each) for each in numbers]
+    keys = [_key(cell) for cell in cells]
+    by_key = dict(zip(keys, cells, strict=True))
     ids = _cell_ids(cursor, by_key)
     new = [key for key in by_key if key not in ids]
     if new:
@@ -41,9 +44,8 @@ def cells_of(cursor: Cursor, awards: Sequence[BadgeAwarded]) -> Cells:
         ids |= {key: last + number for number, key in enumerate(new, 1)}
         rows = [CellRow(**msgspec.structs.asdict(by_key[key]), id=ids[key], key=key) for key in new]
         copy(cursor, rows)
-    by_dimensions = {each: ids[_key(cell)] for each, cell in cells.items()}
     by_id = {number: by_key[key] for key, number in ids.items()}
-    return Cells([by_dimensions[each] for each in dimensions], by_id)
+    return Cells([ids[keys[number]] for number in of_awards], by_id)
 
 
 def _dimensions(fact: BadgeAwarded, groups: Mapping[tuple[str, int], str | None]) -> Dimensions:

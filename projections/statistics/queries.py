@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ class Period:
         """The months that lie wholly within it, as a period of whole months."""
         first = self.first
         if first is not None and first.day > 1:
-            first = (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
+            first = _next_month(first)
         return Period(first, self.end.replace(day=1) if self.end is not None else None)
 
     def condition(self, column: str) -> Condition:
@@ -126,12 +126,15 @@ def learners_at(
     """Distinct learners by group.
 
     The repeats within a group are known where the group has all days of the awards that it shares: without a
-    period, or in whole months and by month. Otherwise the awards of the period are counted one by one.
+    period, or where a dimension of the calendar makes up the period. Otherwise the awards of the period are
+    counted one by one.
     """
+    unit = _calendar_unit(period, group_by)
     period = _bounding(cursor, period)
-    whole = period.whole_months()
-    if period == Period() or ("month" in group_by and period == whole):
-        return _first_awards(cursor, group_by, whole, position, institution)
+    unit = unit or _calendar_unit(period, group_by)
+    if period == Period() or unit is not None:
+        shared = {*group_by, *([unit] if unit is not None else [])}
+        return _first_awards(cursor, group_by, shared, period, position, institution)
     groups = [f"{DIMENSIONS[name]} AS g{place}" for place, name in enumerate(group_by)]
     within, days = period.condition("f.day")
     own, brin = _cells(_of(institution))
@@ -157,11 +160,37 @@ def _bounding(cursor: Cursor, period: Period) -> Period:
     return Period(period.first if first_bounds else None, period.end if end_bounds else None)
 
 
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+def _calendar_unit(period: Period, group_by: Sequence[str]) -> str | None:
+    """The dimension of which the period is one value, or whole values by each of which it is grouped."""
+    for unit, months in _MONTHS.items():
+        bounds = [day for day in (period.first, period.end) if day is not None]
+        whole = all(day.day == 1 and (day.month - 1) % months == 0 for day in bounds)
+        one = (
+            period.first is not None
+            and period.end is not None
+            and (12 * (period.end.year - period.first.year) + period.end.month - period.first.month == months)
+        )
+        if whole and (one or unit in group_by):
+            return unit
+    return None
+
+
 def _first_awards(
-    cursor: Cursor, group_by: Sequence[str], whole: Period, position: int, institution: str | None
+    cursor: Cursor,
+    group_by: Sequence[str],
+    shared: Set[str],
+    whole: Period,
+    position: int,
+    institution: str | None,
 ) -> dict[Group, int]:
-    """Awards less those that repeat a learner of the group, and of the institution."""
-    fixed = {*(_COLUMN_OF[name] for name in group_by), *(["institution"] if institution is not None else [])}
+    """Awards less those that repeat a learner of the same values of `shared`, and of the institution.
+
+    `whole` is a period of whole months.
+    """
+    fixed = {*(_COLUMN_OF[name] for name in shared), *(["institution"] if institution is not None else [])}
     bits = dimension_bits(fixed)
     sharing = (
         "SELECT id FROM statistics_overlap"
@@ -246,6 +275,11 @@ def holdings_at(
         values,
     )
     return [Holding(_group(row[:-2]), row[-2], row[-1]) for row in cursor.fetchall()]
+
+
+def _next_month(day: dt.date) -> dt.date:
+    """The first day of the month after that of a day."""
+    return (day.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
 
 
 def _group(values: Sequence[Any]) -> Group:
@@ -336,9 +370,11 @@ def _of_whole_months(cursor: Cursor, period: Period, position: int, own: Conditi
 def _of_parts_of_months(period: Period, position: int, own: Condition) -> Iterable[Part]:
     """The changes, by their day, in the months in which the period begins or ends."""
     edges = [day.replace(day=1) for day in (period.first, period.end) if day is not None and day.day > 1]
-    if edges:
-        within, days = period.condition("day")
-        cells, values = _cells(own, ("month = ANY(%s)", [edges]))
+    for begin in dict.fromkeys(edges):
+        end, (cells, values) = _next_month(begin), _cells(own)
+        first = begin if period.first is None else max(begin, period.first)
+        part = Period(first, end if period.end is None else min(end, period.end))
+        within, days = part.condition("day")
         yield (
             f"SELECT cell, {', '.join(SUMS)} FROM statistics_change"
             f" WHERE position <= %s AND {within} AND {cells}",

@@ -78,6 +78,7 @@ class Tally:
     """The number of an overlap."""
     changes: list[ChangeRow] = field(default_factory=list)
     moves: Counter[Move] = field(default_factory=Counter)
+    _alone: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def add(self, event: Event, fact: BadgeFact) -> None:
         if isinstance(fact, BadgeAwarded):
@@ -117,7 +118,8 @@ class Tally:
         overlap = None
         earlier = self.learners.cells.get(learner_id)
         if earlier is None:
-            self.learners.cells[learner_id] = (cell,)
+            # Most learners have one cell, and those of the same cell share its tuple.
+            self.learners.cells[learner_id] = self._alone.setdefault(cell, (cell,))
         elif cell in earlier:
             overlap = self.overlap((ALL_DIMENSIONS,))
         else:

@@ -71,6 +71,14 @@ DAYS = [
     dt.date(2023, 3, 1),
     dt.date(2024, 2, 29),
 ]
+# A month, quarters and years: the distinct learners of these are not counted one by one.
+CALENDAR = [
+    [dt.date(2023, 2, 1), dt.date(2023, 3, 1)],
+    [dt.date(2023, 1, 1), dt.date(2023, 4, 1)],
+    [dt.date(2023, 1, 1), dt.date(2023, 10, 1)],
+    [dt.date(2023, 1, 1), dt.date(2024, 1, 1)],
+    [dt.date(2022, 1, 1), dt.date(2024, 1, 1)],
+]
 NAMES = tuple(DIMENSIONS)
 AMSTERDAM = zoneinfo.ZoneInfo("Europe/Amsterdam")
 REASONS: tuple[RevocationReason, ...] = ("other", "fraud", "awarded-in-error")
@@ -172,7 +180,10 @@ STEPS = st.lists(
 QUESTIONS = st.lists(
     st.tuples(
         st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
-        st.lists(st.dates(dt.date(2022, 12, 20), dt.date(2024, 3, 2)), max_size=2, unique=True),
+        st.one_of(
+            st.lists(st.dates(dt.date(2022, 12, 20), dt.date(2024, 3, 2)), max_size=2, unique=True),
+            st.sampled_from(CALENDAR),
+        ),
         st.booleans(),
         st.floats(0, 1),
     ),
