@@ -32,19 +32,28 @@ Run = Callable[[Settings, argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 1 (refused or failed) or 2 (bad usage).
 
-    Without `argv` it runs the command of this process, and ends the process with that status.
+    Without `argv` it runs the command of this process.
     """
-    status = _run(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    status = _run(parser, arguments)
     if argv is None:
-        # End at once: while Python shuts down, the Kafka client waits for threads that no longer run.
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            pass  # the reader of the output has closed it
-        except OSError as error:
-            status = _unwritten(error)
-        sys.stderr.flush()
-        os._exit(status)
+        status = _flushed(status)
+        if arguments.leaves_threads:
+            # While Python shuts down, the Kafka client waits for threads that no longer run.
+            os._exit(status)
+    return status
+
+
+def _flushed(status: int) -> int:
+    """Writes what is buffered. Where that fails, Python must not try it again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader such as `head` has closed the pipe: it wants no more.
+        return status if isinstance(error, BrokenPipeError) else _unwritten(error)
+    sys.stderr.flush()
     return status
 
 
@@ -54,9 +63,9 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
-def _run(argv: Sequence[str] | None) -> int:  # noqa: PLR0911 - a status for each kind of failure
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+def _run(  # noqa: PLR0911 - a status for each kind of failure
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> int:
     # An exception on the way out releases the embedded PostgreSQL; `serve` has its own handlers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -76,7 +85,8 @@ def _run(argv: Sequence[str] | None) -> int:  # noqa: PLR0911 - a status for eac
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"registry: {error.strerror or type(error).__name__}: {error.filename}", file=sys.stderr)
+        place = "" if error.filename is None else f": {error.filename}"
+        print(f"registry: {error.strerror or type(error).__name__}{place}", file=sys.stderr)
         return 1
     except psycopg2.Error as error:
         # Its text may hold a row's values.
@@ -102,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         description="The microcredential registry. Its settings are environment variables named REGISTRY_*.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {RELEASE}")
+    parser.set_defaults(leaves_threads=False)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Run, summary: str) -> argparse.ArgumentParser:
@@ -138,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     names = [model.name for model in read_models()]
-    add("relay", stream.run_relay, "Carry the log to Kafka; other relays stand by.")
+    relay = add("relay", stream.run_relay, "Carry the log to Kafka; other relays stand by.")
     topics = add("topics", stream.run_topics, "Create the topics that are missing, and set them up.")
     topics.add_argument(
         "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
@@ -157,7 +168,9 @@ def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None
     )
     topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
     _add_because(topics, "required with --repartition")
-    add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
+    consume = add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
+    for command in (relay, consume):
+        command.set_defaults(leaves_threads=True)
     rebuild = add(
         "rebuild", stream.run_rebuild, "Build a new copy of a read model beside the old one, and swap them."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from consumers.projector import Projector, at_work, projectors_of
 from consumers.rebuild import level, rebuild
 from projections.all import read_models
 from projections.read_model import ReadModel
+from registry import defects
 from registry.cli import database
 from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
 from registry.cli.monitoring import monitored
@@ -30,6 +32,7 @@ from registry.logs import Troubles
 from registry.postgres.connections import Login, Pool, connect
 from registry.settings import Settings
 
+log = logging.getLogger("registry")
 CHECK_SECONDS = 1.0
 PAGE_SECONDS = 1.0
 """How long `consume` waits for each page in progress when it is told to stop."""
@@ -115,7 +118,12 @@ def run_relay(settings: Settings, _: argparse.Namespace) -> int:
             monitored(settings, "relay", lambda: relay.turned, _troubles_of([relay.troubles], kafka)),
             ThreadPoolExecutor(1, "relay") as pool,
         ):
-            pool.submit(relay.run).result()
+            ended = pool.submit(relay.run).exception()
+    if isinstance(ended, Exception):
+        raise ended
+    if ended is not None:  # such as SystemExit, which would end this process as if nothing had happened
+        log.critical("the relay has ended after %s", defects.named(ended))
+        return 1
     return 0
 
 

@@ -143,7 +143,7 @@ def _socket(connection: Connection) -> socket.socket:
 _watch = _Watch()
 
 
-class _Connection(psycopg2.extensions.connection):
+class PatientConnection(psycopg2.extensions.connection):
     patience: float | None = None
 
 
@@ -158,7 +158,7 @@ class PatientCursor(psycopg2.extensions.cursor):
 
     def _waited(self, run: Callable[..., None], *arguments: Any) -> None:
         connection = self.connection
-        patience = connection.patience if isinstance(connection, _Connection) else None
+        patience = connection.patience if isinstance(connection, PatientConnection) else None
         if patience is None:
             run(*arguments)
             return
@@ -191,7 +191,7 @@ def connect(
             client_encoding="UTF8",
             options=" ".join(options),
             application_name=role or "registry",
-            connection_factory=_Connection,
+            connection_factory=PatientConnection,
             cursor_factory=PatientCursor,
         )
     except psycopg2.Error as error:

@@ -50,6 +50,11 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {f"REGISTRY_{name.upper()}": str(value) for name, value in settings.items()}
 
 
+def with_an_ending_thread(name: str, error: str, *words: str) -> list[str]:
+    """The command `registry`, in which SIGUSR1 ends a thread: see `tests.end_to_end.ending_thread`."""
+    return [sys.executable, "-m", "tests.end_to_end.ending_thread", name, error, *words]
+
+
 # Commands that end by themselves.
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,16 @@ from registry.keys import create_key_file
 from registry.postgres.embedded import EmbeddedPostgres
 from tests.api.asking import UNKNOWN_ID
 from tests.end_to_end.client import until
-from tests.end_to_end.processes import DEMO_EVENTS, Done, Serving, Workshop, explained, registry
+from tests.end_to_end.processes import (
+    DEMO_EVENTS,
+    REGISTRY,
+    Done,
+    Serving,
+    Workshop,
+    environment,
+    explained,
+    registry,
+)
 from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token, postmaster
 from tests.support import MODULE, PATIENCE_SECONDS, SLACK_SECONDS, as_login
 
@@ -200,6 +211,24 @@ def test_a_token_of_an_institution_that_is_not_admitted_is_not_made(serving: Ser
     done = create(serving, "--role institution --institution 27XX")
     assert "27XX" in refused(done)
     assert done.out == ""
+
+
+@pytest.mark.parametrize("command", ["token list", "token create --role auditor", "replay"])
+def test_an_output_that_is_lost_is_a_failure_and_one_that_nobody_wants_is_none(
+    command: str, serving: Serving
+) -> None:
+    words, env = [REGISTRY, *command.split()], environment(data_dir=serving.data)
+    with Path("/dev/full").open("w") as full:
+        lost = subprocess.run(words, check=False, stdout=full, stderr=subprocess.PIPE, env=env, timeout=60)
+    assert lost.returncode == 1
+    assert re.fullmatch(r"registry: .*No space left on device", lost.stderr.decode().splitlines()[-1])
+    assert b"Exception ignored" not in lost.stderr
+    read, write = os.pipe()
+    os.close(read)
+    unwanted = subprocess.run(words, check=False, stdout=write, stderr=subprocess.PIPE, env=env, timeout=60)
+    os.close(write)
+    assert unwanted.returncode == 0
+    assert re.search(rb"Exception ignored|cannot write|Broken pipe", unwanted.stderr) is None
 
 
 def test_the_list_of_tokens_says_whose_each_is_and_how_long_it_holds_and_never_a_secret(

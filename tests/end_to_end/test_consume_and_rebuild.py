@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from registry.keys import read_key_file
 from registry.postgres.connections import connect
 from registry.recording.registry import Registry, utc_now
 from tests.end_to_end.client import until
-from tests.end_to_end.processes import REGISTRY, STOP_SECONDS, Running, Workshop, environment, registry
+from tests.end_to_end.processes import (
+    PROJECT,
+    REGISTRY,
+    STOP_SECONDS,
+    Running,
+    Workshop,
+    environment,
+    registry,
+    with_an_ending_thread,
+)
 from tests.end_to_end.servers import embedded_url, postmaster
 from tests.postgres.commands import award_badge, command
 from tests.postgres.log import execute, query
@@ -39,8 +49,8 @@ def data(workshop: Workshop) -> Path:
     return folder
 
 
-def consuming(workshop: Workshop, data: Path) -> Running:
-    running = workshop.run([REGISTRY, "consume"], environment(data_dir=data), workshop.folder)
+def consuming(workshop: Workshop, data: Path, words: Sequence[str] = (REGISTRY, "consume")) -> Running:
+    running = workshop.run(words, environment(data_dir=data), PROJECT)
     assert running.line("^following the log: (.*)") == ", ".join(model.name for model in read_models())
     return running
 
@@ -108,6 +118,22 @@ def test_sigterm_ends_consume_in_time_though_its_batch_is_held_up(workshop: Work
     until(lambda: holds_all(url), PATIENCE_SECONDS, "read models that go on")
     assert held(url) == folded(url)
     assert following.stop() == 0
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
+def test_consume_ends_with_status_1_and_a_reason_when_a_thread_of_it_ends(
+    error: str, workshop: Workshop, data: Path
+) -> None:
+    words = with_an_ending_thread("projector-", error, "consume")
+    running = consuming(workshop, data, words)
+    running.process.send_signal(signal.SIGUSR1)
+    assert running.process.wait(SECONDS) == 1
+    reasons = [line for line in running.log.read_text().splitlines() if "CRITICAL" in line]
+    assert reasons
+    assert all(
+        re.search(rf"the projector of [a-z ]+ has ended after {error} at \S+:\d+ ", line) for line in reasons
+    )
+    assert "Traceback" not in running.log.read_text()
 
 
 def test_a_rebuild_says_what_it_did_and_swaps(data: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,16 @@ from registry.domain.events import Fact, LogRepartitioned
 from registry.postgres.embedded import EmbeddedPostgres
 from registry.recording.operators import ORIGIN
 from tests.end_to_end.conftest import model, workshop
-from tests.end_to_end.processes import DEMO_EVENTS, REGISTRY, Running, Workshop, environment, registry
+from tests.end_to_end.processes import (
+    DEMO_EVENTS,
+    PROJECT,
+    REGISTRY,
+    Running,
+    Workshop,
+    environment,
+    registry,
+    with_an_ending_thread,
+)
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
 from tests.kafka.streaming import Streaming
@@ -100,6 +111,32 @@ def test_topics_are_made_once_and_divided_anew_only_when_told(data: Path, broker
     assert (divided.status, divided.out) == (0, "the log is divided into 8 partitions\n"), divided.err
     wrong = registry("topics", "--partitions", "0", **settings)
     assert (wrong.status, "must be a number from 1 to 256" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "thread", "error"),
+    [
+        ("relay", "relay", "KeyError"),
+        ("relay", "relay", "SystemExit"),
+        ("consume", "projector-", "SystemExit"),
+    ],
+)
+def test_a_thread_that_ends_ends_the_process_with_status_1_and_a_reason_on_one_line(
+    word: str, thread: str, error: str, workshop: Workshop, data: Path, broker: Broker
+) -> None:
+    settings = environment(data_dir=data, **{SERVERS: broker.bootstrap_servers})
+    relay = started(workshop, "relay", data, broker)
+    relay.line("^(relaying from position 0)")
+    if word == "relay":
+        assert relay.stop() == 0
+    running = workshop.run(with_an_ending_thread(thread, error, word), settings, PROJECT)
+    running.line("^(relaying from|following Kafka)")
+    running.process.send_signal(signal.SIGUSR1)
+    assert running.process.wait(60) == 1
+    reasons = [line for line in running.log.read_text().splitlines() if "CRITICAL" in line]
+    assert reasons
+    assert all(re.search(rf"(ended after|unexpected) {error} at \S+:\d+ ", line) for line in reasons)
+    assert "Traceback" not in running.log.read_text()
 
 
 def test_topics_are_not_divided_anew_while_a_relay_is_at_work(

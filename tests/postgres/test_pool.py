@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -10,9 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg2
 import psycopg2.errors
 import pytest
+from psycopg2.extensions import parse_dsn
 
-from registry.postgres.connections import Cursor, Pool, TooSlowError, UnavailableError, connect
+from registry.postgres.connections import (
+    Cursor,
+    PatientConnection,
+    Pool,
+    TooSlowError,
+    UnavailableError,
+    connect,
+)
 from tests.postgres.log import execute
+from tests.support import Service
 
 
 def sessions(pool: Pool, count: int) -> set[int]:
@@ -106,3 +116,16 @@ def test_a_connection_without_patience_waits_for_a_statement_as_long_as_it_takes
         assert cursor.fetchall() == [(1,)]
     patient.close()
     impatient.close()
+
+
+def test_each_connection_of_a_serving_process_waits_for_an_answer_only_so_long(service: Service) -> None:
+    service.admitted()
+    service.settle()
+    name = parse_dsn(service.url)["dbname"]
+    found = [
+        (each.info.dsn_parameters["application_name"], each.patience)
+        for each in gc.get_objects()
+        if isinstance(each, PatientConnection) and not each.closed and each.info.dbname == name
+    ]
+    assert {"registry_read", "registry_write", "registry_project"} <= {role for role, _ in found}
+    assert all(patience for role, patience in found if role != "registry")
