@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http import cursors
 from api.http.cursors import CursorParameter, Limit
-from api.http.entity_tags import Tagged
+from api.http.entity_tags import Tagged, tagged
 from api.http.fields import AskedReference
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
@@ -48,7 +48,7 @@ def list_institutions(request: Request, limit: Limit = 50, cursor: CursorParamet
         extent, rows = queries.list_institutions(database, after, limit + 1)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return Tagged(InstitutionList(items=items, next=following).json_bytes(), extent).answer(request)
+    return tagged(request, InstitutionList(items=items, next=following), extent)
 
 
 @router.get(
@@ -62,7 +62,7 @@ def get_institution(request: Request, brin: str) -> Response:
         extent, row = queries.read_institution(database, brin)
     if row is None:
         raise NotFound("institution")
-    return Tagged(_institution(row).json_bytes(), extent).answer(request)
+    return tagged(request, _institution(row), extent)
 
 
 @router.get(
