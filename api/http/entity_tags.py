@@ -6,7 +6,7 @@ import hashlib
 
 from fastapi import Request, Response
 
-from api.http.responses import extent_headers
+from api.http.responses import Answer, extent_headers
 from registry.event_store.log import Extent
 
 
@@ -39,3 +39,8 @@ class Tagged:
         """Whether a header names the tag; a weak one counts too, from a proxy that packed the answer."""
         tags = b",".join(held).decode("latin-1").split(",")
         return any(tag.strip().removeprefix("W/") in (self._tag, "*") for tag in tags)
+
+
+def tagged(request: Request, answer: Answer, extent: Extent) -> Response:
+    """The answer of a look-up to one request."""
+    return Tagged(answer.json_bytes(), extent).answer(request)

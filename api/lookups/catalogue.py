@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http import cursors
 from api.http.as_of import CatalogueAsOf
 from api.http.cursors import CursorParameter, Limit
-from api.http.entity_tags import Tagged
+from api.http.entity_tags import Tagged, tagged
 from api.http.fields import AskedReference
 from api.http.openapi import answers
 from api.http.parameters import ModuleId
@@ -61,7 +61,7 @@ def list_institutions(
             extent, rows = as_of, queries.list_institutions_as_of(database, after, limit + 1, as_of)
     shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
-    return Tagged(InstitutionList(items=items, next=following).json_bytes(), extent).answer(request)
+    return tagged(request, InstitutionList(items=items, next=following), extent)
 
 
 @router.get(
@@ -79,7 +79,7 @@ def get_institution(request: Request, brin: str, as_of: CatalogueAsOf) -> Respon
             extent, row = as_of, queries.read_institution_as_of(database, brin, as_of)
     if row is None:
         raise NotFound("institution", extent_headers(extent))
-    return Tagged(_institution(row).json_bytes(), extent).answer(request)
+    return tagged(request, _institution(row), extent)
 
 
 @router.get(

@@ -61,10 +61,13 @@ def operations_of(request: Request) -> Operations:
     return operations
 
 
+_LIVE = Response('{"status":"live"}', media_type="application/json")
+
+
 @router.get("/health/live")
 async def live(_: Request) -> Response:
     """Runs on the event loop, so it answers even while every thread waits for PostgreSQL."""
-    return Response('{"status":"live"}', media_type="application/json")
+    return _LIVE
 
 
 @router.get("/health/ready")

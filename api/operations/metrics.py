@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import ipaddress
 import logging
 import random
 import time
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from itertools import accumulate
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import EXPIRY_HEADER, authenticate
@@ -161,6 +163,42 @@ class _DatabaseCollector(Collector):
             yield gauge
 
 
+class AnswerCollector(Collector):
+    """Answers, counted and timed by the event loop alone.
+
+    The library's counters take a lock at each step, and took a quarter of the time that every request needs.
+    """
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * len(_BOUNDS))
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._counts[method, route, status] += 1
+        self._seconds[method, route] += seconds
+        self._buckets[method, route][bisect_left(_BOUNDS, seconds)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Runs in a thread, while the event loop goes on counting."""
+        counts = CounterMetricFamily(
+            "registry_http_requests", "Answers by route and status", labels=["method", "route", "status"]
+        )
+        for (method, route, status), count in list(self._counts.items()):
+            counts.add_metric([method, route, str(status)], count)
+        yield counts
+        times = HistogramMetricFamily(
+            "registry_http_request_seconds", "Time to answer", labels=["method", "route"]
+        )
+        for (method, route), buckets in list(self._buckets.items()):
+            upper = zip(map(floatToGoString, _BOUNDS), accumulate(buckets), strict=True)
+            times.add_metric([method, route], list(upper), self._seconds[method, route])
+        yield times
+
+
+_BOUNDS = Histogram.DEFAULT_BUCKETS
+
+
 class Metrics:
     """This process's Prometheus metrics."""
 
@@ -174,23 +212,8 @@ class Metrics:
             "registry_build_info", "The release of this process", ["release"], registry=self._registry
         ).labels(RELEASE).set(1)
         self._registry.register(_DatabaseCollector(pool, operations, time))
-        self.requests = Counter(
-            "registry_http_requests_total",
-            "Answers by route and status",
-            ["method", "route", "status"],
-            registry=self._registry,
-        )
-        self.seconds = Histogram(
-            "registry_http_request_seconds", "Time to answer", ["method", "route"], registry=self._registry
-        )
-
-        # To find a counter by its labels takes longer than to count.
-        self._requests_by = functools.cache(self.requests.labels)
-        self._seconds_by = functools.cache(self.seconds.labels)
-
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests_by(method, route, str(status)).inc()
-        self._seconds_by(method, route).observe(seconds)
+        self.answers = AnswerCollector()
+        self._registry.register(self.answers)
 
     async def render(self) -> bytes:
         return await run_in_threadpool(generate_latest, self._registry)
@@ -231,7 +254,7 @@ class Observed:
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             seconds = time.perf_counter() - began
-            self._metrics.observe(method, route, status, seconds)
+            self._metrics.answers.observe(method, route, status, seconds)
             if self._log_access:
                 _log_answer(method, route, status, seconds, _principal(scope))
 

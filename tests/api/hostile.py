@@ -129,11 +129,12 @@ class World:
         return list(dict.fromkeys(place for place, _ in self.schemas()))
 
     def parameters(self) -> list[tuple[str, str, str, bool]]:
-        """Every parameter: method, path, name, and whether it stands in the query."""
+        """Every parameter of a path or a query: method, path, name, and whether it stands in the query."""
         return [
             (method, path, parameter["name"], parameter["in"] == "query")
             for method, path, operation in self.operations()
             for parameter in operation.get("parameters", [])
+            if parameter["in"] != "header"
         ]
 
     def schemas(self) -> Iterator[tuple[Place, Schema]]:

@@ -127,7 +127,7 @@ def test_consume_ends_with_status_1_and_a_reason_when_a_thread_of_it_ends(
     words = with_an_ending_thread("projector-", error, "consume")
     running = consuming(workshop, data, words)
     running.process.send_signal(signal.SIGUSR1)
-    assert running.process.wait(SECONDS) == 1
+    assert running.process.wait(PATIENCE_SECONDS) == 1
     reasons = [line for line in running.log.read_text().splitlines() if "CRITICAL" in line]
     assert reasons
     assert all(
