@@ -3,7 +3,9 @@
 The position of a read model is kept in PostgreSQL with its rows, and nowhere else. When a partition is
 assigned, the offset to read from is looked up by the time of the event at that position, and records that
 the read model already holds are skipped. Each record names the event before it on its partition; where the
-read model does not hold that event, events are missing and it stops.
+read model does not hold that event, events are missing and it stops. It stops as well at a record that does
+not say what the log says at that position, or that goes back: whoever else may write to the topic moves no
+read model.
 
 Consumers share the partitions through a consumer group. Each record is fetched once for all read models of a
 process, since decoding a record costs as much as applying it.
@@ -13,8 +15,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -23,7 +25,8 @@ from consumers.feeds import Feed, GapError, WaitError
 from consumers.interventions import GAP
 from consumers.store_feed import Page
 from projections.read_model import ReadModel
-from registry.event_store.log import LoggedEvent, time_of
+from registry.domain.values import iso_time
+from registry.event_store.log import LoggedEvent, read_positions, time_of
 from registry.event_store.read_model_positions import positions_of, recorded_partitions
 from registry.kafka.brokers import Brokers
 from registry.kafka.clients import connected
@@ -48,6 +51,9 @@ FETCH_BYTES = 2 * 1024 * 1024
 
 log = logging.getLogger("registry.consumer")
 _PROGRESS = PROGRESS.encode()
+NOT_THE_RELAYS = "a record that is not the relay's"
+MAX_DIGITS = 18
+"""The digits of a position: of more it may be too large for PostgreSQL."""
 
 
 class KafkaSource:
@@ -100,6 +106,7 @@ class KafkaFeed:
         self._models, self._cursor, self._partitions = list(models), cursor, partitions
         self._brokers, self._troubles, self._asked = brokers, Troubles(log), time.monotonic()
         self._at: dict[int, dict[str, int]] = {}
+        self._reached: dict[int, int] = {}
         self._assigned: set[TopicPartition] = set()
         self._gap: GapError | None = None
         self._checked = time.monotonic()
@@ -143,10 +150,17 @@ class KafkaFeed:
         if self._gap is not None:
             raise self._gap
         fetched: dict[int, tuple[list[LoggedEvent], int]] = {}
-        for partition, records in self._consumer.poll(POLL_MS, limit).items():
-            if at := self._at.get(partition.partition):
-                events, last, gap = following(partition.partition, min(at.values()), records)
-                fetched[partition.partition], self._gap = (events, last), self._gap or gap
+        polled = self._consumer.poll(POLL_MS, limit)
+        log = read_positions(
+            self._cursor, {_position(_headers(each)) for records in polled.values() for each in records}
+        )
+        for (_, partition), records in polled.items():
+            if at := self._at.get(partition):
+                last, reached = min(at.values()), self._reached[partition]
+                part = Partition(partition, self._partitions)
+                followed = following(part, last, reached, records, log)
+                fetched[partition] = followed.events, followed.at
+                self._reached[partition], self._gap = followed.reached, self._gap or followed.gap
         if self._assigned:
             self._seek()
         if not fetched:
@@ -199,6 +213,7 @@ class KafkaFeed:
         positions = {model.name: positions_of(self._cursor, model.name) for model in self._models}
         for each in new:
             self._at[each.partition] = {name: at[each.partition] for name, at in positions.items()}
+            self._reached[each.partition] = 0
         times = {each: time_of(self._cursor, min(self._at[each.partition].values())) for each in new}
         # Ask for the ends first: a record that arrives in between has a later time, and is found by that.
         ends = self._consumer.end_offsets(new)
@@ -225,29 +240,82 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._feed.revoke(revoked)
 
 
-def following(
-    partition: int, at: int, records: Sequence[Any]
-) -> tuple[list[LoggedEvent], int, GapError | None]:
-    """The events of some records that follow a position, and the position after them.
+class Partition(NamedTuple):
+    """A partition of a log that is divided into `total`."""
 
-    They end before a gap: before a record that follows an event which was not read.
+    number: int
+    total: int
+
+
+class Followed(NamedTuple):
+    """Events of a partition, the position after them, that of the last record, and what stopped there."""
+
+    events: list[LoggedEvent]
+    at: int
+    reached: int
+    gap: GapError | None
+
+
+def following(
+    partition: Partition, at: int, reached: int, records: Sequence[Any], log: Mapping[int, LoggedEvent]
+) -> Followed:
+    """The events of some records that follow a position; `reached` is that of the record before these.
+
+    They end before a gap: before a record that follows an event which was not read, or that is not what the
+    relay makes of the log.
     """
     events: list[LoggedEvent] = []
     for record in records:
-        headers = dict(record.headers)
         try:
-            position, previous = int(headers["ce_position"]), int(headers["ce_previous"])
-            if position > at >= previous and headers["ce_type"] != _PROGRESS:
-                events.append(read_event(headers, record.value))
+            headers = _headers(record)
+            position, previous = _position(headers), int(headers["ce_previous"])
+            if not position:
+                wrong = NOT_THE_RELAYS
+            elif position < reached or (position == reached and headers["ce_type"] != _PROGRESS):
+                wrong = f"position {position} after {reached}"
+            elif position not in log:
+                wrong = f"position {position}, which the log does not have"
+            elif not _is_of(log[position], headers, record.value, partition):
+                wrong = f"a record that differs from the log's event {position}"
+            else:
+                wrong = ""
         except (KeyError, ValueError):
-            reason = (
-                f"{GAP}partition {partition} has at offset {record.offset} a record that is not the relay's"
-            )
-            return events, at, GapError(partition, at + 1, reason)
+            wrong = NOT_THE_RELAYS
+        if wrong:
+            reason = f"{GAP}partition {partition.number} has at offset {record.offset} {wrong}"
+            return Followed(events, at, reached, GapError(partition.number, at + 1, reason))
         if previous > at:
             reason = (
-                f"{GAP}on partition {partition} the event follows {previous}, but the read model is at {at}"
+                f"{GAP}on partition {partition.number} the event follows {previous},"
+                f" but the read model is at {at}"
             )
-            return events, at, GapError(partition, position, reason)
-        at = max(at, position)
-    return events, at, None
+            return Followed(events, at, reached, GapError(partition.number, position, reason))
+        if position > at and headers["ce_type"] != _PROGRESS:
+            events.append(log[position])
+        at, reached = max(at, position), position
+    return Followed(events, at, reached, None)
+
+
+def _is_of(
+    logged: LoggedEvent, headers: Mapping[str, bytes], value: bytes | None, partition: Partition
+) -> bool:
+    """Whether a record is an event of the log on its partition, or the marker that the log ends there."""
+    if headers["ce_type"] == _PROGRESS:
+        mark = logged.id.encode(), iso_time(logged.time).encode()
+        return (headers["ce_last"], headers["ce_time"]) == mark
+    return (
+        value is not None
+        and read_event(headers, value) == logged
+        and logged.partition(partition.total) == partition.number
+    )
+
+
+def _headers(record: Any) -> dict[str, bytes]:
+    """The headers of a record, of which a stranger's may be null."""
+    return {name: text or b"" for name, text in record.headers}
+
+
+def _position(headers: Mapping[str, bytes]) -> int:
+    """The position that a record names; 0, which no event has, where it names none."""
+    text = headers.get("ce_position", b"")
+    return int(text) if text.isdigit() and len(text) <= MAX_DIGITS else 0

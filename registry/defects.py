@@ -24,6 +24,9 @@ class WithoutTexts(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if str(record.msg).startswith("Traceback (most recent call last)"):
+            # uvicorn logs so what starlette met at the start or the end, while starlette still handles it.
+            record.msg, record.args, error = "the service did not start or end well", (), sys.exc_info()[1]
         if record.name == "asyncio":
             # After the first line, or in brackets, come tasks with their errors and calls with their values.
             record.msg, record.args = record.getMessage().partition("\n")[0].partition("(")[0], ()

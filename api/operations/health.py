@@ -42,6 +42,17 @@ SELECT s.relayed, e.time, EXISTS (
 )
 FROM stream s LEFT JOIN event e ON e.position = s.relayed + 1
 """
+# A session of anyone may take the lock that orders all writers, and keep it.
+_WRITERS = """
+SELECT h.pid, extract(epoch FROM clock_timestamp() - min(w.waitstart))::float8
+FROM pg_locks w JOIN pg_database d ON d.oid = w.database
+JOIN pg_locks h USING (locktype, database, classid, objid, objsubid)
+WHERE d.datname = current_database() AND w.locktype = 'advisory' AND NOT w.granted AND h.granted
+    AND (w.classid, w.objid, w.objsubid) = (0, %s, 1)
+GROUP BY h.pid
+"""
+WAITING_SECONDS = 2.0
+"""How long a writer waits for its turn before it is a reason for `degraded`: after 5 seconds it gives up."""
 BEHIND_SECONDS = 60.0
 """A larger lag is a reason for `degraded`, as in deploy/prometheus/rules.yaml."""
 
@@ -76,6 +87,7 @@ def ready(request: Request) -> Response:
     with reading_of(request).pool.cursor() as cursor:
         last, models = read_health(cursor)
         relay = read_relay(cursor, last)
+        waiting = _reasons_of_writers(cursor)
     operations = operations_of(request)
     if not operations.has_room():
         raise NoRoomError("the disk is full")
@@ -83,7 +95,7 @@ def ready(request: Request) -> Response:
         raise NotReady("A thread that records has ended, or does not finish; restart the service.")
     if not operations.projects():
         raise NotReady("A thread that keeps the read models up to date has ended; restart the service.")
-    reasons = [reason for model in models if (reason := _reason(model))]
+    reasons = waiting + [reason for model in models if (reason := _reason(model))]
     kafka: Literal["reachable", "unreachable"] | None = None
     if operations.brokers is not None:
         kafka = "reachable" if operations.brokers.answer() else "unreachable"
@@ -99,6 +111,16 @@ def ready(request: Request) -> Response:
             read_models=models,
         )
     )
+
+
+def _reasons_of_writers(cursor: Cursor) -> list[str]:
+    cursor.execute(_WRITERS, (Lock.APPEND,))
+    return [
+        f"Nothing can be recorded: a writer has waited for {seconds:.0f} s for the lock of process {pid}"
+        " of PostgreSQL."
+        for pid, seconds in cursor.fetchall()
+        if seconds > WAITING_SECONDS
+    ]
 
 
 def _reason(model: ReadModelHealth) -> str | None:

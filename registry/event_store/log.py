@@ -111,6 +111,14 @@ def read_streams(cursor: Cursor, subjects: Iterable[str], until: int | None = No
     return _select(cursor, f"{condition} ORDER BY subject, version", values)
 
 
+def read_positions(cursor: Cursor, positions: Iterable[int]) -> dict[int, LoggedEvent]:
+    """The events at some positions; a position that the log does not have is left out."""
+    if not (wanted := " ".join(map(str, positions))):
+        return {}
+    events = _select(cursor, "position = ANY(string_to_array(%s, ' ')::bigint[])", [wanted])
+    return {event.position: event for event in events}
+
+
 def read_log(
     cursor: Cursor,
     after: int,

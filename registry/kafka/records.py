@@ -11,7 +11,7 @@ that says how far the log has come, and from which the next relay carries on.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from registry.domain.values import iso_time
 from registry.event_store.log import SOURCE, LoggedEvent
@@ -59,7 +59,7 @@ def status_headers(position: int) -> Headers:
     return [_JSON, ("ce_position", b"%d" % position)]
 
 
-def read_event(headers: dict[str, bytes], value: bytes) -> LoggedEvent:
+def read_event(headers: Mapping[str, bytes], value: bytes) -> LoggedEvent:
     """The event of a record; raises `ValueError` or `KeyError` for a record that does not hold one."""
     return LoggedEvent(
         position=int(headers["ce_position"]),

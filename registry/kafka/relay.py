@@ -25,7 +25,7 @@ from registry.event_store.log import LoggedEvent, Pace, partition_of, read_log
 from registry.kafka import records
 from registry.kafka.badge_statuses import latest_statuses
 from registry.kafka.settings import KafkaSettings
-from registry.kafka.topic_ends import Tail, check_tails, event_tails, status_tail
+from registry.kafka.topic_ends import Tail, check_history, check_tails, event_tails, status_tail
 from registry.kafka.topics import KafkaAwayError, check_topics
 from registry.kafka.transactions import commit, producing
 from registry.logs import Troubles
@@ -96,7 +96,9 @@ class Relay:
     def _begin(self, cursor: Cursor, partitions: int) -> tuple[list[Tail], int]:
         tails = event_tails(self._kafka, partitions)
         check_tails(cursor, tails)
-        return tails, status_tail(self._kafka, partitions)
+        statuses = status_tail(self._kafka, partitions)
+        check_history(cursor, statuses)
+        return tails, statuses.position
 
 
 class Carrier:

@@ -22,6 +22,7 @@ KAFKA_NAMES = (
     "KAFKA_PREFIX",
 )
 BOOTSTRAP_MS = 5_000
+MAX_FRAME_BYTES = 16 * 1024 * 1024
 PREFIX = re.compile(r"[a-z0-9][a-z0-9._-]{0,49}", re.ASCII)
 
 
@@ -69,6 +70,8 @@ class KafkaSettings:
             "bootstrap_timeout_ms": BOOTSTRAP_MS,
             "client_id": "registry",
             "reconnect_backoff_max_ms": 1_000,
+            # A consumer raises this to the size of what it fetches.
+            "receive_message_max_bytes": MAX_FRAME_BYTES,
             "security_protocol": self.protocol,
             "ssl_cafile": self.ca_file,
             "ssl_certfile": self.certificate_file,

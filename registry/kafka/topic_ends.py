@@ -47,16 +47,13 @@ class Tail:
 
 def event_tails(kafka: KafkaSettings, partitions: int) -> list[Tail]:
     """The tail of each partition: its last committed record."""
-    return [
-        _tail(kafka.events, begins, record)
-        for begins, record in _last_records(kafka, kafka.events, partitions)
-    ]
+    return [_tail(kafka.events, *last) for last in _last_records(kafka, kafka.events, partitions)]
 
 
-def status_tail(kafka: KafkaSettings, partitions: int) -> int:
-    """The position through which the topic of statuses holds the latest status of each badge."""
-    records = [record for _, record in _last_records(kafka, kafka.statuses, partitions) if record]
-    return max((int(dict(record.headers)["ce_position"]) for record in records), default=0)
+def status_tail(kafka: KafkaSettings, partitions: int) -> Tail:
+    """The furthest tail: through its position the topic of statuses holds the latest status of each badge."""
+    tails = [_tail(kafka.statuses, *last) for last in _last_records(kafka, kafka.statuses, partitions)]
+    return max(tails, key=lambda tail: tail.position)
 
 
 def _last_records(
@@ -70,12 +67,19 @@ def _last_records(
 def _tail(topic: str, begins: int, record: ConsumerRecord | None) -> Tail:
     if record is None:
         return Tail(begins=begins, topic=topic)
-    headers = dict(record.headers)
-    position = int(headers["ce_position"])
-    if headers["ce_type"] != PROGRESS.encode():
-        return Tail(position, position, begins=begins, topic=topic)
-    mark = f"{headers['ce_last'].decode()} {headers['ce_time'].decode()}"
-    return Tail(position, int(headers["ce_previous"]), True, mark, begins, topic)
+    # A stranger's record may lack headers, or have null as one.
+    headers = {name: text or b"" for name, text in record.headers}
+    try:
+        position = int(headers["ce_position"])
+        if headers.get("ce_type") != PROGRESS.encode():
+            return Tail(position, position, begins=begins, topic=topic)
+        mark = f"{headers['ce_last'].decode()} {headers['ce_time'].decode()}"
+        return Tail(position, int(headers["ce_previous"]), True, mark, begins, topic)
+    except (KeyError, ValueError) as error:
+        raise HistoryError(
+            f"the last record of {topic}, partition {record.partition}, is not the relay's;"
+            " see docs/runbooks/topic-lost.md"
+        ) from error
 
 
 def events_beyond(kafka: KafkaSettings, position: int) -> Iterator[LoggedEvent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,15 @@ from api.app import create_app
 from projections.all import read_models
 from registry import tokens
 from registry.cli import database
-from registry.postgres.connections import connect
+from registry.postgres.connections import Login, connect
 from registry.postgres.locks import Lock
 from registry.release import RELEASE
 from tests import support
 from tests.api.asking import UNKNOWN_ID, admitted, award_body, awarded, held_up, ok, refused, status_of
 from tests.kafka.topics import EVENTS
-from tests.postgres.log import execute, fresh
-from tests.support import MODULE, PATIENCE_SECONDS, Databases, Service
+from tests.postgres import log
+from tests.postgres.log import execute, fresh, later, until
+from tests.support import MODULE, PATIENCE_SECONDS, Databases, Service, as_login
 
 
 def test_a_service_says_that_it_lives_and_is_ready(service: Service) -> None:
@@ -49,6 +51,33 @@ def test_a_service_whose_recorder_has_ended_is_not_ready_and_refuses_awards(
     refused(institution("POST", "/v1/badges", award_body()), 503, "not-ready")
     refused(service.client.get("/health/ready"), 503, "not-ready")
     assert ok(service.client.get("/health/live")) == {"status": "live"}
+
+
+@pytest.mark.parametrize("login", ["registry_serve", "registry_stream"])
+def test_whoever_holds_the_lock_of_all_writers_is_named_by_readiness(service: Service, login: Login) -> None:
+    _, institution = admitted(service)
+    reasons: list[str] = []
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            refused(institution("POST", "/v1/badges", award_body()), 503, "not-ready")
+
+    def named() -> bool:
+        reasons[:] = ok(service.client.get("/health/ready")).get("reasons", [])
+        return bool(reasons)
+
+    with log.connection(as_login(service.url, login)) as holding, holding.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.APPEND,))
+        writing = later(write)
+        until(named)
+        done.set()
+        (reason,) = reasons
+        assert reason.startswith("Nothing can be recorded: a writer has waited for ")
+        assert reason.endswith(f" s for the lock of process {holding.info.backend_pid} of PostgreSQL.")
+        writing.result(60)
+    awarded(institution)
+    assert not named()
 
 
 def test_readiness_says_how_far_behind_each_read_model_is(service: Service) -> None:

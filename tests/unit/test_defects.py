@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from registry import defects
 
 MARK = "Zq7Xw"
@@ -112,4 +114,38 @@ def test_whatever_nothing_has_caught_is_a_line_of_the_log_and_its_text_is_not() 
         "a line could not be formatted: TypeError",
         "a finalizer or a callback met LookupError",
         "the process met LookupError",
+    ]
+
+
+LIFESPAN = f"""
+import contextlib, sys, uvicorn
+from starlette.applications import Starlette
+from registry import logs
+
+logs.configure("INFO", "json")
+
+@contextlib.asynccontextmanager
+async def lifespan(_):
+    if sys.argv[1] == "start":
+        raise LookupError("{MARK}")
+    server.should_exit = True
+    yield
+    raise LookupError("{MARK}")
+
+server = uvicorn.Server(
+    uvicorn.Config(Starlette(lifespan=lifespan), port=0, log_config=None, lifespan="on")
+)
+server.run()
+"""
+
+
+@pytest.mark.parametrize("moment", ["start", "end"])
+def test_an_error_at_the_start_or_the_end_of_the_service_is_named_without_its_text(moment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIFESPAN, moment], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert MARK not in done.stdout + done.stderr
+    messages = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert [
+        message for message in messages if "the service did not start or end well: LookupError at" in message
     ]
