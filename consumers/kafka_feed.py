@@ -163,16 +163,19 @@ class KafkaFeed:
                 self._reached[partition], self._gap = followed.reached, self._gap or followed.gap
         if self._assigned:
             self._seek()
-        if not fetched:
+        if self._gap is not None or not fetched:
             self._check_partitions()
             self._check_brokers()
         pages = [(model, self._page(model.name, fetched)) for model in self._models]
         return [(model, page) for model, page in pages if page.to]
 
     def _check_partitions(self) -> None:
-        """Notices a recreated topic also in a consumer without a partition, which gets no record to tell."""
+        """Notices a recreated topic also in a consumer without a partition, which gets no record to tell.
+
+        Where the number of partitions has changed, records of the new topic are no gap in the old one.
+        """
         now = time.monotonic()
-        if now > self._checked + PARTITIONS_SECONDS:
+        if self._gap is not None or now > self._checked + PARTITIONS_SECONDS:
             self._checked = now
             if (count := recorded_partitions(self._cursor)) != self._partitions:
                 raise WaitError(f"the log has {count} partitions now, and had {self._partitions}")
