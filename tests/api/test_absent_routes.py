@@ -24,9 +24,10 @@ def test_what_is_not_built_yet_is_absent_for_everyone(shared_service: Service, r
         assert answer.status_code == 404, (role, answer.text)
 
 
-@pytest.mark.parametrize("path", ["/v1/institutions", "/v1/modules", "/v1/events"])
-def test_as_of_is_no_parameter_where_it_means_nothing(shared_service: Service, path: str) -> None:
-    wrong(shared_service.as_("auditor")("GET", path, params={"asOf": "2026-01-01T00:00:00Z"}), "/asOf")
+def test_as_of_is_no_parameter_where_it_means_nothing(shared_service: Service) -> None:
+    wrong(
+        shared_service.as_("auditor")("GET", "/v1/events", params={"asOf": "2026-01-01T00:00:00Z"}), "/asOf"
+    )
 
 
 def test_an_unknown_path_is_a_problem_like_any_other(shared_service: Service) -> None:

@@ -14,6 +14,7 @@ from tests.api.asking import (
     admit,
     admitted,
     at_noon,
+    award_body,
     module_body,
     new_brin,
     new_reference,
@@ -253,3 +254,19 @@ def test_a_list_ends_where_its_content_is_long_and_says_that_more_follow(
             cursor = {"cursor": found["next"]} if found["next"] else {}
         assert seen == ids
         assert pages == [2, 2, 1, 1]
+
+
+def test_a_module_that_is_full_takes_no_version_and_still_takes_awards(
+    shared_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.domain.module.MAX_VERSIONS", 2)
+    _, institution = admit(shared_service)
+    module = registered(institution)
+    path = f"/v1/modules/{module['id']}/versions"
+    reference = read(shared_service, f"/v1/modules/{module['id']}", module["position"])["reference"]
+    bodies = [module_body(reference=reference, description=f"Versie {number}") for number in (2, 3)]
+    ok(institution("POST", path, bodies[0]), 201)
+    refused(institution("POST", path, bodies[1]), 409, "too-many-changes")
+    ok(institution("POST", path, bodies[0]))
+    awarded = institution("POST", "/v1/badges", award_body(moduleReference=reference))
+    assert ok(awarded, 201)["moduleVersion"] == 2

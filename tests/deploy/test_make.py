@@ -28,6 +28,10 @@ NEEDS = {
     "kafka-up": (RUNTIME, KAFKA),
     "kafka-down": (RUNTIME,),
     "lock": (RUNTIME, KAFKA),
+    "install": (RUNTIME,),
+    "audit": (RUNTIME, DEVELOPMENT),
+    "sbom": (RUNTIME, DEVELOPMENT),
+    "pin-images": (RUNTIME, DEVELOPMENT),
     "clean": (),
 }
 

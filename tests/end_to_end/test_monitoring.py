@@ -15,7 +15,7 @@ from registry.cli import monitoring
 from registry.release import RELEASE
 from tests.end_to_end.client import free_port, until
 from tests.end_to_end.processes import REGISTRY, Workshop, environment
-from tests.support import settings
+from tests.support import PATIENCE_SECONDS, settings
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
@@ -35,7 +35,7 @@ def test_consume_answers_on_its_own_port(workshop: Workshop) -> None:
     )
     running.line("^(following the log)")
     assert ask(port, "/health/live") == (200, "live\n")
-    until(lambda: ask(port, "/health/ready") == (200, "ready\n"), 30, "a consumer that works")
+    until(lambda: ask(port, "/health/ready") == (200, "ready\n"), PATIENCE_SECONDS, "a consumer that works")
     status, metrics = ask(port, "/metrics")
     assert status == 200
     assert f'registry_build_info{{release="{RELEASE}"}} 1.0' in metrics
@@ -64,6 +64,10 @@ def test_a_client_that_breaks_off_is_a_line_of_the_log_and_nothing_is_printed(
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(b"GET /health/live HTTP/1.1\r\n")
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
-        until(lambda: "the monitoring port met ConnectionResetError" in caplog.text, 20, "a line in the log")
+        until(
+            lambda: "the monitoring port met ConnectionResetError" in caplog.text,
+            PATIENCE_SECONDS,
+            "a line in the log",
+        )
         assert ask(port, "/health/live")[0] == 200
     assert capfd.readouterr().err == ""

@@ -33,6 +33,8 @@ KAFKA = "needs Kafka: tests/kafka/test_readme.py types it"
 STOPPED = "needs a read model that has stopped: a test of its own in this file"
 CODE = "is code to add, which the type checker and the tests lead to; tests/unit/test_extending.py"
 OWN_DATABASE = "needs a PostgreSQL of one's own: tests of their own in this file"
+TWO_HOSTS = "needs two hosts: tests/kafka/test_two_hosts.py types it"
+CLUSTER = "needs a cluster: tests/deploy/test_kubernetes.py checks the files"
 DRAWING = "is a drawing"
 NOT_TYPED_HERE = {
     ("README.md", "$ make run"): "tests/end_to_end/test_make_run.py",
@@ -45,6 +47,9 @@ NOT_TYPED_HERE = {
     ("docs/extending.md", ""): CODE,
     ("docs/operating.md", "CREATE ROLE registry_owner"): OWN_DATABASE,
     ("docs/operating.md", "REGISTRY_OWNER_DATABASE_URL=postgresql://"): OWN_DATABASE,
+    ("docs/operating.md", "# on "): TWO_HOSTS,
+    ("docs/operating.md", "REGISTRY_KEY_FILE=keys.json"): CLUSTER,
+    ("docs/operating.md", "kubectl "): CLUSTER,
     ("docs/operating.md", "export POSTGRES_PASSWORD=..."): "needs containers: tests/deploy/test_files.py",
     ("docs/runbooks/broker-lost.md", "env -u REGISTRY_KAFKA"): KAFKA,
     ("docs/runbooks/gap.md", "registry topics"): KAFKA,
@@ -55,7 +60,6 @@ NOT_TYPED_HERE = {
     ): "finds nothing if nothing failed",
     ("docs/runbooks/partitions.md", "registry topics"): KAFKA,
     ("docs/runbooks/poison-event.md", "registry "): STOPPED,
-    ("docs/runbooks/relay-ahead.md", "kafka-console-consumer.sh"): "needs Kafka's own programs",
     ("docs/runbooks/relay-ahead.md", "registry topics"): KAFKA,
     ("docs/runbooks/restore.md", "registry restore FOLDER"): "tests/end_to_end/test_backup.py",
     ("docs/runbooks/topic-lost.md", "registry topics"): KAFKA,
@@ -239,7 +243,9 @@ def test_the_manual_makes_the_logins_and_the_database_as_the_file_that_is_deploy
 
 @pytest.mark.slow
 def test_the_manual_migrates_and_serves_on_a_database_of_ones_own(workshop: Workshop) -> None:
-    (block,) = (block for block in blocks("docs/operating.md", "sh") if "@db.example.org" in block.text)
+    (block,) = (
+        block for block in blocks("docs/operating.md", "sh") if block.text.startswith("REGISTRY_OWNER")
+    )
     other = workshop.other_postgres()
     migrate, serve = (
         line.replace("...@db.example.org", f"{other.PASSWORD}@127.0.0.1:{other.port}").replace(

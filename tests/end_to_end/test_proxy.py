@@ -19,6 +19,7 @@ from tests.end_to_end.client import free_port, until
 from tests.end_to_end.processes import PROJECT, Serving, Workshop, environment
 from tests.end_to_end.servers import embedded_url, make_token
 from tests.faults.oracle import award_body
+from tests.support import PATIENCE_SECONDS
 
 NGINX = PROJECT / "deploy" / "nginx"
 
@@ -99,7 +100,7 @@ def proxy(request: pytest.FixtureRequest, workshop: Workshop) -> Proxy:
     words = [str(nginx), "-p", f"{place}/", "-c", str(place / "main.conf"), "-g", "daemon off;"]
     workshop.run(words, environment(), place)
     made = Proxy(port, ca if "443" in (NGINX / request.param).read_text() else None, services, log)
-    until(made.answers, 60, "a proxy that answers")
+    until(made.answers, PATIENCE_SECONDS, "a proxy that answers")
     return made
 
 

@@ -80,7 +80,11 @@ def test_an_idle_service_asks_postgresql_next_to_nothing(workshop: Workshop) -> 
             return transactions() - before
 
         # Readers of the log ask more seldom, the longer it stands still.
-        until(lambda: in_ten_seconds() <= MAX_IDLE_TRANSACTIONS, 90, "an idle service that is quiet")
+        until(
+            lambda: in_ten_seconds() <= MAX_IDLE_TRANSACTIONS,
+            PATIENCE_SECONDS,
+            "an idle service that is quiet",
+        )
 
 
 def embedded_url_of(serving: Serving) -> str:

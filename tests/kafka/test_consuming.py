@@ -41,10 +41,10 @@ def fill(registry: Registry, count: int, name: str = "a") -> None:
 
 def rebuilt(url: str) -> None:
     """A rebuild from the store compares every row with what the feeds have made, and refuses a difference."""
-    said: list[str] = []
     for model in read_models():
+        said: list[str] = []
         rebuild(url, model, said.append)
-    assert sum("no difference" in line for line in said) == len(read_models())
+        assert any("no difference" in line for line in said), said
 
 
 def owners(url: str) -> dict[str, set[int]]:

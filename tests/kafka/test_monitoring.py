@@ -13,6 +13,7 @@ from tests.end_to_end.client import free_port, until
 from tests.end_to_end.conftest import model, workshop
 from tests.end_to_end.processes import REGISTRY, Running, Workshop, environment
 from tests.end_to_end.test_monitoring import ask
+from tests.support import PATIENCE_SECONDS
 
 __all__ = ["model", "workshop"]
 
@@ -57,7 +58,7 @@ class Watched:
             earlier, before = before, self.still()
             return before < earlier
 
-        return until(fell, 60, "another turn of the loop")
+        return until(fell, PATIENCE_SECONDS, "another turn of the loop")
 
 
 @pytest.mark.slow
@@ -68,14 +69,14 @@ def test_relays_and_consumers_are_alive_and_ready_at_work_and_standing_by_but_no
     data = workshop.data()
     watched = [Watched(workshop, role, data, own_broker) for role in ("relay", "relay", "consume", "consume")]
     for each in watched:
-        until(each.ready, 60, "a role that works or stands by")
+        until(each.ready, PATIENCE_SECONDS, "a role that works or stands by")
         assert each.turns()
     own_broker.kill()
     for each in watched:
-        until(each.lacks_kafka, 60, "a role that is hindered")
+        until(each.lacks_kafka, PATIENCE_SECONDS, "a role that is hindered")
         assert each.turns()
         assert each.live() == 200
     own_broker.start()
     for each in watched:
-        until(each.ready, 90, "a role that works again")
+        until(each.ready, PATIENCE_SECONDS, "a role that works again")
         assert each.running.stop() == 0, each.running.said()

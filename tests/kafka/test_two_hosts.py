@@ -22,7 +22,7 @@ from tests.end_to_end.client import Client, free_port, until
 from tests.end_to_end.processes import PROJECT, REGISTRY, Running, Workshop, environment
 from tests.end_to_end.servers import OtherPostgres
 from tests.kafka.streaming import Streaming
-from tests.support import INSTITUTION, MODULE, award
+from tests.support import INSTITUTION, MODULE, PATIENCE_SECONDS, award
 
 PAGE = (PROJECT / "docs" / "operating.md").read_text()
 SECTION = PAGE.partition("\n## On two hosts\n")[2].partition("\n## ")[0]
@@ -213,7 +213,7 @@ def test_two_hosts_are_set_up_as_the_page_says_and_each_goes_on_without_the_othe
                 health = client.ask("GET", "/health/ready").json
                 return all(model["position"] >= position for model in health["readModels"])
 
-            until(level, 90, f"read models that hold {reference}")
+            until(level, PATIENCE_SECONDS, f"read models that hold {reference}")
             print(f"every read model holds position {position}")
 
     with a.client(institution) as client:
@@ -224,7 +224,7 @@ def test_two_hosts_are_set_up_as_the_page_says_and_each_goes_on_without_the_othe
     a.type(stop, hosts)
     told_on(b, b, "a is stopped")
     a.type(stop.replace(" stop ", " start "), hosts)
-    until(lambda: answers(a), 60, "a host that is back")
+    until(lambda: answers(a), PATIENCE_SECONDS, "a host that is back")
     told_on(a, b, "a is back")
 
     print("\nb.example.org loses its power")
