@@ -11,10 +11,9 @@ from fastapi import Depends, Request
 
 from api.http.auth import Allow
 from api.http.places import Places
-from registry.postgres.connections import BusyError
 from registry.recording.awards import Preparation
 from registry.recording.decisions import Command, Outcome, OutcomeT_co, Settled
-from registry.recording.registry import MAX_SECONDS, Registry
+from registry.recording.registry import Registry
 from registry.tokens import Principal
 
 Registrar = Annotated[Principal, Depends(Allow("registrar"))]
@@ -69,12 +68,8 @@ def _set_result(future: asyncio.Future[list[Settled]], outcomes: list[Settled]) 
 
 
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
-    """Like `Registry.record`, but on the event loop."""
-    try:
-        async with asyncio.timeout(MAX_SECONDS):
-            (outcome,) = await settled(registry, [command])
-    except TimeoutError:
-        raise BusyError("it was not recorded in time") from None
+    """Like `Registry.record`, but on the event loop; its end is that of the request (`api.http.deadline`)."""
+    (outcome,) = await settled(registry, [command])
     if isinstance(outcome, Exception):
         raise outcome
     return cast(OutcomeT_co, outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import ipaddress
 import logging
 import random
@@ -281,7 +282,12 @@ def _expiry(principal: Principal | None) -> list[tuple[bytes, bytes]]:
     """The header that tells a bearer of the token's end, if that is near."""
     if principal is None or principal.expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
         return []
-    return [(EXPIRY_HEADER.lower().encode(), iso_time(principal.expires_at).encode())]
+    return [_expiry_header(principal.expires_at)]
+
+
+@functools.lru_cache(maxsize=1_000)
+def _expiry_header(end: dt.datetime) -> tuple[bytes, bytes]:
+    return EXPIRY_HEADER.lower().encode(), iso_time(end).encode()
 
 
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
