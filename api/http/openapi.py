@@ -243,7 +243,7 @@ _IF_NONE_MATCH = {
     "required": False,
     "description": "The entity tag of an answer that the client holds: where it is still the answer, the"
     " registry answers 304 without a body.",
-    "schema": {"type": "string", "maxLength": 32_768},  # as all headers of a request together
+    "schema": {"type": "string"},
 }
 
 
