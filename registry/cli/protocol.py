@@ -30,7 +30,9 @@ MAX_PIPELINED = 16
 HEAD_SECONDS = 10.0
 """Time for the request line and the headers, from the connection or the first byte on."""
 BODY_SECONDS = 30.0
-"""Time between two parts of a body, and for the rest of a body that nobody reads any more."""
+"""Time for `MIN_BODY_PART` bytes of a body or its end, and for the rest of a body that nobody reads."""
+MIN_BODY_PART = 64 * 1024
+"""A body comes at least so fast, some 2 kB a second: one that trickles would hold its place for days."""
 SEND_SECONDS = 60.0
 """Time in which a client must read some of its answer."""
 
@@ -61,15 +63,34 @@ class BoundedProtocol(StrictProtocol):
         self._unfinished = 0
         self._head_since: float | None = None
         self._body_since: float | None = None
+        self._body_part = 0
+        self._idle_since = 0.0
         self._unsent, self._unsent_since = 0, 0.0
         self._answering: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._head_since = self.loop.time()
-        if len(self.connections) > self._max_connections:
+        self._head_since = self._idle_since = self.loop.time()
+        if len(self.connections) > self._max_connections and not self._end_idle_connection():
             self._answer(PROBLEMS[NotReady], "The registry has too many connections; try again soon.")
             transport.close()
+
+    def _end_idle_connection(self) -> bool:
+        """Ends the connection that has been idle longest; else one client could take all of them."""
+        connections = cast("set[BoundedProtocol]", self.connections)
+        idle = [each for each in connections if each is not self and each.is_idle]
+        if waiting := [each for each in idle if not each.transport.is_closing()]:
+            min(waiting, key=lambda each: each._idle_since).transport.abort()
+        return bool(idle)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being read in full, or answered."""
+        return self._body_since is None and (self.cycle is None or self.cycle.response_complete)
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn tells the request that came last, which need not be the one that is being answered.
@@ -103,14 +124,16 @@ class BoundedProtocol(StrictProtocol):
 
     def on_headers_complete(self) -> None:
         self._unfinished, self._head_since, self._body_since = 0, None, self.loop.time()
+        self._body_part = 0
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _TooManyPipelinedError
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
-        if not self.cycle.response_complete:
-            self._body_since = self.loop.time()
+        self._body_part += len(body)
+        if self._body_part >= MIN_BODY_PART and not self.cycle.response_complete:
+            self._body_part, self._body_since = 0, self.loop.time()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
