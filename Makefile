@@ -23,7 +23,7 @@ run: $(VENV)/runtime ## start the registry with demo data on http://127.0.0.1:80
 test: $(VENV)/development $(VENV)/kafka $(NODE_TOOLS:%=$(VENV)/%/installed) ## run the whole test suite with coverage; T=tests/unit/test_values.py runs one path
 	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL) --cov)
 
-quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: under three minutes
+quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: some five minutes
 	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not long' tests/unit tests/contracts tests/postgres tests/api
 
 lint: $(VENV)/development ## check format, lint, types and import contracts

@@ -22,6 +22,7 @@ def workers() -> int:
     return sum(thread.name == "AnyIO worker thread" for thread in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_requests_that_are_given_up_do_not_make_room_for_more_threads(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

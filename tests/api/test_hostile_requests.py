@@ -139,6 +139,7 @@ def in_headers(rng: random.Random, parameters: list[tuple[str, str, str, bool]])
     return Request(method, path, headers=headers)
 
 
+@pytest.mark.slow
 def test_generated_hostile_requests_are_answered_in_little_time_and_never_by_a_defect(world: World) -> None:
     rng, places, parameters = random.Random(5), world.members(), world.parameters()
     longest = loop = most = 0.0
