@@ -13,6 +13,7 @@ from registry.edubadges.importer import ReportLine, import_hosted
 from registry.recording.registry import Registry
 from tests.postgres.commands import admitted, registry_on
 from tests.postgres.log import whole_log
+from tests.unit.test_edubadges import meaning
 
 ANSWERS = Path(__file__).resolve().parents[2].parent / "shared" / "standards" / "edubadges"
 BRIN = "27UM"
@@ -79,3 +80,10 @@ def test_of_the_whole_folder_each_file_is_in_the_report_with_a_reason(url: str) 
         "refused": len(there) - 2 * half - 1,
     }
     assert counts(again) == {"known": 2 * half + 1, "refused": counts(lines)["refused"]}
+
+
+def test_each_member_that_a_running_edubadges_writes_is_read_or_left_out_on_purpose() -> None:
+    read = [meaning(json.loads(file.read_bytes())) for file in ANSWERS.glob("assertions/*-expanded-*.json")]
+    findings = [found[1] for found in read if found is not None]
+    assert findings
+    assert not any("members-not-taken" in each for each in findings)
