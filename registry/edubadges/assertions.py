@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from registry.domain import values
-from registry.domain.private_parts import Evidence, Recipient
+from registry.domain.private_parts import Evidence, Recipient, evidence_text
 from registry.edubadges.items import AwardItem, Item, RevokedItem, Unreadable
 from registry.edubadges.members import states_more
 from registry.edubadges.texts import (
@@ -24,6 +24,8 @@ from registry.edubadges.texts import (
 )
 
 MAX_PIECES = 100
+MAX_EVIDENCE_TEXT = 100_000
+"""Characters of all evidence of an assertion, which is kept whole: five times what the API accepts."""
 """Pieces of evidence of an assertion: several times what the API accepts."""
 
 
@@ -145,6 +147,8 @@ def _evidence(assertion: dict[str, Any]) -> tuple[tuple[Evidence, ...], tuple[st
         raise Unreadable(f"must have at most {MAX_PIECES} pieces of evidence")
     pieces = [_piece(piece) for piece in stated]
     accepted = [Evidence(narrative=text(narrative)), *(piece for piece, _ in pieces)]
+    if evidence_text(accepted) > MAX_EVIDENCE_TEXT:
+        raise Unreadable(f"must have at most {MAX_EVIDENCE_TEXT} characters of evidence")
     odd = is_stated(narrative) and not isinstance(narrative, str)
     return (
         tuple(piece for piece in accepted if piece != Evidence()),

@@ -17,12 +17,13 @@ import pytest
 
 from registry.cli.main import _parser
 from registry.domain.private_parts import Evidence
+from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.bulk import read_bulk
 from registry.edubadges.files import read_documents
 from registry.edubadges.items import AwardItem, RefusedItem, StatedClass, Unreadable
 from registry.edubadges.texts import MAX_TEXT
-from tests.hosted import BADGE, expanded, expanded_class, extension, folder
+from tests.hosted import BADGE, assertion, expanded, expanded_class, extension, folder
 
 TODAY = dt.date(2026, 11, 26)
 MODULE = "11111111-1111-8111-8111-111111111111"
@@ -167,3 +168,11 @@ def test_the_command_line_takes_an_id_in_any_case() -> None:
     for name, read in ids.items():
         assert callable(read), name
         assert read(MODULE.replace("1", "A")) == MODULE.replace("1", "a"), name
+
+
+def test_the_evidence_of_an_assertion_is_bounded_as_a_whole() -> None:
+    """The private parts of a badge are read whole, whatever is asked of them."""
+    pieces = [{"narrative": "x" * 9_000} for _ in range(20)]
+    with pytest.raises(Unreadable, match="characters of evidence"):
+        read_assertion("a.json", assertion() | {"evidence": pieces}, TODAY)
+    assert read_assertion("a.json", assertion() | {"evidence": pieces[:10]}, TODAY)
