@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -61,8 +62,8 @@ def test_while_kafka_is_away_no_role_writes_more_than_ten_lines_a_minute_and_the
             assert line["level"] != "ERROR", (role, line)
             assert not line["logger"].startswith("kafka"), (role, line)
         if "consume" in role:
-            waits = [line for line in lines if "wait for Kafka: no broker can be reached" in line["message"]]
-            assert len(waits) == 1, (role, lines)
+            waits = [line for line in lines if re.search(r"wait for Kafka: .*be reached", line["message"])]
+            assert len(waits) in (1, 2), (role, lines)  # two, where it began again just then
     relays = [
         line["message"] for role, process in running.items() if "relay" in role for line in said(process)
     ]

@@ -39,7 +39,7 @@ def test_while_kafka_is_away_readiness_says_so_and_a_status_is_true(
     alone: tuple[Streaming, Service], own_broker: Broker
 ) -> None:
     streaming, service = alone
-    assert ready(service)["reasons"] == ["No relay carries the log to Kafka."]
+    until(lambda: ready(service)["reasons"] == ["No relay carries the log to Kafka."])
     institution = service.admitted()
     badge = awarded(institution)
     with streaming.consuming():
