@@ -84,4 +84,4 @@ class GapError(StoppedError):
 
 
 class WaitError(Exception):
-    """There is no feed at the moment; says why, without anything from an event."""
+    """The feed cannot be read at the moment; the message says why, and holds nothing from an event."""

@@ -42,7 +42,7 @@ def rows_after(events: Sequence[Event]) -> dict[str, BadgeRow]:
 class RecordedStatus(NamedTuple):
     """A badge's row as the read model holds it, and the badge's events that the log holds beyond it.
 
-    Or all of the badge's events, where there is no row or the read model skipped one of them.
+    `beyond` holds all of the badge's events if the row is missing or the read model skipped one of them.
     """
 
     row: StatusRow | None
