@@ -15,16 +15,16 @@ import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import ASGIApp
 
 from api.commands import badges as badge_commands
 from api.commands import batches as batch_commands
 from api.commands import institutions as institution_commands
 from api.commands import modules as module_commands
 from api.commands.common import Writing
-from api.http import deadline, problems
-from api.http.answer_headers import AnswerHeaders, Head, is_public
+from api.http import exchange, problems
+from api.http.answer_headers import AnswerHeaders, is_public
 from api.http.entity_tags import Tagged
+from api.http.exchange import Exchanges
 from api.http.fast_routes import FastRoutes
 from api.http.min_position import Positions
 from api.http.openapi import describe, routes
@@ -33,7 +33,6 @@ from api.http.reading import Reading
 from api.http.requests import long_bodies
 from api.http.service import Service
 from api.http.shared_reads import SharedReads
-from api.http.strict import Strict
 from api.lookups import badge_lists, learners
 from api.lookups import badges as badge_lookups
 from api.lookups import catalogue as catalogue_lookups
@@ -44,7 +43,7 @@ from api.lookups import tokens as token_lookups
 from api.operations import health
 from api.operations import metrics as metrics_
 from api.operations.health import Operations
-from api.operations.metrics import Metrics, Observed
+from api.operations.metrics import Metrics
 from api.web import problem_pages
 from api.web.docs import add_docs
 from api.web.home import home
@@ -151,7 +150,7 @@ def create_app(
     bell = Bell()
     registry = Registry(url, keys, clock, bell.ring, time)
     # A statement ends before the request's deadline, so that its connection serves another request.
-    pool = Pool(url, "registry_read", READ_CONNECTIONS, int(deadline.SECONDS * 1000) - 1000)
+    pool = Pool(url, "registry_read", READ_CONNECTIONS, int(exchange.ANSWER_SECONDS * 1000) - 1000)
     feeding = Pool(url, "registry_project", 4)
     source = StoreSource(feeding, bell)
     projectors = projectors_of(url, source, read_models() if projecting else [])
@@ -202,11 +201,13 @@ def create_app(
     outer.get("/", include_in_schema=False)(home)
     outer.mount("/v1", version_1)
     # Around the framework's own layers, which a fast route does not need.
-    layers: ASGIApp = FastRoutes(outer.build_middleware_stack(), _fast(outer, version_1))
-    layers = problems.Bare500(Strict(layers))
-    layers = deadline.Deadline(layers, frozenset({"/v1/badge-batches", "/v1/badge-revocations"}))
-    layers = AnswerHeaders(layers, _public_paths(outer, version_1))
-    outer.middleware_stack = Head(Observed(layers, metrics, log_access=log_access))
+    outer.middleware_stack = Exchanges(
+        FastRoutes(outer.build_middleware_stack(), _fast(outer, version_1)),
+        AnswerHeaders(_public_paths(outer, version_1)),
+        metrics.answers.observe,
+        batches=frozenset({"/v1/badge-batches", "/v1/badge-revocations"}),
+        log_access=log_access,
+    )
     return outer
 
 

@@ -68,7 +68,7 @@ def _set_result(future: asyncio.Future[list[Settled]], outcomes: list[Settled]) 
 
 
 async def recorded(registry: Registry, command: Command[OutcomeT_co]) -> OutcomeT_co:
-    """Like `Registry.record`, but on the event loop; its end is that of the request (`api.http.deadline`)."""
+    """Like `Registry.record`, but on the event loop; its end is that of the request (`api.http.exchange`)."""
     (outcome,) = await settled(registry, [command])
     if isinstance(outcome, Exception):
         raise outcome

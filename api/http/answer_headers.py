@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 from collections.abc import Iterable
 
 from fastapi import Response
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope
 
+from api.http.auth import EXPIRY_HEADER
 from api.http.openapi import roles_of
+from registry.domain.values import iso_time
+from registry.release import RELEASE
+from registry.tokens import EXPIRY_WARNING, Principal
 
 Header = tuple[bytes, bytes]
 
@@ -33,6 +39,8 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": "*",  # this does not include Authorization
     "Access-Control-Max-Age": "86400",
 }
+_PREFLIGHT_ASKS = {b"origin", b"access-control-request-method"}
+_VERSION: Header = (b"api-version", RELEASE.encode())
 _POLICY: Header = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline';"
@@ -53,79 +61,57 @@ def is_public(route: APIRoute) -> bool:
 def _headers_of(route: object, *, kept: bool, anonymous_get: bool) -> list[Header]:
     """The headers of a route's answers; those that may be `kept` are successful, and to an anonymous GET."""
     if not isinstance(route, APIRoute):  # a file of the documentation, or nothing
-        return [NO_CACHE if kept else NO_STORE]
+        return [NO_CACHE if kept else NO_STORE, _VERSION]
     public = is_public(route)
     cache = NO_STORE
     if public and kept:
         cache = A_DAY if route.operation_id in _KEPT_FOR_A_DAY else NO_CACHE
-    return [cache, *_ANY_ORIGIN] if public and anonymous_get else [cache]
+    return [cache, _VERSION, *_ANY_ORIGIN] if public and anonymous_get else [cache, _VERSION]
 
 
 class AnswerHeaders:
-    """ASGI middleware: adds the headers of the route's kind, and answers the preflights of browsers.
+    """The headers that an answer gets beside its own, and the answers to the preflights of browsers.
 
     `public` are the paths that anyone may GET.
     """
 
-    def __init__(self, app: ASGIApp, public: Iterable[str]) -> None:
-        self._app = app
+    def __init__(self, public: Iterable[str] = ()) -> None:
         self._public = [compile_path(path)[0] for path in public]
         # By the identity of the route, which lives as long as the app, and the kind of answer.
         self._made: dict[tuple[int, bool, bool], list[Header]] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        names = {name for name, _ in scope["headers"]}
-        if scope["method"] == "OPTIONS" and self._is_preflight(names, scope["path"]):
-            await Response(None, 204, _PREFLIGHT)(scope, receive, send)
-            return
-        anonymous = b"authorization" not in names
+    def preflight(self, scope: Scope) -> Response | None:
+        """The answer, where the request asks for a browser whether it may GET a public path."""
+        if scope["method"] != "OPTIONS" or not {name for name, _ in scope["headers"]} >= _PREFLIGHT_ASKS:
+            return None
+        is_public_path = any(pattern.fullmatch(scope["path"]) for pattern in self._public)
+        return Response(None, 204, _PREFLIGHT) if is_public_path else None
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    *self._headers(scope, message, anonymous=anonymous),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-    def _is_preflight(self, names: set[bytes], path: str) -> bool:
-        asked = {b"origin", b"access-control-request-method"} <= names
-        return asked and any(pattern.fullmatch(path) for pattern in self._public)
-
-    def _headers(self, scope: Scope, message: Message, *, anonymous: bool) -> list[Header]:
+    def of(self, scope: Scope, start: Message, principal: Principal | None) -> list[Header]:
+        """The headers for the start of an answer, by the route that the scope names."""
+        anonymous_get = scope["method"] == "GET" and not any(
+            name == b"authorization" for name, _ in scope["headers"]
+        )
+        kept = anonymous_get and start["status"] < 400
         route = scope.get("route")
-        anonymous_get = anonymous and scope["method"] == "GET"
-        kept = anonymous_get and message["status"] < 400
         kind = (id(route), kept, anonymous_get)
         if (added := self._made.get(kind)) is None:
             added = self._made[kind] = _headers_of(route, kept=kept, anonymous_get=anonymous_get)
-        given = dict(message["headers"])
+        if principal is not None:
+            added = [*added, *_expiry(principal)]
+        given = dict(start["headers"])
         if given.get(b"content-type", b"").startswith(b"text/html"):
             return [*added, *_OF_A_PAGE] if _POLICY[0] in given else [*added, *_OF_A_PAGE, _POLICY]
         return added
 
 
-class Head:
-    """ASGI middleware: answers HEAD as GET, without the body (RFC 9110, 9.3.2)."""
+def _expiry(principal: Principal) -> list[Header]:
+    """The header that tells a bearer of the token's end, if that is near."""
+    if principal.expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
+        return []
+    return [_expiry_header(principal.expires_at)]
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                if message.get("more_body", False):
-                    return
-                message = {"type": "http.response.body", "body": b""}
-            await send(message)
-
-        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+@functools.lru_cache(maxsize=1_000)
+def _expiry_header(end: dt.datetime) -> Header:
+    return EXPIRY_HEADER.lower().encode(), iso_time(end).encode()

@@ -23,7 +23,7 @@ async def authenticate(request: Request) -> Principal:
     principal = reader.kept(token.strip()) or await run_in_threadpool(reader.read, token.strip())
     if principal is None:
         raise Unauthenticated
-    request.state.principal = principal  # for `api.operations.metrics.Observed`
+    request.state.principal = principal  # for the headers and the log (`api.http.exchange`)
     return principal
 
 

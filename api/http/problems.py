@@ -7,7 +7,6 @@ which may contain a member's value.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.http.error_texts import sentence
-from registry import defects
 from registry.domain import errors
 from registry.domain.errors import InvalidInput, Refusal
 from registry.postgres.clock import ClockError
@@ -249,7 +247,7 @@ def http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         methods = _methods(request) or set(headers["Allow"].split(", "))
-        also = {"HEAD"} if "GET" in methods else set()  # see `api.http.answer_headers.Head`
+        also = {"HEAD"} if "GET" in methods else set()  # see `api.http.exchange`
         headers["Allow"] = ", ".join(sorted(methods | also))
     return problem(request, Kind(error.status_code, slug, title), detail, headers)
 
@@ -270,43 +268,10 @@ def gone(_: Request, error: Exception) -> Response:
 
 
 def internal(request: Request, _: Exception) -> Response:
-    """The answer to a defect: a bare 500 (`Bare500` logs its class and place)."""
+    """The answer to a defect: a bare 500 (`api.http.exchange` logs its class and place)."""
     return problem(
         request, INTERNAL, "The registry failed to handle this request, and has logged the failure."
     )
-
-
-class Bare500:
-    """ASGI middleware around everything: logs a defect's class and place, but not its text."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        began = False
-
-        async def watched(message: Any) -> None:
-            nonlocal began
-            began = began or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except asyncio.CancelledError:
-            # The service is stopping, and this request took longer than it waits.
-            if not began:
-                stopping = NotReady("The registry is stopping; try again soon.")
-                await refused(Request(scope), stopping)(scope, receive, send)
-            raise
-        except Exception as error:
-            # Once an answer has begun, the framework wraps the errors that have a handler.
-            if isinstance(lost := error.__cause__ or error, UnavailableError):
-                # The answer is cut short, and the client sees that it is.
-                log.warning("%s %s", type(lost).__name__, lost)
-                return
-            log.error("unexpected %s", defects.named(error))  # noqa: TRY400
-            if not began:
-                await internal(Request(scope), error)(scope, receive, send)
 
 
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
@@ -319,7 +284,7 @@ _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
 
 
 def answer_to(request: Request, error: Exception) -> Response:
-    """The answer to an error of a request; raises a defect, which `Bare500` answers."""
+    """The answer to an error of a request; raises a defect, which `api.http.exchange` answers."""
     for kind in type(error).__mro__:
         if (handler := _HANDLERS.get(kind)) is not None:
             return handler(request, error)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
-from fastapi import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from api.http.problems import WrongCoding, refused
+from api.http.problems import WrongCoding
 from registry.domain.errors import InvalidInput, Refusal
 from registry.domain.values import FORBIDDEN_CHARACTERS, is_line
 
@@ -27,20 +26,8 @@ _ESCAPED = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*")
 _ESCAPED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
 
 
-class Strict:
-    """ASGI middleware: passes on only the requests that have one meaning."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (refusal := _objection(scope)) is not None:
-            await refused(Request(scope), refusal)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def _objection(scope: Scope) -> Refusal | None:
+def objection(scope: Scope) -> Refusal | None:
+    """Why the request has more than one meaning; None for one that has one."""
     errors: list[tuple[str, str]] = []
     if not _PLAIN.fullmatch(scope["raw_path"]):  # most paths have nothing that could be read in two ways
         errors += _of_path(scope["raw_path"])

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
 import ipaddress
-import logging
-import random
-import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import (
@@ -27,27 +21,16 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from starlette.concurrency import run_in_threadpool
 
-from api.http.auth import EXPIRY_HEADER, authenticate
+from api.http.auth import authenticate
 from api.http.problems import Forbidden
 from api.http.responses import RelayHealth
 from api.operations.health import Operations, read_health, read_relay
-from registry.domain.values import iso_time
-from registry.logs import request_id
 from registry.postgres.clock import SystemTime, compare_clocks
 from registry.postgres.connections import Pool, UnavailableError
 from registry.release import RELEASE
-from registry.tokens import EXPIRY_WARNING, Principal, count_expiring
+from registry.tokens import count_expiring
 
 router = APIRouter(include_in_schema=False)
-access = logging.getLogger("registry.access")
-_VERSION = RELEASE.encode()
-# An id of a request tells it from others and is no secret; to ask the system for it took longer than all the
-# rest that is observed.
-_REQUEST_IDS = random.Random()  # noqa: S311
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @router.get("/metrics")
@@ -218,76 +201,3 @@ class Metrics:
 
     async def render(self) -> bytes:
         return await run_in_threadpool(generate_latest, self._registry)
-
-
-class Observed:
-    """ASGI middleware: counts and times every answer, and adds the headers that each one has.
-
-    With `log_access` it also logs each answer, by its route: a path or a query may hold anything.
-    """
-
-    def __init__(self, app: App, metrics: Metrics, *, log_access: bool) -> None:
-        self._app, self._metrics, self._log_access = app, metrics, log_access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began, status = time.perf_counter(), 500
-        request = f"{_REQUEST_IDS.getrandbits(64):016x}"
-        request_id.set(request)
-
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"api-version", _VERSION),
-                    (b"registry-request-id", request.encode()),
-                    *_expiry(_principal(scope)),
-                ]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            seconds = time.perf_counter() - began
-            self._metrics.answers.observe(method, route, status, seconds)
-            if self._log_access:
-                _log_answer(method, route, status, seconds, _principal(scope))
-
-
-def _principal(scope: Scope) -> Principal | None:
-    principal: Principal | None = scope.get("state", {}).get("principal")
-    return principal
-
-
-def _log_answer(method: str, route: str, status: int, seconds: float, principal: Principal | None) -> None:
-    """`client` is the id of the token, as in the events."""
-    milliseconds = round(seconds * 1000, 1)
-    client = principal.token_id if principal else "-"
-    members = {"method": method, "route": route, "status": status, "milliseconds": milliseconds}
-    access.info(
-        "%s %s %s %s ms %s",
-        *members.values(),
-        client,
-        extra={"members": members | {"client": client}},
-    )
-
-
-def _expiry(principal: Principal | None) -> list[tuple[bytes, bytes]]:
-    """The header that tells a bearer of the token's end, if that is near."""
-    if principal is None or principal.expires_at - dt.datetime.now(dt.UTC) >= EXPIRY_WARNING:
-        return []
-    return [_expiry_header(principal.expires_at)]
-
-
-@functools.lru_cache(maxsize=1_000)
-def _expiry_header(end: dt.datetime) -> tuple[bytes, bytes]:
-    return EXPIRY_HEADER.lower().encode(), iso_time(end).encode()
-
-
-_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})

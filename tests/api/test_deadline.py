@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from api.app import THREADS
-from api.http import deadline
+from api.http import exchange
 from registry.postgres.connections import connect
 from tests.api.asking import refused
 from tests.support import Service
@@ -28,7 +28,7 @@ def test_requests_that_are_given_up_do_not_make_room_for_more_threads(
 ) -> None:
     """A thread goes on until PostgreSQL answers: else there would be one for each request that comes."""
     ask = service.admitted()
-    monkeypatch.setattr(deadline, "SECONDS", 0.3)
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", 0.3)
     before = workers()
     with closing(connect(service.url)) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE badge IN ACCESS EXCLUSIVE MODE")

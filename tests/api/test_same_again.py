@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.http import deadline
+from api.http import exchange
 from tests.api.asking import (
     UNKNOWN_ID,
     Ask,
@@ -191,12 +191,12 @@ def test_of_two_contents_sent_at_once_under_one_reference_one_is_recorded(
 def test_who_was_told_to_come_back_in_time_finds_the_award_recorded_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "SECONDS", 0.2)
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", 0.2)
     institution = service.admitted()
     body = award_body()
     with holding_the_lock(service.url):
         refused(institution("POST", "/v1/badges", body), 503, "not-ready")
-    monkeypatch.setattr(deadline, "SECONDS", 15.0)
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", 15.0)
     found = institution("POST", "/v1/badges", body)
     assert found.status_code in {200, 201}
     assert found.json()["position"] == service.settle() == 3

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,10 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from api.commands.batches import PAGES_AT_ONCE
-from api.http.problems import Bare500, add_handlers
+from api.http import exchange
+from api.http.answer_headers import AnswerHeaders
+from api.http.exchange import Exchanges
+from api.http.problems import add_handlers
 from registry.event_store.append import Appended
 from registry.event_store.session import Session
 from registry.postgres.connections import UnavailableError
@@ -23,7 +26,14 @@ from tests.api.asking import admitted, last_position, on_a_socket
 from tests.postgres.log import until
 from tests.support import Service, award
 
-SCOPE = {"type": "http", "method": "GET", "path": "/v1/modules", "headers": [], "query_string": b""}
+SCOPE = {
+    "type": "http",
+    "http_version": "1.0",
+    "method": "GET",
+    "path": "/v1/modules",
+    "headers": [],
+    "query_string": b"",
+}
 Messages = list[dict[str, Any]]
 
 
@@ -36,10 +46,11 @@ async def _ask(app: Any, sent: Messages, path: str = "/v1/modules") -> None:
         await asyncio.sleep(60)
         return {"type": "http.disconnect"}
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
 
-    await Bare500(app)({**SCOPE, "path": path}, receive, send)
+    exchanges = Exchanges(app, AnswerHeaders(), lambda *_: None)
+    await exchanges({**SCOPE, "path": path, "raw_path": path.encode()}, receive, send)
 
 
 def test_a_request_that_is_given_up_at_the_end_is_asked_to_come_back() -> None:
@@ -80,6 +91,26 @@ def test_a_database_lost_in_the_middle_of_an_answer_is_no_defect(caplog: pytest.
     asyncio.run(_ask(outer, sent, path="/v1/lines"))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[1]["more_body"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_an_answer_that_stands_still_in_the_middle_is_cut_short(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "ANSWER_SECONDS", 0.2)
+    sent: Messages = []
+    began = {"type": "http.response.start", "status": 200, "headers": []}
+    part = {"type": "http.response.body", "body": b"one", "more_body": True}
+
+    async def stands_still(_: Any, __: Any, send: Any) -> None:
+        await send(began)
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            await send(part)
+        await asyncio.sleep(600)
+
+    asyncio.run(asyncio.wait_for(_ask(stands_still, sent), 60))
+    assert [message["type"] for message in sent] == ["http.response.start"] + 3 * ["http.response.body"]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -126,7 +157,6 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_only_what_is_o
         headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/x-ndjson")]
         path = "/v1/badge-batches"
         scope = {**SCOPE, "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
-        scope["http_version"] = "1.0"
         app: Any = service.client.app
         asked = asyncio.create_task(app({"state": {}, **scope}, receive, send))
         await asyncio.to_thread(held.wait, 60)

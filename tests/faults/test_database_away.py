@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from api.app import THREADS
-from api.http import deadline
+from api.http import exchange
 from registry.postgres.connections import STILL_SECONDS, UnavailableError, connect
 from tests.end_to_end.client import Answer, Client, until
 from tests.end_to_end.processes import STOP_SECONDS, Serving, Workshop, registry
@@ -278,7 +278,7 @@ def test_while_postgresql_stands_still_every_route_answers_503_in_time(away: Awa
             took = list(pool.map(ask, calls))
     finally:
         away.server.thaw()
-    late = [each for each in took if each[2] > deadline.SECONDS + SLACK_SECONDS]
+    late = [each for each in took if each[2] > exchange.ANSWER_SECONDS + SLACK_SECONDS]
     assert late == []
     until(away.answers_again, PATIENCE_SECONDS, "an answer")
     with ThreadPoolExecutor(100) as pool:
@@ -300,7 +300,7 @@ def _all_fail_in_time(away: Away, count: int) -> None:
         return time.monotonic() - began
 
     with ThreadPoolExecutor(count) as pool:
-        assert max(pool.map(ask, range(count))) < deadline.SECONDS + 5
+        assert max(pool.map(ask, range(count))) < exchange.ANSWER_SECONDS + 5
 
 
 def test_requests_come_and_go_while_postgresql_stands_still_and_it_answers_right_after_the_thaw(
@@ -336,7 +336,7 @@ def test_what_waits_for_a_peer_that_swallows_everything_is_given_back(
     swallower.swallow()
     for _ in range(2):
         _all_fail_in_time(away, 100)
-        with away.client(seconds=deadline.SECONDS + 5) as client:
+        with away.client(seconds=exchange.ANSWER_SECONDS + 5) as client:
             live(client)
             not_ready(client.ask("GET", "/health/ready"))
     swallower.carry()
