@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import anyio
 from fastapi import Request
 
-from api.http.problems import NotReady, refused
+from api.http.problems import NotReady, cut, refused
 
+log = logging.getLogger("registry.api")
 SECONDS = 15.0
-"""Time until an answer begins, from the last part of the body on: what the client takes does not count.
+"""Time until an answer begins, from the last part of the body on, and between two parts of an answer.
 
-A batch has it until its body is read; each of its pages has a time of its own (`api.commands.batches`).
+What the client takes does not count. A batch has it until its body is read; each of its pages has a time of
+its own (`api.commands.batches`).
 """
 
 
 class Deadline:
     """ASGI middleware: answers 503 in time, and gives up what is still being done for the request.
+
+    An answer that has begun by then is cut short, which its client sees.
 
     Its thread goes on, and keeps its place among the threads, until PostgreSQL answers or the connection is
     given up a few seconds later (`registry.postgres.connections`); what it finds is dropped. `batches` are
@@ -70,9 +75,17 @@ class _Timed:
             self._began = True
             self._timer.cancel()
             await self._send(message)
+            if message["type"] == "http.response.start" or message.get("more_body"):
+                self._timer = self._loop.call_later(SECONDS, self._expire)
 
     def _expire(self) -> None:
-        refusal = NotReady("The registry did not answer in time; try again soon. A repeated award is safe.")
-        answer = refused(Request(self._scope), refusal)
-        self._refusing = self._loop.create_task(answer(self._scope, self._receive, self._send))
+        self._refusing = self._loop.create_task(self._cut() if self._began else self._refuse())
         self._work.cancel()
+
+    async def _refuse(self) -> None:
+        refusal = NotReady("The registry did not answer in time; try again soon. A repeated award is safe.")
+        await refused(Request(self._scope), refusal)(self._scope, self._receive, self._send)
+
+    async def _cut(self) -> None:
+        log.warning("an answer was cut short: its next part did not come in time")
+        await cut(self._scope, self._send)

@@ -276,6 +276,16 @@ def internal(request: Request, _: Exception) -> Response:
     )
 
 
+CUT = "registry.cut"
+"""The ASGI extension, and its message, that ends a connection: the end of an answer that is not whole."""
+
+
+async def cut(scope: Any, send: Any) -> None:
+    """Cuts an answer short, so that the client sees that it is."""
+    if CUT in scope.get("extensions", {}):
+        await send({"type": CUT})
+
+
 class Bare500:
     """ASGI middleware around everything: logs a defect's class and place, but not its text."""
 
@@ -301,8 +311,8 @@ class Bare500:
         except Exception as error:
             # Once an answer has begun, the framework wraps the errors that have a handler.
             if isinstance(lost := error.__cause__ or error, UnavailableError):
-                # The answer is cut short, and the client sees that it is.
                 log.warning("%s %s", type(lost).__name__, lost)
+                await cut(scope, send)
                 return
             log.error("unexpected %s", defects.named(error))  # noqa: TRY400
             if not began:
