@@ -50,6 +50,25 @@ class Lines(logging.StreamHandler[TextIO]):
             self.stream.write(self.format(plain) + self.terminator)
 
 
+class OncePerSecond(logging.Filter):
+    """Drops a warning that was logged in the same second: an outage meets thousands of requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: set[str] = set()
+        self._second = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        if (second := int(record.created)) != self._second:
+            self._logged, self._second = set(), second
+        message = record.getMessage()
+        is_new = message not in self._logged
+        self._logged.add(message)
+        return is_new
+
+
 def configure(level: str, form: LogFormat) -> None:
     """Sends this process's log to standard error, and there also what nothing has caught."""
     handler = Lines(sys.stderr)
@@ -57,6 +76,7 @@ def configure(level: str, form: LogFormat) -> None:
         JsonFormatter() if form == "json" else TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
     handler.addFilter(defects.WithoutTexts())
+    handler.addFilter(OncePerSecond())
     logging.basicConfig(level=level, handlers=[handler])
     defects.catch_all()
     logging.getLogger("fastapi").setLevel(logging.ERROR)

@@ -18,7 +18,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.answer_headers import AnswerHeaders
-from api.http.problems import NotReady, internal, refused
+from api.http.problems import NotReady, cut, internal, refused
 from api.http.strict import objection
 from registry import defects
 from registry.logs import request_id
@@ -79,7 +79,7 @@ class _Exchange:
         self._is_batch = scope["path"] in exchanges.batches
         # Unlike `Task.cancel`, a scope waits for a thread to end before it gives away the thread's place.
         self._work = anyio.CancelScope()
-        self._refusing: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         # None while the client is waited for.
         self._end: float | None = self._loop.time() + ANSWER_SECONDS
@@ -91,8 +91,8 @@ class _Exchange:
         try:
             with self._work:
                 await self._answer()
-            if self._refusing is not None:
-                await asyncio.wait([self._refusing])
+            if self._ending is not None:
+                await asyncio.wait([self._ending])
         finally:
             self._timer.cancel()
             self._observe(time.perf_counter() - began)
@@ -115,8 +115,8 @@ class _Exchange:
         except Exception as error:
             # Once an answer has begun, the framework wraps the errors that have a handler.
             if isinstance(lost := error.__cause__ or error, UnavailableError):
-                # The answer is cut short, and the client sees that it is.
                 log.warning("%s %s", type(lost).__name__, lost)
+                await cut(scope, self._send)
                 return
             log.error("unexpected %s", defects.named(error))  # noqa: TRY400
             if not self._began:
@@ -131,7 +131,7 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         """Passes on the answer; what comes after a request was given up is dropped."""
-        if self._refusing is None:
+        if self._ending is None:
             await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
@@ -169,15 +169,16 @@ class _Exchange:
         Its thread goes on, and keeps its place among the threads, until PostgreSQL answers or the connection
         is given up a few seconds later (`registry.postgres.connections`); what it finds is dropped.
         """
-        if self._began:
-            log.warning("an answer stood still for %s s and was cut short", ANSWER_SECONDS)
-        else:
-            refusal = NotReady(
-                "The registry did not answer in time; try again soon. A repeated award is safe."
-            )
-            answer = refused(Request(self._scope), refusal)
-            self._refusing = self._loop.create_task(answer(self._scope, self._receive, self._pass_on))
+        self._ending = self._loop.create_task(self._cut() if self._began else self._refuse())
         self._work.cancel()
+
+    async def _refuse(self) -> None:
+        refusal = NotReady("The registry did not answer in time; try again soon. A repeated award is safe.")
+        await refused(Request(self._scope), refusal)(self._scope, self._receive, self._pass_on)
+
+    async def _cut(self) -> None:
+        log.warning("an answer was cut short: its next part did not come in time")
+        await cut(self._scope, self._send)
 
     @property
     def _principal(self) -> Principal | None:

@@ -274,6 +274,16 @@ def internal(request: Request, _: Exception) -> Response:
     )
 
 
+CUT = "registry.cut"
+"""The ASGI extension, and its message, that ends a connection: the end of an answer that is not whole."""
+
+
+async def cut(scope: Any, send: Any) -> None:
+    """Cuts an answer short, so that the client sees that it is."""
+    if CUT in scope.get("extensions", {}):
+        await send({"type": CUT})
+
+
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     Refusal: refused,
     UnavailableError: unavailable,

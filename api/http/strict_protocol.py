@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from typing import Any
-
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -29,30 +25,8 @@ _ANSWER = (
 ) % (MEDIA_TYPE.encode(), len(_PROBLEM), RELEASE.encode(), _PROBLEM)
 
 
-class _OneASecond(logging.Filter):
-    """Passes on one warning of a kind a second, so that no client can fill the log."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._passed: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind, now = str(record.msg), time.monotonic()
-        if record.levelno > logging.WARNING or now - self._passed.get(kind, -1.0) >= 1.0:
-            self._passed[kind] = now
-            return True
-        return False
-
-
-_ONE_A_SECOND = _OneASecond()
-
-
 class StrictProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with trailers kept apart and a problem for what is not HTTP."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.logger.addFilter(_ONE_A_SECOND)
 
     def on_url(self, url: bytes) -> None:
         if b"#" in url:

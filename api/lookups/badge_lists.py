@@ -176,7 +176,8 @@ def _list(
     limit: int,
     cursor: str | None,
 ) -> Response:
-    before = cursors.decode_position("badges", cursor, MAX_POSITION)
+    asked = cursors.list_of(request)
+    before = cursors.decode_position(asked, cursor, MAX_POSITION)
     reader = asker(principal)
     with asking(reading_of(request).pool, reader) as database, readable():
         if as_of is None:
@@ -185,7 +186,7 @@ def _list(
         else:
             extent, moment = as_of, as_of.time
             found = list_badges_as_of(database, reader, owned, wanted, as_of, before, limit + 1)
-    shown, following = cursors.page("badges", found, limit, lambda badge: badge.row.award_position)
+    shown, following = cursors.page(asked, found, limit, lambda badge: badge.row.award_position)
     items = [_item(badge, reading_of(request).vault, moment) for badge in shown]
     return answered(BadgeList(items=items, next=following), extent=extent)
 

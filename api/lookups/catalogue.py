@@ -53,13 +53,14 @@ FOR_ANYONE: dict[str, Any] = {
 def list_institutions(
     request: Request, as_of: CatalogueAsOf, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Response:
-    after = "" if cursor is None else cursors.decode("institutions", cursor, BRIN)
+    asked = cursors.list_of(request)
+    after = "" if cursor is None else cursors.decode(asked, cursor, BRIN)
     with reading_of(request).pool.cursor() as database, readable():
         if as_of is None:
             extent, rows = queries.list_institutions(database, after, limit + 1)
         else:
             extent, rows = as_of, queries.list_institutions_as_of(database, after, limit + 1, as_of)
-    shown, following = cursors.page("institutions", rows, limit, lambda row: row.brin)
+    shown, following = cursors.page(asked, rows, limit, lambda row: row.brin)
     items = [_institution(row) for row in shown]
     return tagged(request, InstitutionList(items=items, next=following), extent)
 
@@ -109,14 +110,16 @@ async def list_modules(
     ):
         page = await reading.first_modules.find(None)
     else:
-        after = cursors.decode_position("modules", cursor, 0)
+        asked = cursors.list_of(request)
+        after = cursors.decode_position(asked, cursor, 0)
         wanted = ModuleFilter(institution, reference, withdrawn)
         at = service_of(request).now() if as_of is None else as_of
-        page = await run_in_threadpool(_page_of_modules, reading.pool, wanted, at, after, limit)
+        page = await run_in_threadpool(_page_of_modules, reading.pool, asked, wanted, at, after, limit)
     return page.answer(request)
 
 
 FIRST_LIMIT = 50
+ALL_MODULES = cursors.list_at("/v1/modules")
 
 
 class FirstModules:
@@ -135,21 +138,21 @@ class FirstModules:
             extent, state = queries.read_state(database)
         if self._made is not None and self._made[0] == state:
             return self._made[1].through(extent)
-        page = _page_of_modules(self._pool, ModuleFilter(), self._clock(), 0, FIRST_LIMIT)
+        page = _page_of_modules(self._pool, ALL_MODULES, ModuleFilter(), self._clock(), 0, FIRST_LIMIT)
         self._made = state, page
         return page
 
 
 def _page_of_modules(
-    pool: Pool, wanted: ModuleFilter, at: dt.datetime | Extent, after: int, limit: int
+    pool: Pool, asked: str, wanted: ModuleFilter, at: dt.datetime | Extent, after: int, limit: int
 ) -> Tagged:
-    """A page of the catalogue as it is, at a moment, or as it was."""
+    """A page of the catalogue as it is, at a moment, or as it was; `asked` is the list of its cursors."""
     with pool.cursor() as database:
         if isinstance(at, Extent):
             extent, (rows, more) = at, queries.list_modules_as_of(database, wanted, at, after, limit)
         else:
             extent, rows, more = queries.list_modules(database, wanted, at, after, limit)
-    following = cursors.encode("modules", rows[-1].module.position) if more else None
+    following = cursors.encode(asked, rows[-1].module.position) if more else None
     items = b",".join([_module(row) for row in rows])
     return Tagged(b'{"items":[%s],"next":%s}' % (items, msgspec.json.encode(following)), extent)
 

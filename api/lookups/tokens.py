@@ -27,9 +27,9 @@ router = APIRouter(tags=["log"])
     dependencies=[Depends(Allow("auditor"))],
 )
 def list_tokens(request: Request, limit: Limit = 50, cursor: CursorParameter = None) -> Response:
-    after = "" if cursor is None else cursors.decode("tokens", cursor, tokens.TOKEN_ID)
+    after = "" if cursor is None else cursors.decode(cursors.list_of(request), cursor, tokens.TOKEN_ID)
     with reading_of(request).pool.cursor() as database:
         rows = tokens.list_tokens(database, after, limit + 1)
-    shown, following = cursors.page("tokens", rows, limit, lambda row: row.id)
+    shown, following = cursors.page(cursors.list_of(request), rows, limit, lambda row: row.id)
     items = [TokenAnswer.model_validate(token, from_attributes=True) for token in shown]
     return answered(TokenList(items=items, next=following))

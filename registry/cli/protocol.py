@@ -15,7 +15,7 @@ from typing import Any, cast
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from api.http.problems import MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, Kind, NotReady
+from api.http.problems import CUT, MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, Kind, NotReady
 from api.http.strict_protocol import StrictProtocol
 from registry.release import RELEASE
 
@@ -36,6 +36,7 @@ MIN_BODY_PART = 64 * 1024
 SEND_SECONDS = 60.0
 """Time in which a client must read some of its answer."""
 
+_EXTENSIONS: dict[str, dict[object, object]] = {CUT: {}}
 log = logging.getLogger("registry.http")
 
 
@@ -162,12 +163,17 @@ class BoundedProtocol(StrictProtocol):
 
         async def until_gone(scope: Any, receive: Any, send: Any) -> None:
             async def send_if_there(message: Any) -> None:
+                if message["type"] == CUT:
+                    cycle.disconnected = True
+                    self.transport.abort()
+                    return
                 # A transport is closed some time before uvicorn hears of it, and then refuses a write.
                 if self.transport.is_closing() and not cycle.disconnected:
                     log.info("the client disconnected before its answer was complete")
                     cycle.disconnected = True
                 await send(message)
 
+            scope["extensions"] = _EXTENSIONS
             await app(scope, receive, send_if_there)
 
         super()._start_asgi_task(cycle, cast(Any, until_gone))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import functools
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from api.http.strict_protocol import StrictProtocol
+from registry.cli.protocol import BoundedProtocol
 from registry.postgres.connections import connect
 from tests.support import INSTITUTION, MODULE, PATIENCE_SECONDS, Service, award
 
@@ -143,13 +145,13 @@ def held_up(url: str, *tables: str) -> Iterator[None]:
 
 
 @contextmanager
-def on_a_socket(service: Service) -> Iterator[tuple[str, int]]:
-    """The running service behind a real server on the loopback: where bytes are streamed."""
+def on_a_socket(service: Service, app: ASGIApp | None = None) -> Iterator[tuple[str, int]]:
+    """The running service, or what `app` makes of it, behind the server that `registry serve` runs."""
     config = uvicorn.Config(
-        service.client.app,
+        app or service.client.app,
         host="127.0.0.1",
         port=0,
-        http=StrictProtocol,
+        http=cast(Any, functools.partial(BoundedProtocol, max_connections=100)),
         log_config=None,
         lifespan="off",
         access_log=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from registry.defects import WithoutTexts
-from registry.logs import JsonFormatter, TextFormatter, request_id
+from registry.logs import JsonFormatter, OncePerSecond, TextFormatter, request_id
 from registry.release import RELEASE
 from registry.tokens import token_id
 from tests.api.asking import admitted, ok
@@ -147,3 +149,22 @@ def test_health_metrics_and_the_api_name_one_release(service: Service) -> None:
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     assert [each.labels for each in samples if each.name == "registry_build_info"] == [{"release": RELEASE}]
     assert not [each.name for each in samples if each.name.endswith("_created")]
+
+
+def test_a_warning_is_written_once_a_second_however_often_it_is_met(lines: list[str]) -> None:
+    handler = logging.getLogger("registry").handlers[-1]
+    handler.addFilter(OncePerSecond())
+    log = logging.getLogger("registry.api")
+    seconds = [1_000.0, 1_000.4, 1_000.999, 1_001.0, 1_001.5]
+    for level, message in itertools.product((logging.WARNING, logging.ERROR), ("away %s", "full %s")):
+        for created in seconds:
+            record = log.makeRecord(log.name, level, __file__, 1, message, ("again",), None)
+            record.created = created
+            log.handle(record)
+    met = Counter((line["level"], line["message"]) for line in map(json.loads, lines))
+    assert met == {
+        ("WARNING", "away again"): 2,
+        ("WARNING", "full again"): 2,
+        ("ERROR", "away again"): len(seconds),
+        ("ERROR", "full again"): len(seconds),
+    }

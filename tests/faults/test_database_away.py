@@ -120,6 +120,13 @@ def test_while_postgresql_is_stopped_everything_answers_503_and_works_again_with
         not_ready(client.ask("POST", f"/v1/badges/{away.badge}/revocation", {"reason": "fraud"}))
         live(client)
         assert client.ask("GET", "/v1/openapi.json").status == 200
+        began = time.monotonic()
+        for _ in range(500):
+            not_ready(client.ask("GET", "/v1/institutions"))
+        seconds = time.monotonic() - began
+    lines = [line for line in away.serving.log.read_text().splitlines() if " WARNING " in line]
+    warnings = Counter(line.partition(" WARNING ")[2].partition(" [")[0] for line in lines)
+    assert max(warnings.values()) < 30 + 2 * seconds, "a line each second, and not for each request"
     with away.serving.client() as anyone:
         assert anyone.ask("POST", "/v1/badges", award_body("27UM", "nobody")).status == 401
 

@@ -10,30 +10,33 @@ from api.http import cursors
 from registry.domain.errors import InvalidInput
 from registry.domain.values import BRIN
 
-kinds = st.sampled_from(["badges", "modules", "institutions"])
+filters = st.lists(st.tuples(st.sampled_from(["status", "reference"]), st.text(max_size=3)), max_size=2)
+lists = st.builds(
+    lambda path, filters: cursors.list_at(path, *filters), st.sampled_from(["/v1/a", "/v1/b"]), filters
+)
 positions = st.integers(0, 10**18 - 1)
 
 
-def place_in(kind: str, cursor: str) -> str | None:
+def place_in(asked: str, cursor: str) -> str | None:
     try:
-        return cursors.decode(kind, cursor)
+        return cursors.decode(asked, cursor)
     except InvalidInput:
         return None
 
 
 @settings(max_examples=100, deadline=None)
-@given(kinds, positions)
-def test_a_cursor_leads_back_to_its_place(kind: str, position: int) -> None:
-    cursor = cursors.encode(kind, position)
-    assert cursors.decode_position(kind, cursor, 0) == position
-    assert place_in(kind, cursor) == str(position)
+@given(lists, positions)
+def test_a_cursor_leads_back_to_its_place(asked: str, position: int) -> None:
+    cursor = cursors.encode(asked, position)
+    assert cursors.decode_position(asked, cursor, 0) == position
+    assert place_in(asked, cursor) == str(position)
     assert len(cursor) <= 100
 
 
 @settings(max_examples=100, deadline=None)
-@given(kinds, kinds, positions)
-def test_a_cursor_of_another_list_is_refused(kind: str, other: str, position: int) -> None:
-    assert (place_in(other, cursors.encode(kind, position)) is None) is (kind != other)
+@given(lists, lists, positions)
+def test_a_cursor_of_another_list_is_refused(asked: str, other: str, position: int) -> None:
+    assert (place_in(other, cursors.encode(asked, position)) is None) is (asked != other)
 
 
 @settings(max_examples=300, deadline=None)
