@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,8 +12,13 @@ from fastapi import Response
 
 Separator = Literal[",", ";"]
 APOSTROPHE = "'"
-ACTIVE = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins with one of these for a formula, also where it is quoted."""
+ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet takes a cell that begins with one of these for a formula, also where it is quoted.
+
+Some take their other widths too, such as the full-width equals sign.
+"""
+WORDS = frozenset({"true", "false", "na", "n/a", "#na", "#n/a", "<na>", "null", "none"})
+"""Readers that guess types take these for a truth value or for an empty cell, in any case."""
 
 
 def csv_answer(
@@ -30,11 +36,15 @@ def csv_answer(
 def cell(value: object) -> object:
     """A value as a cell that stays what it is: a text that would not gets an apostrophe before it.
 
-    That is a formula, a code that reads as a number, and, so that the rule can be undone, an apostrophe.
+    That is a formula, a code that reads as a number, one of `WORDS`, and, so that the rule can be undone, an
+    apostrophe.
     """
-    if isinstance(value, str) and (value.startswith((*ACTIVE, APOSTROPHE)) or _reads_as_number(value)):
-        return APOSTROPHE + value
-    return value
+    return APOSTROPHE + value if isinstance(value, str) and _is_read_otherwise(value) else value
+
+
+def _is_read_otherwise(text: str) -> bool:
+    first = unicodedata.normalize("NFKC", text[:1])
+    return first in (*ACTIVE, APOSTROPHE) or text.strip().lower() in WORDS or _reads_as_number(text)
 
 
 def _reads_as_number(text: str) -> bool:

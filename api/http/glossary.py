@@ -10,7 +10,7 @@ MEMBERS = {
     "active": "Awards that are neither revoked nor suspended; expiry never counts.",
     "admittedFrom": "The first day for which the institution may award badges.",
     "admittedUntil": "The last day for which the institution may award badges; left out while it has no end.",
-    "asOf": "The moment at which the status was judged.",
+    "asOf": "The moment at which the status was judged; it includes all that was acknowledged before.",
     "assessment": "How the learning outcomes are assessed: one or more ways.",
     "awarded": "All awards, including those that were suspended or revoked later.",
     "awardedOn": "The day of the award in the Netherlands, from 2018-01-01 through today.",

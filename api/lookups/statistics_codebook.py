@@ -57,9 +57,10 @@ CSV = {
     "columns": "Dimensions, measures, `position` and `asOf`. `institutionName` and `moduleName` are today's"
     " names in the catalogue.",
     "empty": "An empty cell is null.",
-    "apostrophe": "A text that begins with `=`, `+`, `-`, `@`, tab, carriage return or an apostrophe, or that"
-    " reads as a number, such as the ISCED-F code `0613`, has an apostrophe before it. Take one away from"
-    " each cell that begins with one. Numbers never have one.",
+    "apostrophe": "A text that begins with `=`, `+`, `-`, `@` (of any width), tab, a line end or an"
+    " apostrophe, that reads as a number, such as the ISCED-F code `0613`, or that is a word such as `TRUE`"
+    " or `NA`, has an apostrophe before it. Take one away from each cell that begins with one. Numbers never"
+    " have one.",
     "separator": "`,` or with `separator=;` a semicolon. The decimal sign is a point in both.",
     "encoding": "UTF-8 without a byte order mark; lines end with CR LF (RFC 4180).",
 }

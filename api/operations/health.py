@@ -87,7 +87,7 @@ def ready(request: Request) -> Response:
     with reading_of(request).pool.cursor() as cursor:
         last, models = read_health(cursor)
         relay = read_relay(cursor, last)
-        waiting = _reasons_of_writers(cursor)
+        waits = read_writers(cursor)
     operations = operations_of(request)
     if not operations.has_room():
         raise NoRoomError("the disk is full")
@@ -95,7 +95,7 @@ def ready(request: Request) -> Response:
         raise NotReady("A thread that records has ended, or does not finish; restart the service.")
     if not operations.projects():
         raise NotReady("A thread that keeps the read models up to date has ended; restart the service.")
-    reasons = waiting + [reason for model in models if (reason := _reason(model))]
+    reasons = _reasons_of_writers(waits) + [reason for model in models if (reason := _reason(model))]
     kafka: Literal["reachable", "unreachable"] | None = None
     if operations.brokers is not None:
         kafka = "reachable" if operations.brokers.answer() else "unreachable"
@@ -113,12 +113,17 @@ def ready(request: Request) -> Response:
     )
 
 
-def _reasons_of_writers(cursor: Cursor) -> list[str]:
+def read_writers(cursor: Cursor) -> dict[int, float]:
+    """Who holds the lock that orders all writers while others wait, and for how many seconds they have."""
     cursor.execute(_WRITERS, (Lock.APPEND,))
+    return dict(cursor.fetchall())
+
+
+def _reasons_of_writers(waits: dict[int, float]) -> list[str]:
     return [
         f"Nothing can be recorded: a writer has waited for {seconds:.0f} s for the lock of process {pid}"
         " of PostgreSQL."
-        for pid, seconds in cursor.fetchall()
+        for pid, seconds in waits.items()
         if seconds > WAITING_SECONDS
     ]
 

@@ -24,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.auth import authenticate
 from api.http.problems import Forbidden
 from api.http.responses import RelayHealth
-from api.operations.health import Operations, read_health, read_relay
+from api.operations.health import Operations, read_health, read_relay, read_writers
 from registry.postgres.clock import SystemTime, compare_clocks
 from registry.postgres.connections import Pool, UnavailableError
 from registry.release import RELEASE
@@ -97,6 +97,7 @@ class _DatabaseCollector(Collector):
             with self._pool.cursor() as cursor:
                 last, models = read_health(cursor)
                 relay = read_relay(cursor, last)
+                waits = read_writers(cursor)
                 expiring = count_expiring(cursor)
                 clocks = compare_clocks(cursor, self._time)
         except UnavailableError:
@@ -111,6 +112,11 @@ class _DatabaseCollector(Collector):
             float(self._operations.has_room()),
         )
         yield GaugeMetricFamily("registry_log_position", "Position of the last event", last)
+        yield GaugeMetricFamily(
+            "registry_writers_waiting_seconds",
+            "How long a writer has waited for the lock that orders all writers; after 5 seconds it gives up",
+            max(waits.values(), default=0.0),
+        )
         yield GaugeMetricFamily(
             "registry_clock_difference_seconds",
             "Clock of PostgreSQL less that of this process; nothing is recorded beyond 5 seconds",

@@ -116,6 +116,9 @@ def _columns(cells: list[str]) -> list[str] | None:
     if unknown:
         raise Unreadable(f"has an unknown title in column {', '.join(unknown)}")
     columns = [_TITLES.get(title, "") for title in titles]
+    for column in filter(None, columns):
+        if columns.count(column) > 1:
+            raise Unreadable(f"has two columns of {column}; keep the one that is right")
     if not {"email", "eppn"} & set(columns):
         raise Unreadable("needs a column of eppns or e-mail addresses")
     return columns

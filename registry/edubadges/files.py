@@ -16,6 +16,7 @@ from registry.domain import values
 from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
 from registry.edubadges.items import AwardItem, Item, RefusedItem, RevokedItem, StatedClass, Unreadable
+from registry.edubadges.members import NAMES
 from registry.edubadges.texts import address, is_stated, members
 
 MAX_FILE = 16 * 1024 * 1024
@@ -278,11 +279,29 @@ def decoded(raw: bytes) -> object:
         raise Unreadable("is a web page or XML, not JSON; fetch the answer with Accept: application/json")
     try:
         value: object = msgspec.json.decode(text)
+        _check_members.decode(text)
     except RecursionError:
         raise Unreadable("is nested too deeply") from None
-    except ValueError:  # the base class of msgspec's own error
+    except ValueError as error:  # the base class of msgspec's own error
+        if isinstance(error, Unreadable):
+            raise
         raise Unreadable("is not valid JSON") from None
     return value
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    """Refuses an object that states a member twice: one reader takes the first, another the last."""
+    stated: set[str] = set()
+    for name, _ in pairs:
+        if name in stated:
+            raise Unreadable(
+                f"states {name if name in NAMES else 'a member'} twice; keep the one that is right"
+            )
+        stated.add(name)
+
+
+# msgspec takes the last of several members without a word. Numbers are left as texts here.
+_check_members = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 
 def decoded_text(raw: bytes) -> str:

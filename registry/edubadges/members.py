@@ -46,6 +46,8 @@ LEFT_OUT: dict[Kind, frozenset[str]] = {
     ),
     "faculty": frozenset({"name_english", "entityId", "institution"}),
 }
+NAMES = frozenset[str]().union(*READ.values(), *LEFT_OUT.values())
+"""The names that a refusal may repeat: any other may be of a person."""
 
 
 def states_more(kind: Kind, document: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.operations.health import WAITING_SECONDS
 from projections.all import read_models
 from registry import tokens
 from registry.cli import database
@@ -67,10 +68,14 @@ def test_whoever_holds_the_lock_of_all_writers_is_named_by_readiness(service: Se
         reasons[:] = ok(service.client.get("/health/ready")).get("reasons", [])
         return bool(reasons)
 
+    def waits() -> float:
+        return _metrics(service)["registry_writers_waiting_seconds", ""]
+
     with log.connection(as_login(service.url, login)) as holding, holding.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (Lock.APPEND,))
         writing = later(write)
         until(named)
+        until(lambda: waits() > WAITING_SECONDS)
         done.set()
         (reason,) = reasons
         assert reason.startswith("Nothing can be recorded: a writer has waited for ")
@@ -78,6 +83,7 @@ def test_whoever_holds_the_lock_of_all_writers_is_named_by_readiness(service: Se
         writing.result(60)
     awarded(institution)
     assert not named()
+    assert waits() == 0
 
 
 def test_readiness_says_how_far_behind_each_read_model_is(service: Service) -> None:

@@ -19,7 +19,7 @@ from registry.domain import badge as badges
 from registry.domain.values import iso_time
 from registry.event_store.log import read_streams
 from tests.api.asking import UNKNOWN_ID, Ask, award_body, awarded, new_reference, ok, refused
-from tests.postgres.log import connection, execute, fresh, query
+from tests.postgres.log import connection, execute, fresh, later, query, until
 from tests.postgres.projecting import projectors, settled
 from tests.support import KEYS, Clock, Databases, Service
 
@@ -172,3 +172,43 @@ def test_a_badge_with_an_event_that_this_release_cannot_read_has_no_status_skipp
             assert told(service, other["id"]) == ("active", other["position"])
             skip(url, position)
             refused(client.get(path), 503, "not-ready")
+
+
+# An append that is not committed yet: the badge's second event, with the bytes of another's revocation.
+APPEND = """
+SELECT append(
+    ARRAY[(0, %s, 2, 'badge.revoked', 1, (SELECT data FROM event WHERE position = %s),
+        NULL, NULL, NULL, NULL)::append_row],
+    '{}', '{}', clock_timestamp()
+)
+"""
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+
+
+def test_a_revocation_in_the_midst_of_its_commit_is_in_no_status_before_and_in_each_as_of_a_time_after(
+    service: Service,
+) -> None:
+    """The promise of docs/decisions/0017: a time of the log lies before its commit."""
+    institution, auditor = service.admitted(), service.as_("auditor")
+    badge, other = awarded(institution), awarded(institution)
+    revoked = ok(institution("POST", f"/v1/badges/{other['id']}/revocation", {"reason": "fraud"}))
+    path = f"/v1/badges/{badge['id']}/status"
+
+    def as_of(time: str) -> dict[str, Any]:
+        return ok(auditor("GET", path, params={"asOf": time}))
+
+    with connection(service.url) as writing, writing.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(APPEND, (badge["id"], revoked["position"]))
+        answer = service.client.get(path)
+        before = ok(answer)
+        assert (before["status"], before["position"]) == ("active", badge["position"])
+        asked = later(lambda: as_of(before["asOf"]))
+        until(lambda: query(service.url, WAITS) == [(True,)])
+        assert not asked.done()
+        cursor.execute("COMMIT")
+    after = ok(service.client.get(path))
+    assert answer.headers["Registry-As-Of"] < after["since"] < before["asOf"] < after["asOf"]
+    assert after["status"] == "revoked"
+    assert asked.result(60) == as_of(before["asOf"]) == after | {"asOf": before["asOf"]}
+    assert as_of(answer.headers["Registry-As-Of"])["status"] == "active"

@@ -19,11 +19,12 @@ from registry.cli.main import _parser
 from registry.domain.private_parts import Evidence
 from registry.edubadges.assertions import read_assertion
 from registry.edubadges.badge_classes import read_badge_class
-from registry.edubadges.bulk import read_bulk
+from registry.edubadges.bulk import _TITLES, read_bulk
 from registry.edubadges.files import read_documents
 from registry.edubadges.items import AwardItem, RefusedItem, StatedClass, Unreadable
+from registry.edubadges.members import NAMES
 from registry.edubadges.texts import MAX_TEXT
-from tests.hosted import BADGE, assertion, expanded, expanded_class, extension, folder
+from tests.hosted import BADGE, assertion, expanded, expanded_class, extension, folder, issuer
 
 TODAY = dt.date(2026, 11, 26)
 MODULE = "11111111-1111-8111-8111-111111111111"
@@ -176,3 +177,57 @@ def test_the_evidence_of_an_assertion_is_bounded_as_a_whole() -> None:
     with pytest.raises(Unreadable, match="characters of evidence"):
         read_assertion("a.json", assertion() | {"evidence": pieces}, TODAY)
     assert read_assertion("a.json", assertion() | {"evidence": pieces[:10]}, TODAY)
+
+
+def twice(document: dict[str, Any], at: tuple[str | int, ...]) -> str:
+    """The document as JSON, with the member at this place twice: first as it is, then as null."""
+    made = copy.deepcopy(document)
+    holder: Any = made
+    for name in at[:-1]:
+        holder = holder[name]
+    holder["?again?"] = None
+    return json.dumps(made).replace("?again?", str(at[-1]))
+
+
+def members_of(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of each member of each object in a document."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        yield (*at, name)
+        yield from members_of(inner, (*at, name))
+    for number, inner in enumerate(value if isinstance(value, list) else ()):
+        yield from members_of(inner, (*at, number))
+
+
+KINDS: dict[str, tuple[dict[str, Any], str]] = {
+    "an assertion": (HOSTED, "%s"),
+    "a revoked assertion": (assertion() | {"revoked": True, "unknown": {"also": 1}}, "%s"),
+    "a badge class": (expanded_class(), "%s"),
+    "an issuer": (issuer(), "%s"),
+    "one of a list": (HOSTED, "[%s]"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_member_that_is_stated_twice_is_refused_in_every_kind_of_document(
+    kind: str, tmp_path: Path
+) -> None:
+    """Of `revoked` as true and then as null the last was taken, and the badge was imported as valid."""
+    document, form = KINDS[kind]
+    for at in members_of(document):
+        (tmp_path / "a.json").write_text(form % twice(document, at))
+        name = at[-1] if at[-1] in NAMES else "a member"
+        refused = RefusedItem("a.json", f"states {name} twice; keep the one that is right")
+        assert read_documents(tmp_path, TODAY) == [refused], at
+
+
+@pytest.mark.parametrize("again", _TITLES)
+def test_a_column_that_comes_twice_is_refused_whatever_its_titles(again: str, tmp_path: Path) -> None:
+    column = _TITLES[again]
+    others = [title for title in TITLES if _TITLES[title.lower()] != column]
+    same = [title for title in _TITLES if _TITLES[title] == column]
+    for other in same:
+        titles = [*others, again, f"{other} (2)"]
+        file = tmp_path / "bulk.csv"
+        file.write_text(";".join(titles) + "\n" + ";".join(["a@hhs.nl"] * len(titles)))
+        refused = RefusedItem(str(file), f"has two columns of {column}; keep the one that is right")
+        assert list(read_bulk(file, MODULE, TODAY)) == [refused], titles
