@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Literal
 
 from registry.domain.events import EventRetried, EventSkipped
+from registry.failures import Failure
 from registry.postgres.connections import Connection, Cursor
 from registry.recording.operators import ORIGIN, record_act
 
 Action = Literal["retry", "skip"]
 
 
-class NotStoppedError(Exception):
+class NotStoppedError(Failure):
     """The read model has not stopped at the position that the operator gives."""
 
 

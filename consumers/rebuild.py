@@ -32,6 +32,7 @@ from projections.read_model import (
 from registry.domain.events import Event, ReadModelReplaced
 from registry.event_store.log import LoggedEvent, read_log
 from registry.event_store.read_model_positions import OvertakenError, positions_of
+from registry.failures import Failure
 from registry.postgres.connections import Connection, Cursor, Pool, connect, is_lost
 from registry.postgres.disk_space import Room
 from registry.postgres.locks import Lock
@@ -48,7 +49,7 @@ LOCK_TIMEOUT_MS = 2_000
 Say = Callable[[str], None]
 
 
-class RebuildError(Exception):
+class RebuildError(Failure):
     """The rebuild failed; the read model in use is unchanged."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from registry.domain.events import Event
 from registry.event_store.log import Extent, extent, extent_query
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
+from registry.failures import Failure
 from registry.postgres.connections import Connection, Cursor, PatientCursor, Pool
 from registry.postgres.prepared import execute_prepared
 
@@ -65,7 +66,7 @@ def install(connection: Connection, models: Sequence[ReadModel]) -> list[str]:
     return installed
 
 
-class NotRebuiltError(Exception):
+class NotRebuiltError(Failure):
     """A read model does not exist, or has a version other than this release's."""
 
 

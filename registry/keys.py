@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from registry.domain.private_parts import SALT
+from registry.failures import Failure
 
 NAMES = ("id", "alias", "vault")
 SIZE = 32
@@ -28,7 +29,7 @@ EDUID_SCOPE = "eduid.nl"
 """The scope of every eduID; that of an eppn is the awarding institution's BRIN."""
 
 
-class KeyFileError(Exception):
+class KeyFileError(Failure):
     """The key file is missing, unreadable, open to others or another registry's."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from registry.failures import Failure
 from registry.kafka.settings import KAFKA_NAMES, KafkaSettings, read_kafka_settings
 from registry.logs import LogFormat
 
@@ -36,7 +37,7 @@ NAMES = (
 )
 
 
-class SettingsError(Exception):
+class SettingsError(Failure):
     """The environment holds settings that cannot work; names all of them at once."""
 
 

@@ -7,49 +7,23 @@ import logging
 import signal
 from contextlib import closing
 
-from consumers.interventions import NotStoppedError
-from consumers.rebuild import RebuildError
 from projections.all import read_models
-from projections.read_model import NotRebuiltError, check_versions
+from projections.read_model import check_versions
 from registry import logs
 from registry.cli import database
-from registry.domain.errors import Refusal
-from registry.event_store import migrate
-from registry.kafka.topic_ends import HistoryError
-from registry.kafka.topics import TopicError
-from registry.keys import KeyFileError, Keys
-from registry.postgres.connections import ROLES, Login, LoginError, UnavailableError, check_login, connect
-from registry.postgres.embedded import EmbeddedPostgresError
-from registry.settings import Settings, SettingsError
+from registry.failures import Failure
+from registry.keys import Keys
+from registry.postgres.connections import ROLES, Login, check_login, connect
+from registry.settings import Settings
 
 
-class NotYetRecordedError(Exception):
+class NotYetRecordedError(Failure):
     """The question is about a time or position that is not recorded yet, so the answer could still change."""
 
 
-class BackupError(Exception):
+class BackupError(Failure):
     """The backup cannot be made or restored; says why and what to do."""
 
-
-FAILURES = (
-    SettingsError,
-    KeyFileError,
-    EmbeddedPostgresError,
-    migrate.SchemaTooNewError,
-    migrate.WrongEncodingError,
-    database.NotMigratedError,
-    NotRebuiltError,
-    NotStoppedError,
-    RebuildError,
-    HistoryError,
-    TopicError,
-    LoginError,
-    UnavailableError,
-    Refusal,
-    NotYetRecordedError,
-    BackupError,
-)
-"""The errors that end a command with one sentence and exit status 1."""
 
 log = logging.getLogger("registry")
 LAST_RESORT_SECONDS = 8

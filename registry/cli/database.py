@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from registry.event_store.migrate import pending
+from registry.failures import Failure
 from registry.keys import KeyFileError, Keys, create_key_file, read_key_file
 from registry.postgres.connections import Connection, Cursor, Login, connect
 from registry.postgres.embedded import EmbeddedPostgres
@@ -13,7 +14,7 @@ from registry.postgres.locks import Lock
 from registry.settings import PREFIX, Settings, SettingsError
 
 
-class NotMigratedError(Exception):
+class NotMigratedError(Failure):
     """The database needs migrations of this release."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import importlib
 import logging
 import os
 import re
@@ -16,9 +17,11 @@ import psycopg2
 
 from projections.all import read_models
 from registry import defects, logs, tokens
-from registry.cli import admin, backup, demo, import_edubadges, replay, stream
-from registry.cli.common import FAILURES, UsageError
+from registry.cli import admin, backup, demo, import_edubadges, replay
+from registry.cli.common import UsageError
+from registry.domain.errors import Refusal
 from registry.domain.values import clean_line, lower_uuid
+from registry.failures import Failure
 from registry.release import RELEASE
 from registry.settings import Settings, read_settings, unknown_settings
 
@@ -77,7 +80,7 @@ def _run(  # noqa: PLR0911 - a status for each kind of failure
         return run(settings, arguments)
     except UsageError as error:
         parser.error(str(error))
-    except FAILURES as error:
+    except (Failure, Refusal) as error:
         print(f"registry: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -99,11 +102,17 @@ def _run(  # noqa: PLR0911 - a status for each kind of failure
         return 1
 
 
-def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
-    # The web framework takes longer to import than everything else, and no other command needs it.
-    from registry.cli import serve  # noqa: PLC0415
+def _later(module: str, function: str) -> Run:
+    """A command whose module is imported when it is called.
 
-    return serve.run(settings, arguments)
+    The web framework and the client of Kafka take longer to import than everything else together.
+    """
+
+    def run(settings: Settings, arguments: argparse.Namespace) -> int:
+        called: Run = getattr(importlib.import_module(f"registry.cli.{module}"), function)
+        return called(settings, arguments)
+
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    serving = add("serve", _serve, "Serve the API, and keep the read models up to date.")
+    serving = add("serve", _later("serve", "run"), "Serve the API, and keep the read models up to date.")
     serving.add_argument(
         "--demo", action="store_true", help="print three curl commands to try, with tokens filled in"
     )
@@ -149,8 +158,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
     names = [model.name for model in read_models()]
-    relay = add("relay", stream.run_relay, "Carry the log to Kafka; other relays stand by.")
-    topics = add("topics", stream.run_topics, "Create the topics that are missing, and set them up.")
+    relay = add("relay", _later("stream", "run_relay"), "Carry the log to Kafka; other relays stand by.")
+    topics = add(
+        "topics", _later("stream", "run_topics"), "Create the topics that are missing, and set them up."
+    )
     topics.add_argument(
         "--partitions", type=_partitions, metavar="N", help="default: as recorded, at first 1"
     )
@@ -168,17 +179,27 @@ def _add_stream(add: Callable[[str, Run, str], argparse.ArgumentParser]) -> None
     )
     topics.add_argument("--repartition", action="store_true", help="delete and recreate the topics")
     _add_because(topics, "required with --repartition")
-    consume = add("consume", stream.run_consume, "Keep the read models up to date, apart from `serve`.")
+    consume = add(
+        "consume", _later("stream", "run_consume"), "Keep the read models up to date, apart from `serve`."
+    )
     for command in (relay, consume):
         command.set_defaults(leaves_threads=True)
     rebuild = add(
-        "rebuild", stream.run_rebuild, "Build a new copy of a read model beside the old one, and swap them."
+        "rebuild",
+        _later("stream", "run_rebuild"),
+        "Build a new copy of a read model beside the old one, and swap them.",
     )
     rebuild.add_argument("name", metavar="NAME", choices=names)
     rebuild.add_argument("--force", action="store_true", help="swap even if the new copy differs")
     _add_because(rebuild, "required with --force")
-    retry = add("retry", stream.run_retry, "Make a read model retry the event at which it stopped.")
-    skip = add("skip", stream.run_skip, "Make a read model permanently skip the event at which it stopped.")
+    retry = add(
+        "retry", _later("stream", "run_retry"), "Make a read model retry the event at which it stopped."
+    )
+    skip = add(
+        "skip",
+        _later("stream", "run_skip"),
+        "Make a read model permanently skip the event at which it stopped.",
+    )
     for command in (retry, skip):
         command.add_argument("name", metavar="NAME", choices=names)
         _add_because(command, "required")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from importlib import resources
 from typing import NamedTuple
 
+from registry.failures import Failure
 from registry.postgres.connections import Connection, Cursor
 from registry.postgres.locks import Lock
 
 
-class SchemaTooNewError(Exception):
+class SchemaTooNewError(Failure):
     """The database was migrated by a later release, in a way that this one cannot work with."""
 
 
-class WrongEncodingError(Exception):
+class WrongEncodingError(Failure):
     """The database would store a text as bytes other than those sent."""
 
 

@@ -14,6 +14,7 @@ from kafka.errors import KafkaTimeoutError
 
 from registry.domain.values import iso_time
 from registry.event_store.log import LoggedEvent, last_position, read_log
+from registry.failures import Failure
 from registry.kafka.clients import connected
 from registry.kafka.records import PROGRESS, described, read_event
 from registry.kafka.settings import KafkaSettings
@@ -25,7 +26,7 @@ LOOK_BACK = 64
 PATIENCE_SECONDS = 20
 
 
-class HistoryError(Exception):
+class HistoryError(Failure):
     """The topic is not a copy of the beginning of this log; says why, and what to do."""
 
 

@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 
 from registry.domain.events import LogRepartitioned
 from registry.event_store.read_model_positions import positions_of, recorded_partitions, set_positions
+from registry.failures import Failure
 from registry.kafka.clients import connected
 from registry.kafka.settings import KafkaSettings
 from registry.kafka.transactions import producing
@@ -47,7 +48,7 @@ def settings_of(kafka: KafkaSettings) -> dict[str, dict[str, str]]:
     }
 
 
-class TopicError(Exception):
+class TopicError(Failure):
     """A topic is missing or set up wrongly; says what to do."""
 
 

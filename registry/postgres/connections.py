@@ -19,6 +19,8 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
+from registry.failures import Failure
+
 Role = Literal["registry_write", "registry_read", "registry_project"]
 Login = Literal["registry_owner", "registry_serve", "registry_stream"]
 LOGINS: tuple[Login, ...] = get_args(Login)
@@ -76,7 +78,7 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, psycopg2.errors.InternalError_) and error.diag.source_function in _EXTENDING
 
 
-class UnavailableError(Exception):
+class UnavailableError(Failure):
     """PostgreSQL cannot be reached, or is too busy to answer in time."""
 
 
@@ -88,7 +90,7 @@ class TooSlowError(UnavailableError):
     """A statement took longer than its time; PostgreSQL serves others."""
 
 
-class LoginError(Exception):
+class LoginError(Failure):
     """A login can do more than its process needs, or less."""
 
 

@@ -30,6 +30,7 @@ from typing import IO, Literal
 
 from psycopg2.extensions import make_dsn
 
+from registry.failures import Failure
 from registry.postgres.connections import LOGINS, Login, UnavailableError, connect
 
 # The superuser is for repairs: no command of the registry logs in as it.
@@ -64,7 +65,7 @@ CREATE DATABASE {DATABASE} OWNER registry_owner
 """
 
 
-class EmbeddedPostgresError(Exception):
+class EmbeddedPostgresError(Failure):
     """The embedded server cannot be created, started or reached; says what to do."""
 
 
