@@ -60,7 +60,8 @@ MEMBERS = {
     "name": "The name.",
     "nameEn": "The name in English.",
     "narrative": "What the evidence shows, for people.",
-    "next": "The `cursor` of the next page; null on the last.",
+    "next": "The `cursor` of the next page; null on the last. A page of active badges may be shorter than its"
+    " `limit`, and yet not the last.",
     "nlqf": "The level in the Dutch qualifications framework, NLQF: `1` to `8` or `4+`.",
     "note": "An explanation. Private: for the institution and the learner.",
     "noteSalt": "The salt of the note's commitment in the event, in hex. Private, like the note.",

@@ -29,6 +29,7 @@ from projections.badges.queries import (
     Filter,
     ListedBadge,
     Owner,
+    end_of_look,
     list_badges,
     list_badges_as_of,
     module_on_award,
@@ -178,15 +179,20 @@ def _list(
 ) -> Response:
     asked = cursors.list_of(request)
     before = cursors.decode_position(asked, cursor, MAX_POSITION)
+    if as_of is not None:
+        before = min(before, as_of.position + 1)
     reader = asker(principal)
     with asking(reading_of(request).pool, reader) as database, readable():
+        end = end_of_look(database, owned, wanted, before)
         if as_of is None:
             moment = service_of(request).now()
-            extent, found = list_badges(database, reader, owned, wanted, moment, before, limit + 1)
+            extent, found = list_badges(database, reader, owned, wanted, moment, before, limit + 1, end)
         else:
             extent, moment = as_of, as_of.time
-            found = list_badges_as_of(database, reader, owned, wanted, as_of, before, limit + 1)
+            found = list_badges_as_of(database, reader, owned, wanted, as_of, before, limit + 1, end)
     shown, following = cursors.page(asked, found, limit, lambda badge: badge.row.award_position)
+    if following is None and end:
+        following = cursors.encode(asked, end)
     items = [_item(badge, reading_of(request).vault, moment) for badge in shown]
     return answered(BadgeList(items=items, next=following), extent=extent)
 

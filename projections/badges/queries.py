@@ -152,6 +152,24 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 Owner = Literal["learner_id", "institution", "module_id"]
 
 
+MAX_LOOKED_AT = 20_000
+"""Badges that a page of active ones looks at: no event says that a badge expires, so no index has it."""
+
+
+def end_of_look(cursor: Cursor, owned: tuple[Owner, str], wanted: Filter, before: int) -> int:
+    """The award's position at which the look for a page ends; 0 if it comes to the end of the list."""
+    if wanted.status != "active":
+        return 0
+    conditions, values = _unchanging(owned, wanted, before, 0)
+    cursor.execute(
+        f"SELECT b.award_position FROM badge b WHERE {' AND '.join(conditions)}"
+        " ORDER BY b.award_position DESC OFFSET %s LIMIT 1",
+        [*values, MAX_LOOKED_AT - 1],
+    )
+    (end,) = cursor.fetchone() or (0,)
+    return int(end)
+
+
 def list_badges(
     cursor: Cursor,
     asker: Asker,
@@ -160,9 +178,10 @@ def list_badges(
     now: dt.datetime,
     before: int,
     limit: int,
+    end: int = 0,
 ) -> tuple[Extent, list[ListedBadge]]:
     """Newest award first, from below position `before`: those of the owner that the asker may see."""
-    conditions, values = _unchanging(owned, wanted, before)
+    conditions, values = _unchanging(owned, wanted, before, end)
     if wanted.status is not None:
         conditions.append(_STATUS_CONDITIONS[wanted.status])
         if wanted.status in ("expired", "active"):
@@ -179,9 +198,10 @@ def list_badges_as_of(
     then: Extent,
     before: int,
     limit: int,
+    end: int = 0,
 ) -> list[ListedBadge]:
-    """The same, as recorded through position `then`: the log says which badges had the status by then."""
-    conditions, values = _unchanging(owned, wanted, min(before, then.position + 1))
+    """The same as recorded by `then`, for `before` no later: the log says who had the status by then."""
+    conditions, values = _unchanging(owned, wanted, before, end)
     if wanted.status is not None:
         conditions.append(_STATUS_CONDITIONS_THEN[wanted.status])
         if wanted.status in ("expired", "active"):
@@ -193,10 +213,15 @@ def list_badges_as_of(
     return [badge._replace(row=rows[badge.row.id]) for badge in found]
 
 
-def _unchanging(owned: tuple[Owner, str], wanted: Filter, before: int) -> tuple[list[str], list[object]]:
+def _unchanging(
+    owned: tuple[Owner, str], wanted: Filter, before: int, end: int
+) -> tuple[list[str], list[object]]:
     """The conditions, with their values, on columns that never change."""
     owner, of = owned
     conditions, values = [f"b.{owner} = %s", "b.award_position < %s"], [of, before]  # type: tuple[list[str], list[object]]
+    if end:
+        conditions.append("b.award_position >= %s")
+        values.append(end)
     if wanted.badge_id is not None:
         conditions.append("b.id = %s")
         values.append(wanted.badge_id)

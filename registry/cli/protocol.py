@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.problems import CUT, MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, Kind, NotReady
 from api.http.strict_protocol import StrictProtocol
+from registry.domain.errors import InvalidInput
 from registry.release import RELEASE
 
 MAX_CONNECTIONS = 2_000
@@ -33,6 +34,8 @@ BODY_SECONDS = 30.0
 """Time for `MIN_BODY_PART` bytes of a body or its end, and for the rest of a body that nobody reads."""
 MIN_BODY_PART = 64 * 1024
 """A body comes at least so fast, some 2 kB a second: one that trickles would hold its place for days."""
+MAX_SMALL_CHUNKS, MIN_MEAN_CHUNK = 1_000, 32
+"""Beyond so many chunks of a body they hold so many bytes on average: each costs the event loop the same."""
 SEND_SECONDS = 60.0
 """Time in which a client must read some of its answer."""
 
@@ -50,7 +53,7 @@ def connection_limit() -> int:
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft - RESERVED_FILES)
 
 
-class _TooManyPipelinedError(Exception):
+class _RefusedError(Exception):
     """Raised through the parser, whose caller then answers 400."""
 
 
@@ -65,6 +68,8 @@ class BoundedProtocol(StrictProtocol):
         self._head_since: float | None = None
         self._body_since: float | None = None
         self._body_part = 0
+        self._chunks = self._body_size = 0
+        self._objection = ""
         self._idle_since = 0.0
         self._unsent, self._unsent_since = 0, 0.0
         self._answering: Any = None
@@ -113,7 +118,13 @@ class BoundedProtocol(StrictProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers in the registry's own words, unless another answer is under way; then closes."""
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if self._objection and cycle is self._answering and not cycle.response_started:
+            cycle.disconnected = True  # of the request itself nothing more is sent
+            cycle.message_event.set()
+            self._answer(PROBLEMS[InvalidInput], self._objection)
+            self.transport.close()
+        elif cycle is None or cycle.response_complete:
             super().send_400_response(msg)
         else:
             self.transport.close()
@@ -125,13 +136,23 @@ class BoundedProtocol(StrictProtocol):
 
     def on_headers_complete(self) -> None:
         self._unfinished, self._head_since, self._body_since = 0, None, self.loop.time()
-        self._body_part = 0
+        self._body_part = self._chunks = self._body_size = 0
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise _TooManyPipelinedError
+            raise _RefusedError
         super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > MAX_SMALL_CHUNKS and self._body_size < MIN_MEAN_CHUNK * (self._chunks - 1):
+            self._objection = (
+                f"More than {MAX_SMALL_CHUNKS} chunks must have at least {MIN_MEAN_CHUNK} bytes on average;"
+                " send larger chunks."
+            )
+            raise _RefusedError
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
+        self._body_size += len(body)
         self._body_part += len(body)
         if self._body_part >= MIN_BODY_PART and not self.cycle.response_complete:
             self._body_part, self._body_since = 0, self.loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -135,6 +136,7 @@ def test_a_limit_lies_from_1_through_500(full: Full, limit: str) -> None:
 
 OF_A_PAGE = {"cursor", "limit", "minPosition"}
 Parameters = dict[str, str]
+PAST = "2024-01-31"
 
 
 @dataclass
@@ -288,6 +290,39 @@ def test_badges_are_filtered_by_todays_status(service: Service) -> None:
     for status in ("Active", "known", "", "active,expired"):
         answer = institution("GET", f"/v1/institutions/{brin}/badges", params={"status": status})
         wrong(answer, "/status")
+
+
+@pytest.mark.parametrize("looked_at", [1, 2, 3, 7, 100])
+def test_active_badges_are_each_listed_once_however_few_a_page_looks_at(
+    service: Service, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.badges.queries.MAX_LOOKED_AT", looked_at)
+    brin, institution = admitted(service)
+    ends = ["2999-12-31", None, PAST, PAST, PAST, None, PAST, "2999-12-31"]
+    badges = [awarded(institution, **({"validUntil": end} if end else {})) for end in ends]
+    last = service.settle()
+    active = [badge["id"] for badge, end in zip(badges, ends, strict=True) if end != PAST][::-1]
+    paths = (
+        f"/v1/institutions/{brin}/badges",
+        f"/v1/modules/{badges[0]['moduleId']}/badges",
+    )
+    auditor = service.as_("auditor")
+    asks: list[tuple[Ask, dict[str, Any]]] = [
+        (institution, {}),
+        (institution, {"awardedFrom": "2018-01-01"}),
+        (auditor, {"asOf": last}),
+    ]
+    for path, (ask, more) in itertools.product(paths, asks):
+        for limit in (1, 2, 500):
+            found, cursor = list[str](), dict[str, str]()
+            for _ in range(len(badges) + 2):
+                answer = ok(ask("GET", path, params={"status": "active", "limit": limit, **more, **cursor}))
+                assert len(answer["items"]) <= min(limit, looked_at)
+                found += [item["id"] for item in answer["items"]]
+                cursor = {"cursor": answer["next"]}
+                if answer["next"] is None:
+                    break
+            assert (found, answer["next"]) == (active, None), (path, more, limit)
 
 
 def test_a_reference_finds_its_award_and_nothing_else(full: Full) -> None:

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from projections.badges.projection import BadgeRow
-from projections.badges.queries import Filter, Owner, list_badges, list_badges_as_of
+from projections.badges.queries import (
+    MAX_LOOKED_AT,
+    Filter,
+    Owner,
+    end_of_look,
+    list_badges,
+    list_badges_as_of,
+)
 from projections.catalogue.projection import InstitutionRow, ModuleRow, VersionRow
 from projections.catalogue.queries import (
     ModuleFilter,
@@ -306,3 +313,26 @@ def test_every_combination_of_filters_of_every_list_reads_little_more_than_its_p
                 if cursor.read > 6 * max(PAGE + 1, min(alone, default=0) if alone else 0):
                     too_much.append((path, asked, cursor.read))
     assert too_much == []
+
+
+@pytest.mark.parametrize("period", [{}, {"awardedFrom": FIRST_DAY}])
+def test_a_page_of_active_badges_reads_no_more_where_all_badges_have_expired(
+    databases: Databases, period: dict[str, dt.date]
+) -> None:
+    with fresh(databases) as url:
+        execute(
+            url,
+            f"INSERT INTO badge ({names(BadgeRow)})"
+            f" SELECT md5(n::text)::uuid, '{BRIN}', n, '2024-01-01', now(), NULL, NULL, n,"
+            f" md5(n::text)::uuid, '{MODULE}', 1, '{{}}', '{DAY}', NULL, false, NULL, NULL, NULL"
+            f" FROM generate_series(1, {4 * MAX_LOOKED_AT}) n",
+        )
+        execute(url, "ANALYZE")
+        wanted = Filter(status="active", awarded_from=period.get("awardedFrom"))
+        owners: list[tuple[Owner, str]] = [("institution", BRIN), ("module_id", MODULE)]
+        for owned in owners:
+            with connection(url) as opened, opened.cursor(cursor_factory=Explaining) as cursor:
+                end = end_of_look(cursor, owned, wanted, END)
+                _, found = list_badges(cursor, AUDITOR, owned, wanted, NOW, END, PAGE + 1, end)
+                assert (found, end) == ([], 3 * MAX_LOOKED_AT + 1)
+                assert cursor.read <= 2 * MAX_LOOKED_AT + PAGE

@@ -20,6 +20,7 @@ from registry.cli.protocol import (
     HEAD_SECONDS,
     MAX_HEAD,
     MAX_PIPELINED,
+    MIN_MEAN_CHUNK,
     RESERVED_FILES,
     SEND_SECONDS,
 )
@@ -146,6 +147,38 @@ def test_a_head_within_its_bound_is_read(serving: Serving) -> None:
             )
             connection.sendall(request.encode())
             assert answered(connection).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def chunks(size: int, count: int) -> bytes:
+    """Chunks of so many bytes each: whole lines of a batch of revocations, with one at its end."""
+    line = b'{"reference":"%s","reason":"other"}\n' % (b"r" * 100)
+    body = line * (1 + size * count // len(line))
+    return (
+        b"".join(b"%x\r\n%s\r\n" % (size, body[n * size : (n + 1) * size]) for n in range(count))
+        + b"0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1/badges", "/v1/badge-revocations", "/v1/modules", "/v1/unknown"])
+def test_a_body_of_many_tiny_chunks_is_refused_and_says_so(path: str, serving: Serving) -> None:
+    token = make_token(embedded_url(serving.data), "institution", institution="27UM")
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    for size in (1, MIN_MEAN_CHUNK - 1):
+        with closing(connected(serving)) as connection:
+            with suppress(ConnectionError):  # it is refused long before its end
+                connection.sendall(head + chunks(size, 1_000_000 // size))
+            came = answered(connection)
+        if path == "/v1/unknown":
+            continue  # answered at once
+        assert came.startswith(b"HTTP/1.1 400 "), came[:400]
+        assert b"send larger chunks" in came, came
+    with closing(connected(serving)) as connection:
+        connection.sendall(head + chunks(MIN_MEAN_CHUNK, 5_000))
+        status = first_status(connection, PATIENCE_SECONDS)
+        assert status == {"/v1/badge-revocations": 200, "/v1/unknown": 404}.get(path, 415)
 
 
 def test_a_client_that_sends_on_without_reading_is_refused(serving: Serving) -> None:
