@@ -11,10 +11,11 @@ import datetime as dt
 import hashlib
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from registry.cli import database
 from registry.cli.common import BackupError, say
@@ -57,8 +58,7 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
             (last_migration,) = cursor.fetchone() or (0,)
             cursor.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'registry\\_%' ORDER BY rolname")
             roles = [role for (role,) in cursor.fetchall()]
-            cursor.execute("SELECT name, fingerprint FROM secret")
-            fingerprints = dict(cursor.fetchall())
+            _, fingerprints = _extent(connection)
             dump = folder / DUMP
             _run(settings, url, "pg_dump", f"--snapshot={snapshot}", "--format=custom", f"--file={dump}")
             cursor.execute("COMMIT")
@@ -84,26 +84,39 @@ def run_restore(settings: Settings, arguments: argparse.Namespace) -> int:
             f"{settings.key_file} holds another registry's secrets; put this backup's key file there."
         )
     with database.started(settings, "registry_owner") as url, database.owner(url) as connection:
-        _check_empty(connection)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT rolname FROM pg_roles")
-            missing = set(manifest.roles) - {role for (role,) in cursor.fetchall()}
-            for role in sorted(missing):
-                login = "LOGIN NOINHERIT" if role in LOGINS else "NOLOGIN"
-                cursor.execute(f'CREATE ROLE "{role}" {login}')
-                cursor.execute(f'GRANT "{role}" TO CURRENT_USER')
-        # In one transaction: a restore that was killed leaves an empty database.
-        whole = ("--single-transaction", "--exit-on-error", "--no-owner")
-        _run(settings, url, "pg_restore", *whole, f"--dbname={parse_dsn(url)['dbname']}", str(folder / DUMP))
+        is_there = _is_restored(connection, manifest)
+        if not is_there:
+            _make_roles(connection, manifest.roles)
+            # In one transaction: a restore that was killed leaves an empty database, or the whole one.
+            whole = ("--single-transaction", "--exit-on-error", "--no-owner")
+            _run(settings, url, "pg_restore", *whole, str(folder / DUMP))
         migrate.migrate(connection)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT coalesce(max(position), 0) FROM event")
-            (position,) = cursor.fetchone() or (0,)
+        position, _ = _extent(connection)
     if position != manifest.position:
         raise BackupError(f"The dump ends at position {position}, not at {manifest.position}.")
     say("Run `registry migrate` before you serve.")
-    say(f"restored through position {position}")
+    say(f"{'was restored already' if is_there else 'restored'} through position {position}")
     return 0
+
+
+def _make_roles(connection: Connection, names: Sequence[str]) -> None:
+    """Makes the roles that the dump grants rights to, and that the server lacks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles")
+        missing = set(names) - {role for (role,) in cursor.fetchall()}
+        for role in sorted(missing):
+            login = "LOGIN NOINHERIT" if role in LOGINS else "NOLOGIN"
+            cursor.execute(f'CREATE ROLE "{role}" {login}')
+            cursor.execute(f'GRANT "{role}" TO CURRENT_USER')
+
+
+def _extent(connection: Connection) -> tuple[int, dict[str, str]]:
+    """The last position of the log, and the fingerprints of its secrets."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(position), 0) FROM event")
+        (position,) = cursor.fetchone() or (0,)
+        cursor.execute("SELECT name, fingerprint FROM secret")
+        return position, dict(cursor.fetchall())
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -120,34 +133,42 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _check_empty(connection: Connection) -> None:
+def _is_restored(connection: Connection, manifest: Manifest) -> bool:
+    """Whether the database holds what the backup does, as where a restore was killed at its very end.
+
+    Refuses any other that is not empty.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT FROM pg_class WHERE relkind IN ('r', 'p')"
-            " AND relnamespace = 'public'::regnamespace)"
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+            " AND relnamespace = 'public'::regnamespace"
         )
-        (used,) = cursor.fetchone() or (True,)
-    if used:
-        raise BackupError(
-            "The database is not empty; set REGISTRY_DATA_DIR or REGISTRY_DATABASE_URL to a new one."
-        )
+        tables = {name for (name,) in cursor.fetchall()}
+    if not tables:
+        return False
+    if {"event", "secret"} <= tables and _extent(connection) == (manifest.position, manifest.fingerprints):
+        return True
+    raise BackupError(
+        "The database is not empty; set REGISTRY_DATA_DIR or REGISTRY_DATABASE_URL to a new one."
+    )
 
 
 def _run(settings: Settings, url: str, program: str, *arguments: str) -> None:
     """Runs a program of PostgreSQL: the embedded one's, or the one on the path."""
     path = str(embedded.binaries() / program) if settings.owner_database_url is None else program
+    where = parse_dsn(url)
+    if "sslpassword" in where:
+        raise BackupError(f"{program} cannot be told a sslpassword; use a key file without one.")
     # In the environment, since every user of the host can read the arguments of a process.
-    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
-    names |= {"password": "PGPASSWORD", "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
-    where = {names[name]: value for name, value in parse_dsn(url).items() if name in names}
+    password = {"PGPASSWORD": where.pop("password")} if "password" in where else {}
     try:
         done = subprocess.run(
-            [path, "--no-password", *arguments],
+            [path, "--no-password", f"--dbname={make_dsn(**where)}", *arguments],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            env={**os.environ, **where},
+            env={**os.environ, **password},
         )
     except FileNotFoundError:
         raise BackupError(f"{program} is not on the path; install PostgreSQL's client programs.") from None

@@ -195,7 +195,13 @@ class BoundedProtocol(StrictProtocol):
                 await send(message)
 
             scope["extensions"] = _EXTENSIONS
-            await app(scope, receive, send_if_there)
+            try:
+                await app(scope, receive, send_if_there)
+            except asyncio.CancelledError:
+                # uvicorn gives up what is left when it stops, and would log each request as a defect.
+                if not cycle.response_complete:
+                    cycle.disconnected = True
+                    self.transport.abort()
 
         super()._start_asgi_task(cycle, cast(Any, until_gone))
 

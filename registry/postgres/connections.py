@@ -146,7 +146,13 @@ _watch = _Watch()
 
 
 class PatientConnection(psycopg2.extensions.connection):
+    """A connection that knows how long its statements may take, and which it has prepared, by name."""
+
     patience: float | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.prepared: set[str] = set()
 
 
 class PatientCursor(psycopg2.extensions.cursor):

@@ -5,21 +5,20 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
+from typing import cast
 
-import psycopg2.errors
-
-from registry.postgres.connections import Cursor
+from registry.postgres.connections import Cursor, PatientConnection
 
 
 def execute_prepared(cursor: Cursor, query: str, values: Sequence[object]) -> None:
-    """Executes a query of a few constant texts, outside of a transaction; `%s` stands for each value."""
+    """Executes a query of a few constant texts; `%s` stands for each value."""
     name, run = _named(query, len(values))
-    try:
-        cursor.execute(run, values)
-    except psycopg2.errors.InvalidSqlStatementName:
+    prepared = cast("PatientConnection", cursor.connection).prepared
+    if name not in prepared:
         places = tuple(f"${number}" for number in range(1, len(values) + 1))
         cursor.execute(f"PREPARE {name} AS {query % places}")
-        cursor.execute(run, values)
+        prepared.add(name)
+    cursor.execute(run, values)
 
 
 @functools.cache

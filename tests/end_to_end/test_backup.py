@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.client import until
 from tests.end_to_end.processes import Done, Serving, Workshop, registry
-from tests.end_to_end.servers import embedded_url, logins, make_token
+from tests.end_to_end.servers import OtherPostgres, embedded_url, logins, make_token
 from tests.support import PATIENCE_SECONDS
 
 
@@ -140,10 +140,22 @@ def test_nothing_is_restored_without_the_key_file_or_with_another_one(
 
 def test_nothing_is_restored_over_data_that_is_there(backup: Path, workshop: Workshop) -> None:
     data = workshop.data()
+    assert registry("token", "create", "--role", "auditor", data_dir=data).status == 0
     done = restored(backup, data, key_file=backup / "keys.json")
     assert done.status == 1
     assert "not empty" in done.err
     assert registry("replay", "--format", "summary", data_dir=data).status == 0
+
+
+def test_a_restore_that_is_called_again_says_that_everything_is_there(
+    backup: Path, workshop: Workshop
+) -> None:
+    """As after a kill at its very end, where nobody was told that it had succeeded."""
+    data = workshop.empty_data()
+    done = restored(backup, data, key_file=backup / "keys.json")
+    assert done.status == 0, done.err
+    again = restored(backup, data, key_file=backup / "keys.json")
+    assert (again.status, again.last_line) == (0, f"was {done.last_line.replace(' ', ' already ', 1)}"), again
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "database.dump"])
@@ -186,6 +198,28 @@ def test_a_database_of_one_s_own_is_backed_up_and_restored_into_another(workshop
         for url in (server.url, target.url)
     ]
     assert logs[0] == logs[1] != ""
+
+
+def test_backup_and_restore_reach_the_database_as_every_command_does(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    """By all that its address says, not by the parts that have a variable: the password is in a file."""
+    server, target = workshop.other_postgres(), workshop.other_postgres()
+    key_file, folder = workshop.folder / "keys.json", workshop.folder / "copy"
+    passwords = tmp_path / "passwords"
+    passwords.write_text(f"*:*:*:*:{server.PASSWORD}\n")
+    passwords.chmod(0o600)
+
+    def by_file(other: OtherPostgres) -> dict[str, Any]:
+        url = other.url.replace(f":{other.PASSWORD}@", "@")
+        more = f"passfile={passwords}&target_session_attrs=read-write&options=-c%20work_mem%3D8MB"
+        return logins(f"{url}?{more}")
+
+    assert registry("migrate", **logins(server.url), key_file=key_file).status == 0
+    path = {"PATH": str(server.programs)}
+    for command, other in (("backup", server), ("restore", target)):
+        done = registry(command, str(folder), **by_file(other), key_file=key_file, variables=path)
+        assert done.status == 0, done.err
 
 
 def test_without_postgresql_s_programs_a_backup_says_what_to_install(workshop: Workshop) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psycopg2
 import psycopg2.errors
@@ -21,6 +22,7 @@ from registry.postgres.connections import (
     UnavailableError,
     connect,
 )
+from registry.postgres.prepared import execute_prepared
 from tests.postgres.log import execute
 from tests.support import Service
 
@@ -129,3 +131,16 @@ def test_each_connection_of_a_serving_process_waits_for_an_answer_only_so_long(s
     ]
     assert {"registry_read", "registry_write", "registry_project"} <= {role for role, _ in found}
     assert all(patience for role, patience in found if role != "registry")
+
+
+def test_the_first_use_of_a_prepared_query_on_a_connection_is_no_error(url: str) -> None:
+    """An error would stand in PostgreSQL's log with the statement and its values, and end a transaction."""
+    for _ in range(2):
+        with closing(connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            for number in range(3):
+                execute_prepared(cursor, "SELECT %s::int + 1", (number,))
+                assert cursor.fetchall() == [(number + 1,)]
+            cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+            assert cursor.fetchall() == [(1,)]
+            cursor.execute("COMMIT")
