@@ -63,9 +63,10 @@ class OncePerSecond(logging.Filter):
             return True
         if (second := int(record.created)) != self._second:
             self._logged, self._second = set(), second
-        message = record.getMessage()
-        is_new = message not in self._logged
-        self._logged.add(message)
+        # Not `getMessage`: a line that cannot be formatted is for `Lines` to tell.
+        warning = f"{record.msg} {record.args}"
+        is_new = warning not in self._logged
+        self._logged.add(warning)
         return is_new
 
 
