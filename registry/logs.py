@@ -63,7 +63,10 @@ class OncePerSecond(logging.Filter):
             return True
         if (second := int(record.created)) != self._second:
             self._logged, self._second = set(), second
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:
+            return True  # `Lines` says that it cannot be formatted
         is_new = message not in self._logged
         self._logged.add(message)
         return is_new
