@@ -85,7 +85,7 @@ def _answer(
             return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
         case "/health/live":
             lives = time.monotonic() - turned() < MAX_STILL_SECONDS
-            return _line("live" if lives else "stands still", 200 if lives else 503)
+            return _line("live" if lives else "stalled", 200 if lives else 503)
         case "/health/ready":
             hinders = trouble()
             return _line(hinders or "ready", 503 if hinders else 200)
