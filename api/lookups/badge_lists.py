@@ -28,7 +28,7 @@ from api.lookups.common import MAX_POSITION, InstitutionOrAuditor, Reader, asker
 from projections.badges.queries import (
     Filter,
     ListedBadge,
-    Owner,
+    OwnerColumn,
     end_of_look,
     list_badges,
     list_badges_as_of,
@@ -39,8 +39,7 @@ from projections.read_model import asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
 from registry.event_store.log import Extent
-from registry.event_store.vault import Owner as OwnerOfParts
-from registry.event_store.vault import Vault
+from registry.event_store.vault import Owner, Vault
 from registry.tokens import Principal
 
 # In this order: only an authenticated client may wait for a position.
@@ -180,7 +179,7 @@ def _filter(request: Request, principal: Principal, brin: str, stated: Filters) 
 def _list(
     request: Request,
     principal: Principal,
-    owned: tuple[Owner, str],
+    owned: tuple[OwnerColumn, str],
     wanted: Filter,
     as_of: Extent | None,
     limit: int,
@@ -208,7 +207,7 @@ def _list(
 
 def _item(badge: ListedBadge, vault: Vault, moment: dt.datetime) -> BadgeItem:
     row, sealed = badge
-    owner = OwnerOfParts(f"{row.id}/1", row.institution, row.learner_id)
+    owner = Owner(f"{row.id}/1", row.institution, row.learner_id)
     reference = None if sealed is None else vault.open(owner, sealed).reference
     status, since = row.status(moment)
     short = module_on_award(row)

@@ -88,9 +88,9 @@ class BoundedProtocol(StrictProtocol):
     def _end_idle_connection(self) -> bool:
         """Ends the connection that has been idle longest; else one client could take all of them."""
         connections = cast("set[BoundedProtocol]", self.connections)
-        idle = [each for each in connections if each is not self and each.is_idle]
-        if waiting := [each for each in idle if not each.transport.is_closing()]:
-            min(waiting, key=lambda each: each._idle_since).transport.abort()
+        idle = [other for other in connections if other is not self and other.is_idle]
+        if waiting := [other for other in idle if not other.transport.is_closing()]:
+            min(waiting, key=lambda other: other._idle_since).transport.abort()
         return bool(idle)
 
     @property
