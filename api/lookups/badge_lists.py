@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -28,7 +28,7 @@ from api.lookups.common import MAX_POSITION, InstitutionOrAuditor, Reader, asker
 from projections.badges.queries import (
     Filter,
     ListedBadge,
-    Owner,
+    OwnerColumn,
     end_of_look,
     list_badges,
     list_badges_as_of,
@@ -39,18 +39,39 @@ from projections.read_model import asking
 from registry.domain.badge import Status
 from registry.domain.errors import InvalidInput, ModuleOfAnother
 from registry.event_store.log import Extent
-from registry.event_store.vault import Owner as OwnerOfParts
-from registry.event_store.vault import Vault
+from registry.event_store.vault import Owner, Vault
 from registry.tokens import Principal
 
 # In this order: only an authenticated client may wait for a position.
 router = APIRouter(
     tags=["badges"], dependencies=[Depends(authenticate), Depends(held_by("badges", "catalogue"))]
 )
-ReferenceFilter = Annotated[AskedReference | None, Query(alias="reference")]
-StatusFilter = Annotated[Status | None, Query(alias="status", description="As of now.")]
-AwardedFrom = Annotated[Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")]
-AwardedUntil = Annotated[Day | None, Query(alias="awardedUntil", description="The last day, inclusive.")]
+
+
+class Filters(NamedTuple):
+    """The filters of a request, as they were sent."""
+
+    reference: str | None
+    status: Status | None
+    awarded_from: dt.date | None
+    awarded_until: dt.date | None
+
+
+def filters(
+    reference: Annotated[AskedReference | None, Query()] = None,
+    status: Annotated[Status | None, Query(description="As of now.")] = None,
+    awarded_from: Annotated[
+        Day | None, Query(alias="awardedFrom", description="The first day, inclusive.")
+    ] = None,
+    awarded_until: Annotated[
+        Day | None, Query(alias="awardedUntil", description="The last day, inclusive.")
+    ] = None,
+) -> Filters:
+    """A dependency: which badges of an institution or a module are wanted."""
+    return Filters(reference, status, awarded_from, awarded_until)
+
+
+Stated = Annotated[Filters, Depends(filters)]
 
 
 @router.get(
@@ -100,10 +121,7 @@ def list_institution_badges(
     brin: str,
     principal: InstitutionOrAuditor,
     as_of: HeldAsOf,
-    reference: ReferenceFilter = None,
-    status: StatusFilter = None,
-    awarded_from: AwardedFrom = None,
-    awarded_until: AwardedUntil = None,
+    stated: Stated,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
@@ -113,7 +131,7 @@ def list_institution_badges(
         extent, row = read_institution(database, brin)
         if row is None:
             raise NotFound("institution", extent_headers(extent))
-    wanted = _filter(request, principal, brin, reference, status, awarded_from, awarded_until)
+    wanted = _filter(request, principal, brin, stated)
     return _list(request, principal, ("institution", brin), wanted, as_of, limit, cursor)
 
 
@@ -128,10 +146,7 @@ def list_module_badges(
     module_id: ModuleId,
     principal: InstitutionOrAuditor,
     as_of: HeldAsOf,
-    reference: ReferenceFilter = None,
-    status: StatusFilter = None,
-    awarded_from: AwardedFrom = None,
-    awarded_until: AwardedUntil = None,
+    stated: Stated,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Response:
@@ -144,20 +159,13 @@ def list_module_badges(
     owner = versioned.module.institution
     if principal.role == "institution" and principal.institution != owner:
         raise ModuleOfAnother
-    wanted = _filter(request, principal, owner, reference, status, awarded_from, awarded_until)
+    wanted = _filter(request, principal, owner, stated)
     return _list(request, principal, ("module_id", module_id), wanted, as_of, limit, cursor)
 
 
-def _filter(
-    request: Request,
-    principal: Principal,
-    brin: str,
-    reference: str | None,
-    status: Status | None,
-    awarded_from: dt.date | None,
-    awarded_until: dt.date | None,
-) -> Filter:
+def _filter(request: Request, principal: Principal, brin: str, stated: Filters) -> Filter:
     """The filter. No read model holds a reference: the badge is found by the id that follows from it."""
+    reference = stated.reference
     if reference is not None and principal.role == "auditor":
         raise InvalidInput(
             ("/reference", "must be left out by an auditor, because it is private; ask by badge id")
@@ -165,13 +173,13 @@ def _filter(
     badge_id = None
     if reference is not None:
         badge_id = reading_of(request).keys.made_id("badge", brin, reference)
-    return Filter(badge_id, status, awarded_from, awarded_until)
+    return Filter(badge_id, stated.status, stated.awarded_from, stated.awarded_until)
 
 
 def _list(
     request: Request,
     principal: Principal,
-    owned: tuple[Owner, str],
+    owned: tuple[OwnerColumn, str],
     wanted: Filter,
     as_of: Extent | None,
     limit: int,
@@ -199,7 +207,7 @@ def _list(
 
 def _item(badge: ListedBadge, vault: Vault, moment: dt.datetime) -> BadgeItem:
     row, sealed = badge
-    owner = OwnerOfParts(f"{row.id}/1", row.institution, row.learner_id)
+    owner = Owner(f"{row.id}/1", row.institution, row.learner_id)
     reference = None if sealed is None else vault.open(owner, sealed).reference
     status, since = row.status(moment)
     short = module_on_award(row)

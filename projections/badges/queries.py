@@ -149,14 +149,14 @@ def find_learner(cursor: Cursor, brin: str, alias_key: bytes) -> tuple[Extent, s
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
-Owner = Literal["learner_id", "institution", "module_id"]
+OwnerColumn = Literal["learner_id", "institution", "module_id"]
 
 
 MAX_LOOKED_AT = 20_000
 """Badges that a page of active ones looks at: no event says that a badge expires, so no index has it."""
 
 
-def end_of_look(cursor: Cursor, owned: tuple[Owner, str], wanted: Filter, before: int) -> int:
+def end_of_look(cursor: Cursor, owned: tuple[OwnerColumn, str], wanted: Filter, before: int) -> int:
     """The award's position at which the look for a page ends; 0 if it comes to the end of the list."""
     if wanted.status != "active":
         return 0
@@ -173,7 +173,7 @@ def end_of_look(cursor: Cursor, owned: tuple[Owner, str], wanted: Filter, before
 def list_badges(
     cursor: Cursor,
     asker: Asker,
-    owned: tuple[Owner, str],
+    owned: tuple[OwnerColumn, str],
     wanted: Filter,
     now: dt.datetime,
     before: int,
@@ -193,7 +193,7 @@ def list_badges(
 def list_badges_as_of(
     cursor: Cursor,
     asker: Asker,
-    owned: tuple[Owner, str],
+    owned: tuple[OwnerColumn, str],
     wanted: Filter,
     then: Extent,
     before: int,
@@ -214,7 +214,7 @@ def list_badges_as_of(
 
 
 def _unchanging(
-    owned: tuple[Owner, str], wanted: Filter, before: int, end: int
+    owned: tuple[OwnerColumn, str], wanted: Filter, before: int, end: int
 ) -> tuple[list[str], list[object]]:
     """The conditions, with their values, on columns that never change."""
     owner, of = owned

@@ -106,7 +106,7 @@ def list_institutions_as_of(cursor: Cursor, after: str, limit: int, then: Extent
 def _institutions_after(logged: Iterable[LoggedEvent]) -> dict[str, InstitutionRow]:
     """The rows of institutions after their whole streams, by BRIN; other subjects have none."""
     rows: dict[str, InstitutionRow] = {}
-    for event in (each.event() for each in logged):
+    for event in (recorded.event() for recorded in logged):
         if isinstance(event.data, InstitutionFact):
             rows[event.originator_id] = institution_after(rows.get(event.originator_id), event, event.data)
     return rows

@@ -33,7 +33,7 @@ def cells_of(cursor: Cursor, awards: Sequence[BadgeAwarded]) -> Cells:
     # Many awards of a page have the same dimensions: each of these gets a number.
     numbers: dict[Dimensions, int] = {}
     of_awards = [numbers.setdefault(_dimensions(fact, groups), len(numbers)) for fact in awards]
-    cells = [Cell.of(*each) for each in numbers]
+    cells = [Cell.of(*row) for row in numbers]
     keys = [_key(cell) for cell in cells]
     by_key = dict(zip(keys, cells, strict=True))
     ids = _cell_ids(cursor, by_key)

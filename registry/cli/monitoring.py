@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import sys
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
 
+import uvicorn
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from registry import defects
+from registry.cli.protocol import BoundedProtocol, BoundedServer, listen
 from registry.release import RELEASE
 from registry.settings import Settings
 
 MAX_STILL_SECONDS = 120.0
 """A loop that has not turned for so long stands still: a page takes seconds, and each wait has an end."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Reports the error, which socketserver would print with its text."""
-        defects.report(sys.exc_info()[1], "the monitoring port")
+MAX_CONNECTIONS = 20
+"""Beyond so many the one that is idle longest makes room, as in `serve`."""
+STOP_SECONDS = 3
 
 
 @contextmanager
@@ -51,34 +49,49 @@ def monitored(
     ).labels(command)
     still.set_function(lambda: time.monotonic() - turned())
 
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5  # seconds that a client may take for its request
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await _answer(scope["path"], registry, turned, trouble)(scope, receive, send)
 
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._answer(200, generate_latest(registry))
-            elif self.path == "/health/live":
-                lives = time.monotonic() - turned() < MAX_STILL_SECONDS
-                self._answer(200 if lives else 503, b"live\n" if lives else b"stands still\n")
-            elif self.path == "/health/ready":
-                hinders = trouble()
-                self._answer(503 if hinders else 200, f"{hinders or 'ready'}\n".encode())
-            else:
-                self._answer(404, b"/health/live, /health/ready or /metrics\n")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # a health check would fill the log
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=1,
+        http=cast(Any, functools.partial(BoundedProtocol, max_connections=MAX_CONNECTIONS)),
+        lifespan="off",
+    )
+    listening = listen(settings.host, settings.monitoring_port)
+    server = BoundedServer(config)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listening]}, name="monitoring", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(STOP_SECONDS)
+        listening.close()
 
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Says nothing: a health check would fill the log, and a path may hold anything."""
+def _answer(
+    path: str, registry: CollectorRegistry, turned: Callable[[], float], trouble: Callable[[], str]
+) -> Response:
+    match path:
+        case "/metrics":
+            return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+        case "/health/live":
+            lives = time.monotonic() - turned() < MAX_STILL_SECONDS
+            return _line("live" if lives else "stalled", 200 if lives else 503)
+        case "/health/ready":
+            hinders = trouble()
+            return _line(hinders or "ready", 503 if hinders else 200)
+        case _:
+            return _line("/health/live, /health/ready or /metrics", 404)
 
-    with _Server((settings.host, settings.monitoring_port), Handler) as server:
-        threading.Thread(target=server.serve_forever, name="monitoring", daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown()
+
+def _line(text: str, status: int) -> Response:
+    return PlainTextResponse(f"{text}\n", status)

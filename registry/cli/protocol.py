@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 from typing import Any, cast
 
 import msgspec
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.http.problems import CUT, MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS, Kind, NotReady
@@ -36,6 +38,8 @@ MIN_BODY_PART = 64 * 1024
 """A body comes at least so fast, some 2 kB a second: one that trickles would hold its place for days."""
 MAX_SMALL_CHUNKS, MIN_MEAN_CHUNK = 1_000, 32
 """Beyond so many chunks of a body they hold so many bytes on average: each costs the event loop the same."""
+TICKS = 10
+"""uvicorn ticks ten times a second; connections are checked once."""
 SEND_SECONDS = 60.0
 """Time in which a client must read some of its answer."""
 
@@ -84,9 +88,9 @@ class BoundedProtocol(StrictProtocol):
     def _end_idle_connection(self) -> bool:
         """Ends the connection that has been idle longest; else one client could take all of them."""
         connections = cast("set[BoundedProtocol]", self.connections)
-        idle = [each for each in connections if each is not self and each.is_idle]
-        if waiting := [each for each in idle if not each.transport.is_closing()]:
-            min(waiting, key=lambda each: each._idle_since).transport.abort()
+        idle = [other for other in connections if other is not self and other.is_idle]
+        if waiting := [other for other in idle if not other.transport.is_closing()]:
+            min(waiting, key=lambda other: other._idle_since).transport.abort()
         return bool(idle)
 
     @property
@@ -223,3 +227,25 @@ class BoundedProtocol(StrictProtocol):
         if kind.status == 503:
             head += f"retry-after: {RETRY_AFTER_SECONDS}\r\n"
         self.transport.write(b"".join((STATUS_LINE[kind.status], head.encode(), b"\r\n", problem)))
+
+
+class BoundedServer(uvicorn.Server):
+    """A server that ends the connections that have stalled."""
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                cast(BoundedProtocol, connection).end_if_stalled(now)
+        return await super().on_tick(counter)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections; raises `OSError` where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import datetime as dt
 import functools
 import logging
@@ -19,7 +18,7 @@ import uvicorn
 from api.app import create_app
 from registry.cli import database, demo
 from registry.cli.common import checked_keys, end_in_time, tune_gc
-from registry.cli.protocol import BoundedProtocol, connection_limit
+from registry.cli.protocol import BoundedProtocol, BoundedServer, connection_limit, listen
 from registry.event_store.log import last_position
 from registry.kafka.brokers import Brokers
 from registry.keys import Keys
@@ -28,8 +27,6 @@ from registry.settings import Settings
 
 log = logging.getLogger("registry")
 STOP_SECONDS = 5
-TICKS = 10
-"""uvicorn ticks ten times a second; connections are checked once."""
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -67,7 +64,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
         lifespan="on",
     )
     try:
-        listening = _listen(settings.host, settings.port)
+        listening = listen(settings.host, settings.port)
     except OSError as error:
         log.error("cannot listen on %s port %s: %s", settings.host, settings.port, error.strerror)  # noqa: TRY400
         return 1
@@ -81,7 +78,7 @@ def _serve(settings: Settings, app: object, lines: Callable[[str], Sequence[str]
     return 0
 
 
-class _Server(uvicorn.Server):
+class _Server(BoundedServer):
     """A server that prints its lines once it is ready to answer."""
 
     def __init__(self, config: uvicorn.Config, lines: Sequence[str]) -> None:
@@ -92,13 +89,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         end_in_time()
 
-    async def on_tick(self, counter: int) -> bool:
-        if counter % TICKS == 0:
-            now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                cast(BoundedProtocol, connection).end_if_stalled(now)
-        return await super().on_tick(counter)
-
     def leave(self, *_: object) -> None:
         self.should_exit = True
 
@@ -108,16 +98,6 @@ class _Server(uvicorn.Server):
             tune_gc()
             sys.stdout.write("\n".join(self._lines) + "\n")
             sys.stdout.flush()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(1024)
-    listening.setblocking(False)
-    return listening
 
 
 def _address(settings: Settings, listening: socket.socket) -> str:

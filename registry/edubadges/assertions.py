@@ -87,8 +87,8 @@ def _grade(assertion: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
         for name in ("grade_achieved", "gradeAchieved")
         if is_stated(document.get(name))
     ]
-    readable = [each for each in stated if isinstance(each, str | int | float) and each is not True]
-    grades = {line(each if isinstance(each, str) else str(each)) for each in readable}
+    readable = [grade for grade in stated if isinstance(grade, str | int | float) and grade is not True]
+    grades = {line(grade if isinstance(grade, str) else str(grade)) for grade in readable}
     if len(readable) < len(stated) or len(grades) > 1:
         return None, ("grade-not-taken",)
     return next(iter(grades), None), ()

@@ -162,8 +162,8 @@ def _is_separated_otherwise(cells: list[str], columns: list[str], identifiers: l
 
     It is then one cell, or one with the e-mail address and the eppn together.
     """
-    whole = cells if len(cells) == 1 < len(columns) else [each for each in identifiers if each]
-    return any(set(_DELIMITERS) & set(each) and (len(cells) == 1 or each.count("@") > 1) for each in whole)
+    whole = cells if len(cells) == 1 < len(columns) else list(filter(None, identifiers))
+    return any(set(_DELIMITERS) & set(cell) and (len(cells) == 1 or cell.count("@") > 1) for cell in whole)
 
 
 def _award(

@@ -132,7 +132,8 @@ class _Watch:
             # Under the lock, so that no later statement of the connection is hit.
             with self._lock:
                 now = time.monotonic()
-                for connection in [each for each, until in self._until.items() if until < now]:
+                late = [connection for connection, until in self._until.items() if until < now]
+                for connection in late:
                     del self._until[connection]
                     with suppress(OSError, psycopg2.Error), _socket(connection) as waited_for:
                         waited_for.shutdown(socket.SHUT_RDWR)

@@ -179,7 +179,7 @@ class Known:
         if not logged or logged[0].type != first.TYPE:
             return ()
         try:
-            return [each.event() for each in logged]
+            return [event.event() for event in logged]
         except (UnknownEventError, msgspec.DecodeError) as error:
             raise UnreadableError("an event of a later release was met") from error
 

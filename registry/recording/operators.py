@@ -38,7 +38,7 @@ def create_token(
             )
             if cursor.fetchone() is None:
                 raise InstitutionNotAdmitted(institution)
-        token = tokens.create_token(
+        token = tokens.insert_token(
             connection, role, lifetime, institution=institution, learner_id=learner_id, name=name
         )
         subject = tokens.token_id(token) or ""
@@ -57,7 +57,7 @@ def revoke_token(connection: Connection, token_id: str) -> bool:
     The token is dead even where the log takes no event now, and the error is raised: the command given
     again then records what was done.
     """
-    revoked = tokens.revoke_token(connection, token_id)
+    revoked = tokens.mark_revoked(connection, token_id)
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT revoked_at IS NOT NULL AND NOT EXISTS ("

@@ -84,7 +84,9 @@ def _settle_alone(
     failure: UnavailableError | None = None
     for line, command in lines:
         if failure is None:
-            (outcome,) = [each for some in settle(session, vault, clock, [command]) for each in some.values()]
+            (outcome,) = [
+                outcome for page in settle(session, vault, clock, [command]) for outcome in page.values()
+            ]
             yield {line: outcome}
             if isinstance(outcome, UnavailableError) and not isinstance(outcome, UnreadableError):
                 failure = outcome

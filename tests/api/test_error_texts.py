@@ -269,7 +269,12 @@ def test_an_error_in_the_json_says_what_the_body_must_be(hbo: Ask, body: bytes, 
         ("/v1/modules", {"limit": "x"}, "/limit", "must be a whole number"),
         ("/v1/modules", {"limit": "501"}, "/limit", "must be 500 or less"),
         ("/v1/modules", {"withdrawn": "x"}, "/withdrawn", "must be true or false"),
-        ("/v1/modules", {"cursor": "x"}, "/cursor", "must be the `next` of this list"),
+        (
+            "/v1/modules",
+            {"cursor": "x"},
+            "/cursor",
+            "must be the `next` of this list, asked with the same filters",
+        ),
         ("/v1/modules", {"page": "2"}, "/page", "unknown parameter; leave it out"),
         ("/v1/modules", {"limit": ["1", "2"]}, "/limit", "is given twice; give it once"),
         (

@@ -259,7 +259,7 @@ def test_a_setting_closes_metrics_on_the_loopback_too(url: str) -> None:
     with TestClient(app, raise_server_exceptions=False, client=("127.0.0.1", 50_000)) as client:
         refused(client.get("/metrics"), 401, "unauthenticated")
         with database.owner(url) as connection:
-            token = tokens.create_token(connection, "operator", dt.timedelta(hours=1))
+            token = tokens.insert_token(connection, "operator", dt.timedelta(hours=1))
         assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 

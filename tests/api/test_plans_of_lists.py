@@ -16,7 +16,7 @@ from projections.badges.projection import BadgeRow
 from projections.badges.queries import (
     MAX_LOOKED_AT,
     Filter,
-    Owner,
+    OwnerColumn,
     end_of_look,
     list_badges,
     list_badges_as_of,
@@ -195,7 +195,7 @@ class Listing:
     count: Callable[[Mapping[str, Any]], str]
 
 
-def badges_of(owner: Owner, of: str) -> Listing:
+def badges_of(owner: OwnerColumn, of: str) -> Listing:
     def ask(cursor: Cursor, asked: Mapping[str, Any]) -> object:
         days, reference = asked.get("period", {}), BADGE if "reference" in asked else None
         wanted = Filter(reference, asked.get("status"), days.get("awardedFrom"), days.get("awardedUntil"))
@@ -329,7 +329,7 @@ def test_a_page_of_active_badges_reads_no_more_where_all_badges_have_expired(
         )
         execute(url, "ANALYZE")
         wanted = Filter(status="active", awarded_from=period.get("awardedFrom"))
-        owners: list[tuple[Owner, str]] = [("institution", BRIN), ("module_id", MODULE)]
+        owners: list[tuple[OwnerColumn, str]] = [("institution", BRIN), ("module_id", MODULE)]
         for owned in owners:
             with connection(url) as opened, opened.cursor(cursor_factory=Explaining) as cursor:
                 end = end_of_look(cursor, owned, wanted, END)

@@ -243,10 +243,10 @@ def _credentials(url: str) -> dict[str, str | None]:
     with database.owner(url) as connection:
 
         def made(lifetime: int) -> str:
-            return tokens.create_token(connection, "auditor", dt.timedelta(seconds=lifetime))
+            return tokens.insert_token(connection, "auditor", dt.timedelta(seconds=lifetime))
 
         good, revoked, expired = made(3600), made(3600), made(-1)
-        assert tokens.revoke_token(connection, revoked)
+        assert tokens.mark_revoked(connection, revoked)
     prefix, token_id, secret = good.split("_", 2)
     return {
         "none": None,
@@ -290,7 +290,7 @@ def test_a_token_that_was_used_stops_to_hold_soon_after_it_is_revoked(world: Wor
     headers = {"Authorization": f"Bearer {token}"}
     assert world.service.client.get("/v1/events", headers=headers).status_code == 200
     with database.owner(world.service.url) as connection:
-        assert tokens.revoke_token(connection, token)
+        assert tokens.mark_revoked(connection, token)
     time.sleep(tokens.KEPT_SECONDS)
     refused(world.service.client.get("/v1/events", headers=headers), 401, "unauthenticated")
 

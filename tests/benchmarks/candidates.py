@@ -57,7 +57,7 @@ class Serving:
 
     def token(self, role: tokens.Role, institution: str | None = None) -> str:
         with database.owner(self.url) as connection:
-            return tokens.create_token(connection, role, dt.timedelta(hours=1), institution=institution)
+            return tokens.insert_token(connection, role, dt.timedelta(hours=1), institution=institution)
 
     def behind(self) -> int:
         ready = asked(self.port, "GET", "/health/ready")

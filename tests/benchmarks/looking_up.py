@@ -57,7 +57,7 @@ def measure(server: Server, folder: Path, rounds: int) -> Iterator[Result]:
 
 def _token(serving: Serving, learner: str) -> str:
     with database.owner(serving.url) as connection:
-        return tokens.create_token(connection, "learner", dt.timedelta(hours=1), learner_id=learner)
+        return tokens.insert_token(connection, "learner", dt.timedelta(hours=1), learner_id=learner)
 
 
 class _Answer(NamedTuple):

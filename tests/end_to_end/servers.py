@@ -69,7 +69,7 @@ def embedded_url(data: Path) -> str:
 def make_token(url: str, role: tokens.Role, **more: Any) -> str:
     """A token for an hour; quicker than the command."""
     with database.owner(url) as connection:
-        return tokens.create_token(connection, role, dt.timedelta(hours=1), **more)
+        return tokens.insert_token(connection, role, dt.timedelta(hours=1), **more)
 
 
 def logins(url: str, login: Login = "registry_serve") -> dict[str, Any]:
