@@ -19,6 +19,7 @@ NEEDS = {
     "run": (RUNTIME,),
     "test": (RUNTIME, DEVELOPMENT, KAFKA, *NODE),
     "quick": (RUNTIME, DEVELOPMENT),
+    "coverage": (RUNTIME, DEVELOPMENT),
     "lint": (RUNTIME, DEVELOPMENT),
     "check": (RUNTIME, DEVELOPMENT),
     "bench": (RUNTIME, DEVELOPMENT, KAFKA),
