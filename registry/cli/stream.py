@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from consumers.feeds import StoreSource
 from consumers.interventions import Action, intervene
@@ -21,7 +21,6 @@ from projections.read_model import ReadModel
 from registry import defects
 from registry.cli import database
 from registry.cli.common import UsageError, check_read_models, end_in_time, say, tune_gc
-from registry.cli.monitoring import monitored
 from registry.kafka.brokers import Brokers
 from registry.kafka.relay import Relay
 from registry.kafka.rights import give_rights
@@ -53,6 +52,17 @@ def _on_stop_signal(leave: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+
+
+def _monitored(
+    settings: Settings, command: str, turned: Callable[[], float], trouble: Callable[[], str]
+) -> AbstractContextManager[None]:
+    if settings.monitoring_port is None:
+        return nullcontext()
+    # The web framework takes longer to import than everything else.
+    from registry.cli.monitoring import monitored  # noqa: PLC0415
+
+    return monitored(settings, command, turned, trouble)
 
 
 def _troubles_of(loops: Sequence[Troubles], kafka: KafkaSettings | None) -> Callable[[], str]:
@@ -115,7 +125,7 @@ def run_relay(settings: Settings, _: argparse.Namespace) -> int:
         tune_gc()
         # The relay has its own thread, so that this one can react to a signal while PostgreSQL hangs.
         with (
-            monitored(settings, "relay", lambda: relay.turned, _troubles_of([relay.troubles], kafka)),
+            _monitored(settings, "relay", lambda: relay.turned, _troubles_of([relay.troubles], kafka)),
             ThreadPoolExecutor(1, "relay") as pool,
         ):
             ended = pool.submit(relay.run).exception()
@@ -141,7 +151,7 @@ def run_consume(settings: Settings, _: argparse.Namespace) -> int:
         with (
             closing(pool),
             at_work(working, PAGE_SECONDS),
-            monitored(
+            _monitored(
                 settings,
                 "consume",
                 turned,
