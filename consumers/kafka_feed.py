@@ -150,6 +150,7 @@ class KafkaFeed:
         if self._gap is not None:
             raise self._gap
         fetched: dict[int, tuple[list[LoggedEvent], int]] = {}
+        self._go_on_joining()
         polled = self._consumer.poll(POLL_MS, limit)
         log = read_positions(
             self._cursor, {_position(_headers(each)) for records in polled.values() for each in records}
@@ -168,6 +169,16 @@ class KafkaFeed:
             self._check_brokers()
         pages = [(model, self._page(model.name, fetched)) for model in self._models]
         return [(model, page) for model, page in pages if page.to]
+
+    def _go_on_joining(self) -> None:
+        """Has the client complete a join that an earlier poll has begun.
+
+        The client forgets it where new metadata was the cause and the join took longer than that poll: the
+        consumer would have no partitions, and would send no heartbeats, until the process ends.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
 
     def _check_partitions(self) -> None:
         """Notices a recreated topic also in a consumer without a partition, which gets no record to tell.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
 
+from consumers import kafka_feed
 from consumers.applying import apply_page
 from consumers.interventions import NotStoppedError, intervene
+from consumers.kafka_feed import KafkaFeed, KafkaSource
 from consumers.rebuild import level, rebuild
 from consumers.store_feed import LogEnd, StoreFeed
 from projections.all import read_models
@@ -69,6 +72,27 @@ def test_read_models_fed_by_kafka_are_those_of_the_log(
     assert owners(streaming.url) == {model.name: {last} for model in read_models()}
     assert held(streaming.url) == folded(streaming.url)
     rebuilt(streaming.url)
+
+
+def test_a_join_that_takes_longer_than_a_poll_is_completed_by_a_later_one(
+    streaming: Streaming, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: the client forgot such a join, and the consumer stood still for ever."""
+    monkeypatch.setattr(kafka_feed, "POLL_MS", 1)
+    streaming.make_topics(8)
+    fill(registry, 5)
+    with (
+        streaming.relaying(),
+        connection(streaming.url, "registry_project") as opened,
+        opened.cursor() as cursor,
+        closing(KafkaSource(streaming.kafka).feed([Badges()], cursor)) as feed,
+    ):
+        assert isinstance(feed, KafkaFeed)
+        until(lambda: bool(feed.read(100)))
+        # What new metadata does: they differ from those by which this consumer assigned the partitions.
+        feed._consumer._coordinator._assignment_snapshot = {}
+        fill(registry, 5, "b")
+        until(lambda: bool(feed.read(100)) and not feed._consumer._coordinator.rejoining)
 
 
 def test_a_partition_without_traffic_holds_nothing_up(streaming: Streaming, registry: Registry) -> None:

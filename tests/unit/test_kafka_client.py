@@ -38,6 +38,17 @@ def test_a_producer_has_a_sender_that_can_be_ended_without_a_broker() -> None:
     assert not sender.is_alive()
 
 
+def test_a_consumer_has_a_coordinator_that_can_be_told_to_join_again() -> None:
+    """As `consumers.kafka_feed` has it complete a join."""
+    consumer = clients.connected(KafkaConsumer, **AWAY, api_version=(4, 0), group_id="a")
+    coordinator = consumer._coordinator
+    coordinator.rejoin_needed = False
+    assert coordinator.rejoining is False
+    coordinator.request_rejoin()
+    assert coordinator.rejoin_needed
+    consumer.close(timeout_ms=1)
+
+
 MEETS = """
 import resource, sys
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
