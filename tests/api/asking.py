@@ -15,7 +15,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from registry.cli.protocol import BoundedProtocol
+from registry.cli.protocol import MAX_CONNECTIONS, BoundedProtocol
 from registry.postgres.connections import connect
 from tests.support import INSTITUTION, MODULE, PATIENCE_SECONDS, Service, award
 
@@ -151,7 +151,7 @@ def on_a_socket(service: Service, app: ASGIApp | None = None) -> Iterator[tuple[
         app or service.client.app,
         host="127.0.0.1",
         port=0,
-        http=cast(Any, functools.partial(BoundedProtocol, max_connections=100)),
+        http=cast(Any, functools.partial(BoundedProtocol, max_connections=MAX_CONNECTIONS)),
         log_config=None,
         lifespan="off",
         access_log=False,
