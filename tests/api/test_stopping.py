@@ -173,7 +173,7 @@ def test_a_batch_that_is_given_up_is_answered_at_once_and_records_only_what_is_o
     )
     outcomes = [json.loads(line)["outcome"] for line in again.text.splitlines()]
     pages = [outcomes[line : line + 2] for line in range(0, 20, 2)]
-    # Pages on their way are recorded side by side: any of them may have come before the lines were sent again.
+    # Pages on their way are recorded side by side: any may have come before the lines were sent again.
     assert ["known"] * 2 in pages[:PAGES_AT_ONCE]
     assert all(page in (["known"] * 2, ["awarded"] * 2) for page in pages[:PAGES_AT_ONCE])
     assert pages[PAGES_AT_ONCE:] == [["awarded"] * 2] * (10 - PAGES_AT_ONCE)
