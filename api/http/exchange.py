@@ -36,7 +36,7 @@ log = logging.getLogger("registry.api")
 access = logging.getLogger("registry.access")
 # An id of a request tells it from others and is no secret; to ask the system for it took longer than all the
 # rest that is observed.
-_REQUEST_IDS = random.Random()  # noqa: S311
+_REQUEST_IDS = random.Random()  # noqa: S311 - no secret
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 
 
@@ -118,7 +118,7 @@ class _Exchange:
                 log.warning("%s %s", type(lost).__name__, lost)
                 await cut(scope, self._send)
                 return
-            log.error("unexpected %s", defects.named(error))  # noqa: TRY400
+            log.error("unexpected %s", defects.named(error))  # noqa: TRY400 - its text may hold a value
             if not self._began:
                 await internal(Request(scope), error)(scope, self.receive, self.send)
 

@@ -21,7 +21,7 @@ def java() -> str:
         return program
     if wheel := _wheel():
         return wheel
-    problem = f"the Java on the path is {version}" if version else "there is no Java on the path"
+    problem = f"the Java on the path is {version}" if version else "Java is not on the path"
     raise BrokerError(
         f"{problem}, but Kafka needs {MIN_VERSION} or later: install it, or run `make .venv/kafka`"
     )

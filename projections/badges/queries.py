@@ -64,10 +64,10 @@ class RecordedStatus(NamedTuple):
 UNREADABLE = (UnknownEventError, MisplacedEventError, msgspec.DecodeError)
 
 # One statement sees the rows and the log at one moment, so a status is true however far behind the read
-# model is. Where an operator told the read model to skip an event of the badge, all of its events are read: a
-# row that lacks one is no beginning. The events must come by the index of subjects, also before the tables
-# are analysed: OFFSET 0 rules out a join with the whole log, and the subtraction a walk through all positions
-# beyond the row's.
+# model is. Where an operator told the read model to skip an event of the badge, all of its events are read:
+# a row that lacks one cannot be folded on. The events must come by the index of subjects, also before the
+# tables are analysed: OFFSET 0 rules out a join with the whole log, and the subtraction a walk through all
+# positions beyond the row's.
 _STATUSES = f"""
 SELECT held.*, asked.id, {names(StatusRow, "b")},
     e.position, e.version, e.type, e.schema_version, e.time, e.data

@@ -90,7 +90,7 @@ def status_of(badge: Badge, at: dt.datetime) -> tuple[Status, dt.datetime]:
 
 
 def status_when_reinstated(badge: Badge, at: dt.datetime) -> Status:
-    """The status that a badge has once it is no longer suspended."""
+    """The status of a badge after its suspension has ended."""
     return status_of(replace(badge, suspended_since=None), at)[0]
 
 

@@ -141,7 +141,7 @@ def award(
 
 
 def badge_type(of: Module | None, source: ImportedModule | None) -> BadgeType | None:
-    """The type that the source states; the module's, where there is no source."""
+    """The type that the source states; without a source, that of the module."""
     if source is not None:
         return source.badge_type
     return of.badge_type if of else None

@@ -138,7 +138,7 @@ def commit_award(
 
 
 def commit_note(note: str | None, salt: str) -> tuple[str | None, PrivateParts | None]:
-    """The commitment of a note and its private part; nothing where there is no note."""
+    """The commitment of a note and its private part; nothing without a note."""
     if note is None:
         return None, None
     return _commitment_of_hex(salt, note.encode()), PrivateParts(salts=Salts(note=salt), note=note)

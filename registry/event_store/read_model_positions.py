@@ -61,7 +61,7 @@ def advance(cursor: Cursor, name: str, at: Mapping[int, int], to: Mapping[int, i
     """
     cursor.execute(
         "UPDATE read_model_position p SET position = held.new, stopped_at = NULL, stopped_because = NULL"
-        # Everyone locks the rows in the same order, so that there is no deadlock.
+        # Everyone locks the rows in the same order: this avoids deadlocks.
         " FROM (SELECT r.source, m.new FROM read_model_position r"
         " JOIN unnest(%s, %s, %s) AS m (source, old, new) USING (source)"
         " WHERE r.name = %s AND r.position = m.old ORDER BY r.source FOR UPDATE OF r) AS held"

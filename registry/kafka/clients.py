@@ -1,4 +1,4 @@
-"""Clients of Kafka that leave no thread or socket behind where there is no broker."""
+"""Clients of Kafka that leave no thread or socket behind when no broker answers."""
 
 from __future__ import annotations
 
